@@ -1,0 +1,57 @@
+# One command a chore. Each installs what it needs into $(VENV), once.
+
+PYTHON ?= python3
+VENV ?= .venv
+DATA ?= cifar10
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip --disable-pip-version-check install --quiet
+
+.PHONY: help run train test lint bench docs clean
+
+help:
+	@echo "make run     classify the example photograph with the bundled model"
+	@echo "make test    run all tests"
+	@echo "make train   train the CNN; DATA=cifar10 (default), digits, a folder of pictures or an .npz file"
+	@echo "make lint    check style and types"
+	@echo "make bench   measure the training against the tutorial's (about half an hour)"
+	@echo "make docs    write docs/commands.md again"
+
+run: $(VENV)/installed-base
+	$(BIN)/thumbnet predict examples/cat.png
+
+train: $(VENV)/installed-train
+	$(BIN)/python train.py --data $(DATA)
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-train
+	$(BIN)/python benchmarks/seed_vs_tutorial.py
+
+docs: $(VENV)/installed-dev
+	$(BIN)/python docs/commands.py > docs/commands.md
+
+clean:
+	rm -rf $(VENV) build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp a layer of dependencies; a changed pyproject.toml installs again.
+$(VENV)/installed-base: $(BIN)/python pyproject.toml
+	$(PIP) --editable .
+	@touch $@
+
+$(VENV)/installed-train: $(VENV)/installed-base
+	$(PIP) --editable '.[train]'
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed-train
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --group test --group lint
+	@touch $@

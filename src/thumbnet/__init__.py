@@ -1,0 +1,74 @@
+"""Small image classifiers: trained from labelled pictures, calibrated, in one file, used anywhere.
+
+    import thumbnet
+
+    thumbnet.load().predict("cat.jpg").label                  # a bundled model
+    thumbnet.train("my-pictures/", output="mine.onnx")        # a folder with a subfolder a class
+    thumbnet.load("mine.onnx").predict(["a.jpg", "https://example.org/b.png"])
+
+Each name is imported when it is first used, so that `import thumbnet` costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from thumbnet.errors import (
+    DataError,
+    DataWarning,
+    ExportError,
+    FetchError,
+    ImageError,
+    MissingExtraError,
+    ModelError,
+    SourceError,
+    ThumbnetError,
+    TrainingError,
+)
+
+if TYPE_CHECKING:
+    from thumbnet.classifier import Classifier, Prediction, load
+    from thumbnet.datasets import Dataset
+    from thumbnet.training.pipeline import train
+
+__version__ = "0.1.0"
+__all__ = [
+    "Classifier",
+    "DataError",
+    "DataWarning",
+    "Dataset",
+    "ExportError",
+    "FetchError",
+    "ImageError",
+    "MissingExtraError",
+    "ModelError",
+    "Prediction",
+    "SourceError",
+    "ThumbnetError",
+    "TrainingError",
+    "load",
+    "train",
+]
+
+_HOMES = {
+    "Classifier": "thumbnet.classifier",
+    "Dataset": "thumbnet.datasets",
+    "Prediction": "thumbnet.classifier",
+    "load": "thumbnet.classifier",
+    "train": "thumbnet.training.pipeline",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    try:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        if name == "train" and not (error.name or "").startswith(__name__):
+            raise MissingExtraError("training", error.name or "a package", "train") from error
+        raise
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
