@@ -1,0 +1,403 @@
+"""URL → bytes, or → a verified file. Every limit on the network is here.
+
+    read       one picture: in memory, under a byte limit and a total deadline
+    download   one large known file: on disk, resumed after a break, verified by its checksum
+
+Both go through `_open`, which follows the redirects and checks every hop, and through `_Limits.connect`, the only place
+where a connection is made.
+"""
+
+import base64
+import contextlib
+import functools
+import hashlib
+import http.client
+import io
+import math
+import os
+import re
+import socket
+import ssl
+import string
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+
+import thumbnet
+from thumbnet.errors import FetchError
+
+_MAX_REDIRECTS = 5
+_REDIRECTS = (301, 302, 303, 307, 308)
+_BLOCK = 2**16  # bytes taken at once
+_PAUSES = (1.0, 2.0, 4.0)  # seconds, one before each new try of a download that broke
+_DOWNLOAD_TIMEOUT = 20.0  # seconds that the server of a download may stay silent
+_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")  # a name in ASCII, or an IPv6 address
+# What has a meaning in a path or query, and "%", so that what is quoted already is not quoted again.
+_KEPT_IN_URL = "!$%&'()*+,/:;=?@[]~"
+_NEXT_STEP = {
+    401: "it needs a user and a password: https://user:password@host/…",
+    403: "the server does not give it to programs: save it with a browser and give the file",
+    404: "check the address",
+    429: "the server asks for a pause: try again later",
+}
+
+
+def read(url: str, *, timeout: float = 10.0, deadline: float = 30.0, max_bytes: int = 32 * 2**20) -> bytes:
+    """What an http or https URL holds, whatever its type.
+
+    At most five redirects are followed, never to another scheme nor from https down to http. A user and password in
+    the URL are sent as Basic authorization. Proxies of the environment (`https_proxy`, `no_proxy`) are used.
+
+    Args:
+        url: May hold spaces and characters beyond ASCII, in the host too.
+        timeout: Seconds that the server may stay silent.
+        deadline: Seconds for everything together, redirects included. Only the look-up of a host's name has the
+            operating system's own limit in place of this one.
+        max_bytes: The largest body taken.
+
+    Raises:
+        FetchError: The URL is malformed or of another scheme, the host is unknown, the connection was refused, cut off
+            or not secure, the server was too slow, answered with another status than 200 or with a compressed body
+            that was not asked for, redirected too often, or sent more than `max_bytes`.
+    """
+    limits = _Limits(timeout, deadline)
+    body = bytearray()
+    with _open(url, limits, {}, statuses=(200,)) as response:
+        encoding = response.headers.get("Content-Encoding", "identity")
+        if encoding.strip().lower() not in ("identity", ""):
+            # Not decoded: a few bytes can unpack to gigabytes, and pictures are compressed already.
+            raise FetchError(f"{_shown(response.url)}: expected plain bytes, got Content-Encoding {encoding[:20]!r}")
+        for block in _blocks(response, limits, max_bytes):
+            body += block
+    return bytes(body)
+
+
+def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> None:
+    """Downloads a file whose size and checksum are known.
+
+    The bytes go to `path` + ".part". It is kept when the download breaks or is interrupted, and the next call goes on
+    from there, if the server can. `path` is written only by renaming the verified file.
+
+    Two processes may download the same file at once: the one that finds the .part not as it left it stops, and what
+    the .part holds is verified before it is renamed.
+
+    Args:
+        url: An http or https URL.
+        path: The file to make. Its parent folders are made too.
+        size: The file's bytes. No more are taken.
+        sha256: The file's SHA-256, in hexadecimal.
+        label: What the progress bar calls it. The bar is on standard error, if that is a terminal.
+
+    Raises:
+        FetchError: As for `read`, but a break is retried first; or the size or checksum is wrong, or the disk is full.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _progress(label, size, _size(part)) as show:
+            _complete(url, part, size, show)
+        found = _sha256(part)
+        if found != sha256.lower():
+            part.unlink()
+            raise FetchError(f"{_shown(url)}: expected the SHA-256 {sha256}, got {found}; what came was deleted")
+        part.replace(path)
+    except OSError as error:
+        raise FetchError(f"{path} could not be written: {error.strerror or error}") from error
+
+
+class _BreakError(FetchError):
+    """The connection broke: the same again may succeed."""
+
+
+class _Limits:
+    """How long one `read` or `download` may wait, and the connections that keep to it."""
+
+    def __init__(self, timeout: float, deadline: float) -> None:
+        self.timeout, self.deadline = timeout, deadline
+        self._end = time.monotonic() + deadline
+
+    @property
+    def expired(self) -> bool:
+        return time.monotonic() >= self._end
+
+    def wait(self) -> float:
+        """Seconds that the next step may take; never 0, which sockets take for "do not wait at all"."""
+        return min(self.timeout, max(self._end - time.monotonic(), 0.001))
+
+    def connect(self, address: tuple[str, int], *_options: object) -> socket.socket:
+        """`socket.create_connection` with a deadline: a connection to the first of the addresses that answers."""
+        failure: OSError = socket.gaierror("no address")
+        for *_, found in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+            try:
+                connected = socket.create_connection((str(found[0]), int(found[1])), self.wait())
+            except OSError as error:
+                failure = error
+            else:
+                connected.settimeout(self.wait())  # for the TLS handshake as a whole, if one follows
+                return connected
+        raise failure
+
+
+class _TimedReader(io.RawIOBase):
+    """A socket's bytes, each waited for no longer than the limits allow.
+
+    A socket's own timeout starts anew with every byte, so a server that drips its headers could hold us for hours.
+    """
+
+    def __init__(self, connected: socket.socket, limits: _Limits) -> None:
+        self._socket, self._limits = connected, limits
+        self._raw = connected.makefile("rb", buffering=0)
+
+    def makefile(self, _mode: str) -> io.BufferedReader:
+        """What HTTPResponse asks of a socket, and all that it asks."""
+        return io.BufferedReader(self)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._limits.expired:
+            raise TimeoutError
+        self._socket.settimeout(self._limits.wait())
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _Handler(urllib.request.AbstractHTTPHandler):
+    """Opens http and https within the limits. It is the only opener there is, so no other scheme can be opened."""
+
+    http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
+
+    def __init__(self, limits: _Limits) -> None:
+        super().__init__()
+        self._limits = limits
+
+    def http_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(functools.partial(self._connection, http.client.HTTPConnection), request)
+
+    def https_open(self, request: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(functools.partial(self._connection, http.client.HTTPSConnection, context=_tls()), request)
+
+    def _connection(self, kind: Any, host: str, **options: Any) -> http.client.HTTPConnection:
+        connection: Any = kind(host, **options)
+        connection._create_connection = self._limits.connect  # where http.client lets it be replaced
+        connection.response_class = lambda connected, *args, **kwargs: http.client.HTTPResponse(
+            _TimedReader(connected, self._limits),  # type: ignore[arg-type]
+            *args,
+            **kwargs,
+        )
+        return connection  # type: ignore[no-any-return]
+
+
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """The system's trusted certificates, loaded once: that takes longer than many a request."""
+    return ssl.create_default_context()
+
+
+def _open(url: str, limits: _Limits, headers: dict[str, str], statuses: tuple[int, ...]) -> http.client.HTTPResponse:
+    """The answer to a GET, after its redirects. The caller closes it."""
+    opener = urllib.request.OpenerDirector()
+    for handler in (urllib.request.ProxyHandler(), _Handler(limits), urllib.request.UnknownHandler()):
+        opener.add_handler(handler)
+    hop = url
+    for _ in range(_MAX_REDIRECTS + 1):
+        request = _request(hop, headers)
+        with _explained(hop, limits):
+            response: http.client.HTTPResponse = opener.open(request)
+        location = response.headers.get("Location")
+        if response.status not in _REDIRECTS or location is None:
+            break
+        response.close()
+        hop = _redirected(hop, location)
+    else:
+        raise FetchError(f"{_shown(url)}: redirected more than {_MAX_REDIRECTS} times")
+    if response.status not in statuses:
+        response.close()
+        # The standard phrase: the server's own could be anything.
+        answer = f"{response.status} {http.client.responses.get(response.status, '')}".strip()
+        step = _NEXT_STEP.get(response.status, "try again later" if response.status >= 500 else "expected 200 OK")
+        raise FetchError(f"{_shown(hop)}: the server answered {answer}; {step}")
+    return response
+
+
+def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
+    """A request for a URL that was checked, quoted and relieved of its password."""
+    agent = f"Thumbnet/{thumbnet.__version__} (+python-urllib)"  # without a name, some servers answer 403
+    headers = {"User-Agent": agent, "Accept-Encoding": "identity", **headers}
+    try:
+        parts = urlsplit(url.strip())
+        if parts.scheme not in ("http", "https"):
+            raise FetchError(f"{_shown(url)}: expected a URL that begins with http:// or https://")
+        plain = f"{parts.scheme}://{_netloc(parts)}{quote(parts.path, safe=_KEPT_IN_URL) or '/'}"
+        if parts.query:
+            plain += "?" + quote(parts.query, safe=_KEPT_IN_URL)
+        if parts.username is not None:
+            user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+            headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
+    except ValueError:  # UnicodeError is one too
+        # Where the password ends is not sure in a malformed URL: nothing before the last "@" is shown.
+        shown = _shown(url.rpartition("@")[2])
+        raise FetchError(f"{shown}: expected a URL such as https://host/path.jpg; this one is malformed") from None
+    return urllib.request.Request(plain, headers=headers)  # noqa: S310 (the scheme was checked)
+
+
+def _netloc(parts: SplitResult) -> str:
+    """Host and port in ASCII; ValueError if they cannot be."""
+    host = (parts.hostname or "").encode("idna").decode("ascii")
+    if not _HOST.fullmatch(host):
+        raise ValueError(host)
+    bracketed = f"[{host}]" if ":" in host else host
+    return bracketed if parts.port is None else f"{bracketed}:{parts.port}"
+
+
+def _redirected(url: str, location: str) -> str:
+    """Where a redirect leads. `_request` checks the result as it checks every URL."""
+    try:
+        # http.client reads headers as Latin-1; quoted as such, the bytes stay what the server sent.
+        target = urljoin(url, quote(location, safe=string.punctuation, encoding="latin-1"))
+    except ValueError:
+        raise FetchError(f"{_shown(url)}: redirected to a malformed URL") from None
+    if url.strip().lower().startswith("https:") and target.lower().startswith("http:"):
+        raise FetchError(f"{_shown(url)}: redirected from https down to http, which is not followed")
+    return target
+
+
+def _blocks(response: http.client.HTTPResponse, limits: _Limits, max_bytes: int) -> Iterator[bytes]:
+    """The body in blocks, at most `max_bytes` of it, and all of it or an error."""
+    expected, received = response.length, 0
+    too_large = f"{_shown(response.url)}: larger than the {max_bytes:,} bytes that are allowed"
+    if expected is not None and expected > max_bytes:
+        raise FetchError(too_large)
+    with _explained(response.url, limits):
+        # read1, as read believes the length that a chunk claims, a negative one too: that one means "all there is".
+        while block := response.read1(_BLOCK):
+            received += len(block)
+            if received > max_bytes:
+                raise FetchError(too_large)
+            yield block
+        if expected is not None and received < expected:
+            raise http.client.IncompleteRead(b"", expected - received)
+
+
+@contextlib.contextmanager
+def _explained(url: str, limits: _Limits) -> Iterator[None]:
+    """Turns what urllib, http.client and ssl raise into a FetchError."""
+    try:
+        yield
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        cause = error.reason if isinstance(error, urllib.error.URLError) else error
+        kind, reason = _reason(cause, limits)
+        raise kind(f"{_shown(url)}: {reason}") from error
+
+
+def _reason(cause: object, limits: _Limits) -> tuple[type[FetchError], str]:
+    """The error to raise and its message. The order matters: most of these are kinds of OSError."""
+    match cause:
+        case TimeoutError() if limits.expired:
+            return FetchError, f"not read within {limits.deadline:g} seconds"
+        case TimeoutError():
+            return _BreakError, f"the server was silent for {limits.timeout:g} seconds; try again later"
+        case socket.gaierror():
+            return FetchError, "the host was not found; check its name and the network connection"
+        case ConnectionRefusedError():
+            return FetchError, "the connection was refused; check the host, the port and that the server runs"
+        case ssl.SSLCertVerificationError():
+            return FetchError, f"the server's certificate is not trusted: {cause.verify_message}"
+        case ssl.SSLEOFError() | ConnectionError() | http.client.IncompleteRead():
+            return _BreakError, "the connection was cut off; try again later"
+        case ssl.SSLError():
+            return FetchError, f"no secure connection ({cause.reason}); if the server has none, use http://"
+        case http.client.InvalidURL() | ValueError():  # not by our URL, which was checked
+            return FetchError, "the proxy in the environment (http_proxy or https_proxy) is malformed"
+        case http.client.HTTPException():
+            return FetchError, f"no valid HTTP answer ({type(cause).__name__})"
+        case _:
+            return FetchError, _one_line(str(getattr(cause, "strerror", None) or cause))
+
+
+def _shown(url: str) -> str:
+    """A URL as messages show it: one short line, without a user and password."""
+    return _one_line(re.sub(r"(^|//)[^/?#]*@", r"\1", url))
+
+
+def _one_line(text: str) -> str:
+    line = "".join(character if character.isprintable() else " " for character in text.strip())
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _complete(url: str, part: Path, size: int, show: Callable[[int], object]) -> None:
+    """Downloads until `part` has its `size`, taking up again what broke."""
+    pauses = iter(_PAUSES)
+    while _size(part) != size:
+        try:
+            _resume(url, part, size, show)
+        except _BreakError as error:
+            pause = next(pauses, None)
+            if pause is None:
+                kept = f"{_size(part):,} of {size:,} bytes are kept: the next try goes on from there"
+                raise FetchError(f"{error}; {kept}") from error
+            time.sleep(pause)
+
+
+def _resume(url: str, part: Path, size: int, show: Callable[[int], object]) -> None:
+    """Appends to `part` what it lacks, in one request."""
+    position = _size(part)
+    if position > size:
+        part.unlink()
+        position = 0
+    headers = {"Range": f"bytes={position}-"} if position else {}
+    limits = _Limits(_DOWNLOAD_TIMEOUT, math.inf)
+    with _open(url, limits, headers, statuses=(200, 206, 416)) as response:
+        content_range = response.headers.get("Content-Range", "")
+        resumed = response.status == 206 and content_range.startswith(f"bytes {position}-")
+        if response.status != 200 and not resumed:
+            part.unlink(missing_ok=True)
+            raise _BreakError(f"{_shown(url)}: the server cannot go on from byte {position:,}")
+        if response.status == 200:
+            position = 0  # it knows no ranges and sends the whole file
+        if response.length not in (None, size - position):
+            raise FetchError(f"{_shown(url)}: expected {size:,} bytes, got {position + response.length:,}")
+        with part.open("ab" if position else "wb") as file:
+            for block in _blocks(response, limits, size - position):
+                if os.fstat(file.fileno()).st_size != position:
+                    raise FetchError(f"{part}: another process writes to it; wait for that one")
+                file.write(block)
+                file.flush()
+                position += len(block)
+                show(position)
+    if position != size:
+        raise _BreakError(f"{_shown(url)}: expected {size:,} bytes, got {position:,}")
+
+
+@contextlib.contextmanager
+def _progress(label: str, size: int, start: int) -> Iterator[Callable[[int], object]]:
+    """A bar on standard error, if that is a terminal; it is told each new position."""
+    try:
+        from tqdm import tqdm
+    except ImportError:  # the base install has none, and a download needs no bar
+        tqdm = None
+    if tqdm is None:
+        yield lambda _: None
+        return
+    with tqdm(total=size, initial=start, desc=label, unit="B", unit_scale=True, disable=None) as bar:
+        yield lambda position: bar.update(position - bar.n)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
