@@ -1,0 +1,220 @@
+"""A model file in use: pictures → predictions, through ONNX Runtime alone."""
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from thumbnet import fetch, images
+from thumbnet.errors import ImageError, ModelError, SourceError
+from thumbnet.model_file import ModelInfo
+
+Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
+
+PRETRAINED = Path(__file__).parent / "pretrained"
+BUNDLED = ("cifar10-seed",)  # the best first
+BATCH = 256  # pictures a run of the network; more gain nothing and take memory
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A class and how probable it is, 0 to 1."""
+
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for one picture."""
+
+    source: str  # what was asked: a path, a URL, or what stands for bytes and arrays
+    top: tuple[Guess, ...]  # the most probable classes, the best first
+    known: bool  # whether the best is confident enough; if not, the answer is "unsure"
+
+    @property
+    def label(self) -> str:
+        """The most probable class."""
+        return self.top[0].label
+
+    @property
+    def confidence(self) -> float:
+        """Its probability, 0 to 1."""
+        return self.top[0].confidence
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {
+            "source": self.source,
+            "label": self.label,
+            "confidence": self.confidence,
+            "known": self.known,
+            "top": [{"label": guess.label, "confidence": guess.confidence} for guess in self.top],
+        }
+
+
+def load(model: str | Path | None = None) -> "Classifier":
+    """The classifier in a model file.
+
+    Args:
+        model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
+
+    Raises:
+        ModelError: No such file or name, or no model file of Thumbnet.
+    """
+    name = BUNDLED[0] if model is None else str(model)
+    path = PRETRAINED / f"{name}.onnx" if name in BUNDLED else Path(name)
+    try:
+        return Classifier(path.read_bytes())
+    except FileNotFoundError:
+        raise ModelError(
+            f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
+        ) from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise ModelError(f"cannot read the model file {name}: {getattr(error, 'strerror', None) or error}") from error
+    except ModelError as error:
+        raise ModelError(f"{name}: {error}") from error
+
+
+class Classifier:
+    """A loaded model file. `info` is what the file says of itself."""
+
+    def __init__(self, content: bytes) -> None:
+        """Load a model file from its bytes. It holds no code: nothing in it is run but its network.
+
+        Raises:
+            ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
+        """
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4  # what goes wrong comes back as an exception
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # never ORT's own format, from its bytes
+        # A graph may name files that hold its weights, and they would be looked for where we run. There are none here.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+        try:
+            self._session = onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"],
+                enable_fallback=False,  # which prints, and tries the same once more
+            )  # fmt: skip
+            metadata = self._session.get_modelmeta().custom_metadata_map
+            signature = _signature(self._session.get_inputs()), _signature(self._session.get_outputs())
+        except Exception as error:  # ONNX Runtime's own classes have no common base but this
+            raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
+        self.info = ModelInfo.from_metadata(metadata)
+        size, classes = self.info.size, len(self.info.names)
+        expected = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
+        if signature != expected:
+            raise ModelError(
+                f"expected a graph that takes {expected[0]} and gives {expected[1]}, as the metadata says, "
+                f"got {signature[0]!r:.200} and {signature[1]!r:.200}. Make or fetch it again"
+            )
+
+    def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network says: uint8 `(N, S, S, 3)` RGB → float32 `(N, C)`, each row adding up to one.
+
+        Raises:
+            ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+        """
+        rows = [self._run(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
+        return np.concatenate(rows) if rows else np.zeros((0, len(self.info.names)), np.float32)
+
+    def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        try:
+            rows: NDArray[np.float32] = self._session.run(["probabilities"], {"images": squares})[0]
+        except Exception as error:  # as in __init__
+            raise ModelError("the model file's network fails. Make or fetch it again") from error
+        # Asked so that a NaN is refused too. A softmax may be above one by a rounding.
+        if rows.shape != (len(squares), len(self.info.names)) or not ((rows >= 0) & (rows <= 1.001)).all():
+            raise ModelError("the model file's network gives numbers that are no probabilities. Make or fetch it again")
+        return rows
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a str is an iterable of such, too
+        self, source: Source, *, top_k: int = 3
+    ) -> Prediction: ...
+    @overload
+    def predict(self, source: Iterable[Source], *, top_k: int = 3) -> list[Prediction]: ...
+    def predict(self, source: Source | Iterable[Source], *, top_k: int = 3) -> Prediction | list[Prediction]:
+        """Classify one picture, or many in one go.
+
+        Args:
+            source: A path, a URL, a picture file's bytes, or an RGB array, uint8 `(H, W, 3)`; or several of these,
+                in any iterable or as an array `(N, H, W, 3)`.
+            top_k: How many of the most probable classes to name, 1 or more.
+
+        Returns:
+            A `Prediction`; for several a list, in their order.
+
+        Raises:
+            FetchError: A URL could not be read.
+            ImageError: Bytes that are no picture, or an array that is none.
+            SourceError: A file could not be read.
+            ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+        """
+        if one := isinstance(source, str | Path | bytes) or (isinstance(source, np.ndarray) and source.ndim != 4):
+            sources: list[Any] = [source]
+        else:
+            sources = list(source)
+        squares = [self.square(each) for each in sources]
+        predictions = self.describe([_name(each) for each in sources], np.stack(squares), top_k) if squares else []
+        return predictions[0] if one else predictions
+
+    def square(self, source: Source) -> NDArray[np.uint8]:
+        """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises."""
+        picture = source if isinstance(source, np.ndarray) else images.decode(read(source))
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
+            raise ImageError(
+                f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"
+            )
+        return images.resize(picture, self.info.size, self.info.fit)
+
+    def describe(self, sources: Sequence[str], squares: NDArray[np.uint8], top_k: int = 3) -> list[Prediction]:
+        """Classify what `square` made: names, uint8 `(N, S, S, 3)` → a prediction each."""
+        if top_k < 1:
+            raise ValueError(f"top_k must be 1 or more, got {top_k}")
+        probabilities = self.probabilities(squares)  # (N, C)
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]  # (N, K)
+        return [
+            Prediction(
+                source,
+                tuple(Guess(self.info.names[index], round(float(row[index]), 6)) for index in order),
+                known=bool(row[order[0]] >= self.info.threshold),
+            )
+            for source, row, order in zip(sources, probabilities, best, strict=True)
+        ]
+
+
+def read(source: str | Path | bytes) -> bytes:
+    """A picture file's bytes, from a path, a URL or bytes.
+
+    Raises:
+        FetchError: A URL could not be read.
+        SourceError: A file could not be read.
+    """
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, str) and "://" in source:
+        return fetch.read(source)
+    try:
+        return Path(source).read_bytes()
+    except FileNotFoundError:
+        raise SourceError("no such file. Expected a picture's path or its URL") from None
+    except IsADirectoryError:
+        raise SourceError("this is a folder. Expected a picture's path or its URL") from None
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        raise SourceError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _signature(nodes: Sequence[Any]) -> str:
+    """What a graph takes or gives, as text: `images uint8 (N, 32, 32, 3)`, N for a length that is free."""
+    shapes = [", ".join(str(length) if isinstance(length, int) else "N" for length in node.shape) for node in nodes]
+    kinds = [node.type.removeprefix("tensor(").removesuffix(")") for node in nodes]
+    return ", ".join(f"{node.name} {kind} ({shape})" for node, kind, shape in zip(nodes, kinds, shapes, strict=True))
+
+
+def _name(source: Source) -> str:
+    return str(source) if isinstance(source, str | Path) else f"<{type(source).__name__}>"

@@ -1,0 +1,109 @@
+"""ModelInfo ↔ the metadata of an ONNX file: all that a model file says of itself."""
+
+import dataclasses
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from thumbnet.errors import ModelError
+from thumbnet.images import FITS, Fit
+
+PREFIX = "thumbnet."
+FORMAT = 1
+# What a name may not hold: printed, it could steer a terminal or break an output's lines.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What stands in a model file besides its graph. In the file each field is a JSON text under `thumbnet.<field>`."""
+
+    names: tuple[str, ...]  # one a class, in the order of the graph's output
+    size: int  # pixels a side of the graph's input
+    fit: Fit  # how a picture becomes that square
+    threshold: float  # an answer with less confidence is "unsure"; 0 to 1
+    temperature: float  # by which the network's logits are divided inside the graph
+    mirror_average: bool  # whether the graph averages over a picture and its mirror image
+    recipe: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)  # fingerprints and sizes of what it was trained and tested on
+    scores: dict[str, float] = field(default_factory=dict)  # of this file on the test images
+    version: str = ""  # of Thumbnet
+    format: int = FORMAT
+
+    def to_metadata(self) -> dict[str, str]:
+        """All fields as texts, for an ONNX file."""
+        fields = dataclasses.asdict(self)
+        return {PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelInfo":
+        """The inverse of `to_metadata`.
+
+        Raises:
+            ModelError: A field is missing, of a wrong kind or out of its range, or the format is a newer one.
+        """
+        if PREFIX + "format" not in metadata:
+            raise ModelError("the file is ONNX but not a model file of Thumbnet. Make one with `thumbnet train`")
+        try:
+            fields = {key.removeprefix(PREFIX): json.loads(value)
+                      for key, value in metadata.items() if key.startswith(PREFIX)}  # fmt: skip
+            if fields["format"] != FORMAT:
+                raise ModelError(
+                    f"the model file has format {fields['format']!r:.40}, this Thumbnet reads {FORMAT}. Upgrade it"
+                )
+            known = {name: value for name, value in fields.items() if name in KINDS}
+            _check_kinds(known)
+            info = cls(**{**known, "names": tuple(known["names"])})
+            info._check()
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"the model file's metadata is broken ({error}). Make or fetch it again") from error
+        return info
+
+    def _check(self) -> None:
+        """Raise ValueError for what a hostile or damaged file could say."""
+        if not self.names or not all(isinstance(name, str) and name for name in self.names):
+            raise ValueError("names must be texts, one a class")
+        if len(set(self.names)) != len(self.names) or any(map(CONTROL.search, self.names)):
+            raise ValueError("names must differ and hold no control characters")
+        if not 1 <= self.size <= 4096:
+            raise ValueError(f"size must be 1 to 4096 pixels, got {self.size!r:.40}")
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r:.40}")
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold must be 0 to 1, got {self.threshold!r:.40}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be above 0, got {self.temperature!r:.40}")
+
+
+KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field
+    "names": (list,),
+    "size": (int,),
+    "fit": (str,),
+    "threshold": (float, int),
+    "temperature": (float, int),
+    "mirror_average": (bool,),
+    "recipe": (dict,),
+    "data": (dict,),
+    "scores": (dict,),
+    "version": (str,),
+    "format": (int,),
+}
+REQUIRED = ("names", "size", "fit", "threshold", "temperature", "mirror_average")
+
+
+def _check_kinds(fields: dict[str, Any]) -> None:
+    for name, value in fields.items():
+        if type(value) not in KINDS[name]:  # not isinstance, for which True is a number
+            raise ValueError(f"{name} is {value!r:.40}")
+    if missing := [name for name in REQUIRED if name not in fields]:
+        raise ValueError(f"{', '.join(missing)} missing")
+
+
+def write_info(model: Any, info: ModelInfo) -> None:
+    """Put `info` into an `onnx.ModelProto`, in place of what it said before."""
+    del model.metadata_props[:]
+    for key, value in sorted(info.to_metadata().items()):
+        model.metadata_props.add(key=key, value=value)
