@@ -1,0 +1,47 @@
+"""Temperature and threshold: from a network that ranks classes to probabilities that mean something."""
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+
+from thumbnet.datasets import Dataset
+
+KEPT = 0.95  # the share of right answers that stay "known"
+FLOOR = 1e-30  # below any probability that matters, above float32's smallest; keeps the logarithm finite
+
+
+def log_probabilities(network: keras.Model, dataset: Dataset, *, mirror: bool) -> NDArray[np.float64]:
+    """The network's answers before calibration, as logarithms: `(N, C)`, up to a constant a row.
+
+    Args:
+        network: Gives probabilities.
+        dataset: Pictures that it was not trained on.
+        mirror: Average with the answers for the mirrored pictures, as the model file will.
+    """
+    views = [dataset.images, dataset.images[:, :, ::-1]] if mirror else [dataset.images]
+    answers = [network.predict(view, batch_size=1000, verbose=0) for view in views]
+    logs = np.log(np.maximum(np.asarray(answers, np.float64), FLOOR))  # (views, N, C)
+    return np.asarray(logs.mean(axis=0))
+
+
+def temperature(log_probs: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
+    """What to divide logits by so that the cross-entropy is least (Guo et al. 2017): 0.05 to 20.
+
+    The bounds are for sets so small that every answer is right, where the least would be at zero.
+    """
+
+    def cross_entropy(log_temperature: float) -> float:
+        calibrated = log_softmax(log_probs / np.exp(log_temperature), axis=1)  # (N, C)
+        return float(-calibrated[np.arange(len(labels)), labels].mean())
+
+    bounds = (np.log(0.05), np.log(20))
+    return float(np.exp(minimize_scalar(cross_entropy, bounds=bounds, method="bounded").x))
+
+
+def threshold(log_probs: NDArray[np.float64], labels: NDArray[np.int64], temperature: float) -> float:
+    """The confidence that `KEPT` of the right answers reach, 0 to 1; 0 if no answer is right."""
+    calibrated = np.exp(log_softmax(log_probs / temperature, axis=1))  # (N, C)
+    right = calibrated.argmax(axis=1) == labels  # (N,)
+    return float(np.quantile(calibrated.max(axis=1)[right], 1 - KEPT)) if right.any() else 0.0

@@ -1,0 +1,80 @@
+"""A training's whole state between two epochs, in one file that a kill leaves old or new, never torn."""
+
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.errors import TrainingError
+from thumbnet.files import write_atomically
+
+Weights = list[NDArray[Any]]
+
+
+@dataclass
+class State:
+    """Where a training stands after `epoch` epochs."""
+
+    epoch: int = 0
+    step: int = 0
+    seconds: float = 0.0  # spent in training and validating, over all the runs that were needed
+    best_epoch: int = 0
+    best_score: float = -1.0  # accuracy on the validation images, 0 to 1
+    best: Weights = field(default_factory=list)  # the averaged weights after the best epoch
+    history: list[dict[str, float]] = field(default_factory=list)  # a row an epoch
+
+
+def save(path: Path, settings: dict[str, Any], state: State, model: keras.Model) -> None:
+    """Write the state, the network's and the optimizer's variables, and the settings that they belong to."""
+    numbers = {key: value for key, value in vars(state).items() if key != "best"}
+    arrays: dict[str, Any] = {
+        "json": np.array(json.dumps({"settings": settings, "state": numbers})),
+        **_numbered("best", state.best),
+        **_numbered("variable", [variable.numpy() for variable in _variables(model)]),
+    }
+    with write_atomically(path) as file:
+        np.savez(file, **arrays)
+
+
+def load(path: Path, settings: dict[str, Any], model: keras.Model) -> State:
+    """Put `model` and its optimizer back to where `save` found them, and return the state.
+
+    Raises:
+        TrainingError: No checkpoint there, a broken one, or one of a training with other settings.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            content = json.loads(str(arrays["json"]))
+            best = _read_numbered(arrays, "best")
+            values = _read_numbered(arrays, "variable")
+    except FileNotFoundError:
+        raise TrainingError(f"nothing to resume: {path} does not exist. Start without --resume") from None
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise TrainingError(f"{path} is no checkpoint of Thumbnet, or a broken one. Start without --resume") from error
+    differing = sorted(key for key, value in settings.items() if content["settings"].get(key) != value)
+    if differing:
+        raise TrainingError(
+            f"{path} belongs to a training with other settings ({', '.join(differing)}). "
+            "Resume with the same ones, or start without --resume"
+        )
+    for variable, value in zip(_variables(model), values, strict=True):
+        variable.assign(value)
+    return State(**content["state"], best=best)
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    return [*model.variables, *model.optimizer.variables]
+
+
+def _numbered(name: str, arrays: Weights) -> dict[str, NDArray[Any]]:
+    return {f"{name}_{index}": array for index, array in enumerate(arrays)}
+
+
+def _read_numbered(arrays: Any, name: str) -> Weights:
+    count = sum(key.startswith(f"{name}_") for key in arrays.files)
+    return [arrays[f"{name}_{index}"] for index in range(count)]

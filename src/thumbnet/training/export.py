@@ -1,0 +1,111 @@
+"""Keras → model file, and the proof that both agree. All that is known of the conversion stays in here.
+
+What decides its form: a function of our own is converted, for Keras's exporter traces in training mode and leaves
+the names to chance; opset 18, since tf2onnx refuses 21; a float32 network, since the exporter does not take another;
+activations whose ONNX form exists (exact GELU's does not, and only loading the file shows it).
+"""
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import tf2onnx
+from numpy.typing import NDArray
+
+from thumbnet.classifier import Classifier
+from thumbnet.errors import ExportError, ModelError
+from thumbnet.model_file import ModelInfo, write_info
+from thumbnet.training.calibrate import FLOOR
+
+OPSET = 18
+TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
+
+
+def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
+    """The model file of a trained network, proved equal to it.
+
+    Args:
+        network: Float32; uint8 `(N, S, S, 3)` → probabilities `(N, C)`, not yet calibrated.
+        info: What the file shall say of itself; its temperature and mirror average go into the graph.
+        samples: Real pictures, `(N, S, S, 3)`, on which network and file are compared; 1,000 or more where there are.
+
+    Raises:
+        ExportError: The network cannot be converted, or the file answers differently from it.
+    """
+    shipped = _as_shipped(network, info)
+    model, _ = tf2onnx.convert.from_function(shipped, shipped.input_signature, opset=OPSET)
+    model.producer_name, model.producer_version = "thumbnet", info.version
+    _name_in_order(model.graph)
+    write_info(model, info)
+    content: bytes = model.SerializeToString()
+    try:  # tf2onnx leaves operations in the file that ONNX does not have, and only says so in its log
+        onnx.checker.check_model(model, full_check=True)
+        classifier = Classifier(content)
+    except (onnx.checker.ValidationError, ModelError) as error:
+        raise ExportError(f"the network cannot be converted: {error.__cause__ or error}") from error
+    _prove_equal(shipped, classifier, samples)
+    return content
+
+
+def with_info(content: bytes, info: ModelInfo) -> bytes:
+    """The model file with other metadata: for what is known only once the file exists, such as its scores."""
+    model = onnx.load_from_string(content)
+    write_info(model, info)
+    return bytes(model.SerializeToString())
+
+
+def _as_shipped(network: keras.Model, info: ModelInfo) -> tf.types.experimental.PolymorphicFunction:
+    """The whole computation of the model file, as a TensorFlow function: uint8 pictures → calibrated probabilities."""
+    signature = [tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def shipped(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        views = [images, tf.reverse(images, [2])] if info.mirror_average else [images]
+        # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
+        logs = [tf.math.log(tf.maximum(network(view, training=False), FLOOR)) for view in views]  # (N, C) each
+        return {"probabilities": tf.nn.softmax(tf.add_n(logs) / (len(logs) * info.temperature))}
+
+    return shipped
+
+
+def _name_in_order(graph: onnx.GraphProto) -> None:
+    """Name each node by what it does and its place, and each tensor by its node.
+
+    The converter's own names come from counters and hashes that differ from run to run; the same weights shall give
+    the same file, byte for byte.
+    """
+    names = {tensor.name: tensor.name for tensor in [*graph.input, *graph.output]} | {"": ""}
+    for place, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{place}"
+        for index, old in enumerate(node.output):
+            names.setdefault(old, f"{node.name}:{index}")
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        for index, old in enumerate(node.input):
+            names.setdefault(old, f"{node.name}.{index}")
+            node.input[index] = names[old]
+        for index, old in enumerate(node.output):
+            node.output[index] = names[old]
+    graph.name, graph.doc_string = "thumbnet", ""
+    for tensor in [*graph.input, *graph.output]:
+        tensor.type.tensor_type.shape.dim[0].dim_param = "N"
+    del graph.value_info[:], graph.initializer[:]
+    for old, new in names.items():  # in the order of their use
+        if old in initializers:
+            initializers[old].name = new
+            graph.initializer.append(initializers[old])
+
+
+def _prove_equal(
+    shipped: tf.types.experimental.PolymorphicFunction, classifier: Classifier, samples: NDArray[np.uint8]
+) -> None:
+    batches = [samples[start : start + 500] for start in range(0, len(samples), 500)]
+    ours = np.concatenate([shipped(tf.constant(batch))["probabilities"].numpy() for batch in batches])  # (N, C)
+    theirs = classifier.probabilities(samples)  # (N, C)
+    moved = float(np.abs(ours - theirs).max())
+    differing = int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum())
+    if differing or not moved <= TOLERANCE:
+        raise ExportError(
+            f"Keras and ONNX Runtime disagree on {differing} of {len(samples)} pictures, and by up to {moved:.1e} in a "
+            f"probability (allowed: 0 and {TOLERANCE}). Nothing was written; try another version of tf2onnx"
+        )

@@ -1,0 +1,183 @@
+"""The training loop: set-up, loop, result. Read it from top to bottom."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from thumbnet.datasets import Dataset
+from thumbnet.errors import TrainingError
+from thumbnet.training import augment, checkpoint, hardware, networks
+from thumbnet.training.checkpoint import State, Weights
+from thumbnet.training.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a training gives."""
+
+    weights: Weights  # averaged, after the best epoch
+    state: State
+    interrupted: bool  # by Ctrl-C, after at least one epoch
+
+
+def fit(
+    recipe: Recipe,
+    train: Dataset,
+    validation: Dataset | None,
+    *,
+    seed: int,
+    minutes: float | None = None,
+    checkpoint_path: Path,
+    resume: bool = False,
+) -> Fitted:
+    """Train `recipe`'s network on `train`; keep the weights that are best on `validation`.
+
+    Args:
+        recipe: How, and for how many epochs.
+        train: The pictures to learn from.
+        validation: The pictures that choose the best epoch; without them the last epoch counts as the best.
+        seed: Decides the first weights, the order of the pictures and their augmentation.
+        minutes: Time for the whole training, to which the learning rate's course is fitted; `recipe.epochs` then
+            does not count. Such a training depends on the machine's speed, so it cannot be repeated bit for bit.
+        checkpoint_path: The file that takes the state after each epoch.
+        resume: Go on from that file.
+
+    Raises:
+        TrainingError: Nothing fitting to resume, or a loss that is no longer a number.
+        KeyboardInterrupt: Ctrl-C before the end of the first epoch; after it, the best so far is returned.
+    """
+    precision = hardware.precision() if recipe.precision == "auto" else recipe.precision
+    size, classes = train.images.shape[1], len(train.names)
+    batch_size = batch_size_for(recipe, len(train))
+    steps = len(train) // batch_size  # of an epoch; the rest of one epoch's order is met in another's
+    # Adam's step does not grow with the batch, its noise shrinks with the root of it (Malladi et al. 2022).
+    peak = recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size)
+    targets = np.eye(classes, dtype=np.float32)[train.labels]  # (N, C)
+    flips = recipe.flip and train.mirrored
+    mirrored_first = np.random.default_rng(seed).random(len(train)) < 0.5  # (N,)
+
+    keras.utils.set_random_seed(seed)
+    model = getattr(networks, recipe.network)(size, classes, precision)
+    _compile(model, recipe)
+    settings = {
+        "recipe": recipe.as_dict(), "precision": precision, "seed": seed, "minutes": minutes,
+        "train": train.fingerprint(), "validation": validation and validation.fingerprint(),
+    }  # fmt: skip
+    state = checkpoint.load(checkpoint_path, settings, model) if resume else State()
+    elapsed = _stopwatch(state.seconds)
+    interrupted = False
+
+    def share() -> float:  # of the training that is done, 0 to 1
+        return elapsed() / (minutes * 60) if minutes else state.step / (steps * recipe.epochs)
+
+    with _progress(state, minutes * 60 if minutes else steps * recipe.epochs) as bar:
+        try:
+            while share() < 1:
+                rng = np.random.default_rng((seed, state.epoch + 1))  # so that an epoch needs none of those before it
+                results: list[tuple[float, float]] = []  # loss and accuracy of each step
+                for rows in _batches(len(train), batch_size, rng):
+                    done = min(share(), 1)
+                    if done == 1 and results:
+                        break
+                    images = train.images[rows]  # (B, S, S, 3)
+                    if flips:
+                        images = augment.flip(images, mirrored_first[rows] ^ bool(state.epoch % 2))
+                    if recipe.shift:
+                        images = augment.shift(images, recipe.shift, rng)
+                    model.optimizer.learning_rate = peak * triangle(done, recipe.warmup)
+                    results.append(model.train_on_batch(images, targets[rows]))
+                    state.step += 1
+                    bar.update(min(elapsed(), bar.total) - bar.n if minutes else 1)
+                _end_epoch(state, model, validation, results, elapsed)
+                checkpoint.save(checkpoint_path, settings, state, model)
+                bar.write(_row(state), file=sys.stderr)
+        except KeyboardInterrupt:
+            if not state.best:
+                raise
+            interrupted = True
+    return Fitted(state.best, state, interrupted)
+
+
+def batch_size_for(recipe: Recipe, images: int) -> int:
+    """The recipe's batch size, or a smaller one (16 at least) that gives an epoch of a small set 64 steps."""
+    return min(recipe.batch_size, max(16, images // 64), images)
+
+
+def triangle(share: float, warmup: float) -> float:
+    """The learning rate's course: 0 to 1 over the first `warmup` of the training, and back to 0 over the rest."""
+    return share / warmup if share < warmup else (1 - share) / (1 - warmup)
+
+
+def accuracy(model: keras.Model, dataset: Dataset) -> float:
+    """The share of pictures whose most probable class is the right one, 0 to 1."""
+    answers = model.predict(dataset.images, batch_size=1000, verbose=0).argmax(axis=1)  # (N,)
+    return float((answers == dataset.labels).mean())
+
+
+def _compile(model: keras.Model, recipe: Recipe) -> None:
+    optimizer = keras.optimizers.Adam(weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=recipe.averaging)
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
+    # XLA is slower than oneDNN's kernels for these networks on a CPU: docs/experiments.md.
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    optimizer.build(model.trainable_variables)  # so that a checkpoint finds the variables that it fills
+
+
+def _batches(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    order = rng.permutation(count)
+    for start in range(0, count - batch_size + 1, batch_size):
+        yield order[start : start + batch_size]
+
+
+def _end_epoch(
+    state: State,
+    model: keras.Model,
+    validation: Dataset | None,
+    results: list[tuple[float, float]],
+    elapsed: Callable[[], float],
+) -> None:
+    """Judge the averaged weights, keep them if they are the best yet, and put the raw ones back."""
+    loss, training = np.mean(results, axis=0).tolist()
+    if not math.isfinite(loss):
+        raise TrainingError(f"the loss is {loss} in epoch {state.epoch + 1}. Try a lower learning rate")
+    row = {"loss": loss, "training": training}
+    raw = model.get_weights()
+    model.optimizer.finalize_variable_values(model.trainable_variables)
+    state.epoch += 1
+    if validation is not None:
+        row["validation"] = accuracy(model, validation)
+    score = row.get("validation", 0.0)
+    if not state.best or score >= state.best_score:
+        state.best, state.best_score, state.best_epoch = model.get_weights(), score, state.epoch
+    model.set_weights(raw)
+    state.seconds = elapsed()
+    state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
+
+
+def _stopwatch(before: float) -> Callable[[], float]:
+    """Seconds so far, those of earlier runs of the same training counted in."""
+    start = time.monotonic()
+    return lambda: before + time.monotonic() - start
+
+
+def _progress(state: State, total: float) -> Any:
+    """A bar with the time left, on a terminal, below a table that gets a line an epoch."""
+    print("epoch   loss  training  validation  seconds", file=sys.stderr)
+    form = "{percentage:3.0f}% {bar} {elapsed} gone, {remaining} left"
+    initial = state.seconds if isinstance(total, float) else state.step
+    return tqdm(total=total, initial=initial, bar_format=form, file=sys.stderr, disable=None, leave=False)
+
+
+def _row(state: State) -> str:
+    row = state.history[-1]
+    validation = f"{row['validation']:10.2%}" if "validation" in row else f"{'–':>10}"
+    best = " *" if state.best_epoch == state.epoch and "validation" in row else ""
+    return f"{state.epoch:5}  {row['loss']:5.3f}  {row['training']:8.2%}  {validation}  {row['seconds']:7.0f}{best}"

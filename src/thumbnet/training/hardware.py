@@ -1,0 +1,18 @@
+"""What this machine computes fast."""
+
+from pathlib import Path
+
+CPUINFO = Path("/proc/cpuinfo")
+
+
+def precision(cpuinfo: Path = CPUINFO) -> str:
+    """The Keras dtype policy that trains fastest here.
+
+    bfloat16 pays where the processor multiplies it (`avx512_bf16`, `amx_bf16`): measured in `docs/experiments.md`.
+    Where that cannot be told (no Linux), float32.
+    """
+    try:
+        features = set(cpuinfo.read_text().split())
+    except OSError:
+        return "float32"
+    return "mixed_bfloat16" if features & {"avx512_bf16", "amx_bf16"} else "float32"

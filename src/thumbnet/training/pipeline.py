@@ -1,0 +1,156 @@
+"""data source → Dataset → fit → calibrate → export → model file → evaluated as shipped. One function, top to bottom."""
+
+import dataclasses
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet import __version__, datasets
+from thumbnet.classifier import Classifier
+from thumbnet.datasets import Dataset, Splits
+from thumbnet.errors import TrainingError
+from thumbnet.evaluation import Scores, evaluate
+from thumbnet.files import write_atomically
+from thumbnet.images import Fit
+from thumbnet.model_file import ModelInfo
+from thumbnet.training import calibrate, networks
+from thumbnet.training.checkpoint import Weights
+from thumbnet.training.export import export, with_info
+from thumbnet.training.fit import fit
+from thumbnet.training.recipes import RECIPES, Recipe
+
+SIZE = 32  # pixels a side
+FIT: Fit = "crop"  # how pictures that are not square are treated, in training and by the model file
+SAMPLES = 1000  # pictures on which Keras and the model file are compared, at the least where there are as many
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves behind."""
+
+    path: Path  # the model file; the Keras model is beside it
+    classifier: Classifier  # the model file, loaded
+    scores: Scores  # of that file, on the test images
+    interrupted: bool  # by Ctrl-C; the model is the best until then
+
+
+def train(
+    data: str | Splits = "cifar10",
+    recipe: str | Recipe = "seed",
+    *,
+    epochs: int | None = None,
+    minutes: float | None = None,
+    seed: int = 0,
+    output: str | Path = "model.onnx",
+    resume: bool = False,
+    refit: bool = False,
+) -> Trained:
+    """Train a network and write its model file, and the `.keras` file beside it for further training.
+
+    Args:
+        data: `cifar10`, `digits`, a folder of pictures, an `.npz` file, or splits that are already read.
+        recipe: A name in `RECIPES`, or a recipe.
+        epochs: In place of the recipe's.
+        minutes: Time for the training instead of a number of epochs; its schedule is fitted to that.
+        seed: Decides the split of the data, the first weights, the pictures' order and their augmentation.
+        output: The model file.
+        resume: Go on with a training that was broken off, from the checkpoint beside `output`.
+        refit: After the training that holds pictures out to choose the epoch and to calibrate, train again on all
+            training images, and ship that network with the calibration of the first. Takes twice the time.
+
+    Raises:
+        DataError: The data cannot be found, read or used.
+        TrainingError: Settings that do not fit, or nothing to resume.
+        ExportError: The model file does not answer as the network does; nothing was written.
+        KeyboardInterrupt: Ctrl-C before the first epoch's end. Later, the best network so far is shipped.
+    """
+    output = Path(output)
+    recipe = _settle(recipe, epochs)
+    splits = datasets.load(data, SIZE, fit=FIT, seed=seed) if isinstance(data, str) else data
+    rest, held_out = datasets.hold_out(splits.train, recipe.validation, seed)
+    mirror_average = recipe.mirror_average and splits.train.mirrored
+    _say(
+        f"{len(rest):,} images to train on, {len(held_out):,} to choose and calibrate, {len(splits.test):,} to test; "
+        f"{len(splits.train.names)} classes"
+    )
+
+    checkpoints = [output.with_name(f"{output.name}{suffix}") for suffix in (".checkpoint", ".refit.checkpoint")]
+    if not resume and any(path.exists() for path in checkpoints):
+        _say(f"Starting over. {checkpoints[0].name} is of a training that did not end: --resume would go on with it")
+    fitted = fit(recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume)
+    network = _float32(recipe, splits, fitted.weights)
+    log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
+    temperature = calibrate.temperature(log_probs, held_out.labels)
+    interrupted = fitted.interrupted
+
+    if refit and not interrupted:
+        _say(f"Again, on all {len(splits.train):,} training images")
+        again = fit(
+            recipe, splits.train, None, seed=seed, minutes=minutes,
+            checkpoint_path=checkpoints[1], resume=resume and checkpoints[1].exists(),
+        )  # fmt: skip
+        interrupted = again.interrupted
+        if not interrupted:  # half of a refit is worse than the whole of what came before it
+            network = _float32(recipe, splits, again.weights)
+
+    info = ModelInfo(
+        names=splits.train.names,
+        size=SIZE,
+        fit=FIT,
+        threshold=calibrate.threshold(log_probs, held_out.labels, temperature),
+        temperature=temperature,
+        mirror_average=mirror_average,
+        recipe={**recipe.as_dict(), "minutes": minutes, "seed": seed, "refit": refit and not interrupted},
+        data={
+            "train": splits.train.fingerprint(), "train_images": len(splits.train),
+            "test": splits.test.fingerprint(), "test_images": len(splits.test),
+        },
+        version=__version__,
+    )  # fmt: skip
+    content = export(network, info, samples(splits.train))
+    scores = evaluate(Classifier(content), splits.test)
+    content = with_info(content, dataclasses.replace(info, scores=scores.as_dict()))
+    _save_keras(network, output.with_suffix(".keras"))
+    with write_atomically(output) as file:
+        file.write(content)
+    if not interrupted:
+        for path in checkpoints:
+            path.unlink(missing_ok=True)
+    return Trained(output, Classifier(content), scores, interrupted)
+
+
+def samples(dataset: Dataset) -> NDArray[np.uint8]:
+    """Pictures for the comparison of Keras and model file, from all over the set, were it sorted: `(N, S, S, 3)`."""
+    return dataset.images[:: max(1, len(dataset) // SAMPLES)]
+
+
+def _settle(recipe: str | Recipe, epochs: int | None) -> Recipe:
+    if isinstance(recipe, str):
+        if recipe not in RECIPES:
+            raise TrainingError(f"no recipe {recipe!r}. There is: {', '.join(RECIPES)}")
+        recipe = RECIPES[recipe]
+    return recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
+
+
+def _float32(recipe: Recipe, splits: Splits, weights: Weights) -> keras.Model:
+    """The trained network with all its layers in float32, as it ships."""
+    network = getattr(networks, recipe.network)(SIZE, len(splits.train.names))
+    network.set_weights(weights)
+    return network
+
+
+def _save_keras(network: keras.Model, path: Path) -> None:
+    """Write a `.keras` file in one step; Keras itself writes only to a path with that ending."""
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        temporary = Path(folder) / path.name
+        network.save(temporary)
+        temporary.replace(path)
+
+
+def _say(message: str) -> None:
+    print(message, file=sys.stderr)

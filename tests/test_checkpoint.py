@@ -1,0 +1,55 @@
+"""A broken checkpoint is said to be one, and a failed write leaves the last good one."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+
+import keras
+
+from thumbnet.errors import TrainingError
+from thumbnet.training import checkpoint
+from thumbnet.training.checkpoint import State
+
+
+def model() -> keras.Model:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    model.compile(optimizer=keras.optimizers.Adam(use_ema=True), loss="mse")
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def test_all_variables_and_the_state_come_back(tmp_path: Path) -> None:
+    saved, loaded = model(), model()
+    for _ in range(3):
+        saved.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
+    state = State(3, 12, 1.5, 2, 0.75, saved.get_weights(), [{"epoch": 1, "loss": 0.5}])
+    checkpoint.save(tmp_path / "checkpoint", {"seed": 1}, state, saved)
+    again = checkpoint.load(tmp_path / "checkpoint", {"seed": 1}, loaded)
+    assert {key: value for key, value in vars(again).items() if key != "best"} == {
+        key: value for key, value in vars(state).items() if key != "best"
+    }
+    for one, other in zip([*state.best, *saved.variables, *saved.optimizer.variables],
+                          [*again.best, *loaded.variables, *loaded.optimizer.variables], strict=True):  # fmt: skip
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 cut off"])
+def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "checkpoint").write_bytes(content)
+    with pytest.raises(TrainingError, match=r"no checkpoint of Thumbnet, or a broken one\. Start without --resume"):
+        checkpoint.load(tmp_path / "checkpoint", {}, model())
+
+
+def test_another_programs_npz_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "checkpoint").open("wb") as file:
+        np.savez(file, x=np.zeros(3))
+    with pytest.raises(TrainingError, match="no checkpoint of Thumbnet"):
+        checkpoint.load(tmp_path / "checkpoint", {}, model())
+
+
+def test_no_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"nothing to resume: .*checkpoint does not exist"):
+        checkpoint.load(tmp_path / "checkpoint", {}, model())

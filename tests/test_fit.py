@@ -1,0 +1,218 @@
+"""The training loop: it learns, ends in time, and goes on after a break as if there had been none."""
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+
+import keras
+
+from thumbnet.datasets import Dataset
+from thumbnet.errors import TrainingError
+from thumbnet.training import augment, hardware, networks
+from thumbnet.training.fit import Fitted, accuracy, batch_size_for, fit, triangle
+from thumbnet.training.recipes import SEED, Recipe
+
+RECIPE = dataclasses.replace(SEED, epochs=3, batch_size=16, averaging=0.8)
+
+
+def stripes(count: int, seed: int) -> Dataset:
+    """Noise in which the middle is brighter across or down: two classes that a small network learns at once."""
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 128, (count, 18, 18, 3), dtype=np.uint8)
+    labels = rng.integers(0, 2, count)
+    images[labels == 0, 7:11] += 127
+    images[labels == 1, :, 7:11] += 127
+    return Dataset(images, labels, ("across", "down"))
+
+
+TRAIN, VALIDATION = stripes(96, 0), stripes(40, 1)
+
+
+def run(path: Path, recipe: Recipe = RECIPE, validation: Dataset | None = VALIDATION, **options: Any) -> Fitted:
+    return fit(recipe, TRAIN, validation, **{"seed": 0, "checkpoint_path": path / "checkpoint", **options})
+
+
+def same(first: Fitted, second: Fitted) -> bool:
+    pairs = zip(first.weights, second.weights, strict=True)
+    return all(np.array_equal(one, other) for one, other in pairs)
+
+
+def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fitted = run(tmp_path, dataclasses.replace(RECIPE, epochs=8))
+    scores = [row["validation"] for row in fitted.state.history]
+    assert max(scores) > 0.9
+    assert fitted.state.best_score == max(scores)
+    model = networks.seed(18, 2)
+    model.set_weights(fitted.weights)
+    assert accuracy(model, VALIDATION) == pytest.approx(max(scores), abs=0.03)  # float32 beside bfloat16
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert len([line for line in printed.err.splitlines() if line.split()[:1] == ["8"]]) == 1
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: Path) -> None:
+    first, again, other = run(tmp_path), run(tmp_path), run(tmp_path, seed=1)
+    assert same(first, again)
+    assert not same(first, other)
+
+
+def test_without_validation_the_last_epoch_counts(tmp_path: Path) -> None:
+    assert run(tmp_path, validation=None).state.best_epoch == RECIPE.epochs
+
+
+class _KilledError(Exception):
+    pass
+
+
+def test_resumed_is_as_if_never_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(tmp_path)
+    calls = itertools.count()
+    original = keras.Model.train_on_batch
+
+    def dies(self: keras.Model, *batch: Any) -> Any:
+        if next(calls) == 8:  # in the second epoch
+            raise _KilledError
+        return original(self, *batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(keras.Model, "train_on_batch", dies)
+        with pytest.raises(_KilledError):
+            run(tmp_path / "broken")
+    resumed = run(tmp_path / "broken", resume=True)
+    assert same(whole, resumed)
+    shown = [{key: row[key] for key in row if key != "seconds"} for row in whole.state.history]
+    assert [{key: row[key] for key in row if key != "seconds"} for row in resumed.state.history] == shown
+    assert resumed.state.seconds > 0
+
+
+def test_resuming_a_finished_training_trains_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(tmp_path)
+
+    def trains(*_: Any) -> Any:
+        raise AssertionError
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", trains)
+    assert same(whole, run(tmp_path, resume=True))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 3}, "seed"),
+        ({"recipe": dataclasses.replace(RECIPE, epochs=9)}, "recipe"),
+        ({"minutes": 1.0}, "minutes"),
+        ({"validation": None}, "validation"),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path, change: dict[str, Any], named: str) -> None:
+    run(tmp_path)
+    with pytest.raises(TrainingError, match=rf"other settings \({named}\)"):
+        run(tmp_path, resume=True, **change)
+
+
+def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two_epochs = run(tmp_path / "two", dataclasses.replace(RECIPE, epochs=3))
+    calls = itertools.count()
+    original = keras.Model.train_on_batch
+
+    def interrupted(self: keras.Model, *batch: Any) -> Any:
+        if next(calls) == 14:  # in the third epoch
+            raise KeyboardInterrupt
+        return original(self, *batch)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
+    fitted = run(tmp_path)
+    assert fitted.interrupted
+    assert fitted.state.epoch == 2
+    assert fitted.state.best_score == max(row["validation"] for row in two_epochs.state.history[:2])
+
+
+def test_ctrl_c_in_the_first_epoch_leaves_nothing_to_keep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path)
+
+
+def test_a_budget_ends_the_training_with_its_schedule_run_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = itertools.count(0, 0.5)  # half a second passes at each look
+    monkeypatch.setattr("thumbnet.training.fit.time.monotonic", lambda: float(next(clock)))
+    rates = []
+    original = keras.Model.train_on_batch
+
+    def noting(self: keras.Model, *batch: Any) -> Any:
+        rates.append(float(self.optimizer.learning_rate))
+        return original(self, *batch)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", noting)
+    fitted = run(tmp_path, minutes=0.5)
+    assert fitted.state.seconds == pytest.approx(30, abs=2)
+    assert max(rates) == pytest.approx(RECIPE.learning_rate, rel=0.1)
+    assert rates[-1] < 0.1 * RECIPE.learning_rate
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the loss is nan in epoch 1\. Try a lower learning rate"):
+        run(tmp_path, dataclasses.replace(RECIPE, learning_rate=1e30))
+
+
+@pytest.fixture
+def flips(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, Any]]:
+    """All that is given to `augment.flip`, which goes on flipping."""
+    seen: list[tuple[Any, Any]] = []
+    original = augment.flip
+
+    def noting(images: Any, chosen: Any) -> Any:
+        seen.append((images, chosen))
+        return original(images, chosen)
+
+    monkeypatch.setattr(augment, "flip", noting)
+    return seen
+
+
+def test_pictures_that_must_not_be_mirrored_are_not(tmp_path: Path, flips: list[tuple[Any, Any]]) -> None:
+    for mirrored in (False, True):
+        train = dataclasses.replace(TRAIN, mirrored=mirrored)
+        fit(RECIPE, train, None, seed=0, checkpoint_path=tmp_path / "checkpoint")
+        assert bool(flips) is mirrored
+
+
+def test_every_picture_is_seen_from_both_sides_in_two_epochs(tmp_path: Path, flips: list[tuple[Any, Any]]) -> None:
+    run(tmp_path, dataclasses.replace(RECIPE, epochs=2, shift=0), None)
+    sides: dict[bytes, set[bool]] = {}
+    for images, chosen in flips:
+        for image, side in zip(images, chosen, strict=True):
+            sides.setdefault(image.tobytes(), set()).add(bool(side))
+    assert len(sides) == len(TRAIN)
+    assert all(len(each) == 2 for each in sides.values())
+
+
+@pytest.mark.parametrize(("images", "size"), [(50_000, 256), (1293, 20), (100, 16), (5, 5)])
+def test_a_small_set_gets_small_batches(images: int, size: int) -> None:
+    assert batch_size_for(SEED, images) == size
+
+
+def test_the_learning_rate_rises_and_falls_to_zero() -> None:
+    assert [triangle(share, 0.2) for share in (0, 0.1, 0.2, 0.6, 1)] == pytest.approx([0, 0.5, 1, 0.5, 0])
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"), [("fpu avx512_bf16", "mixed_bfloat16"), ("amx_bf16", "mixed_bfloat16"), ("avx2", "float32")]
+)
+def test_bfloat16_is_used_where_the_processor_has_it(tmp_path: Path, flags: str, precision: str) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
+    assert hardware.precision(tmp_path / "cpuinfo") == precision
+
+
+def test_a_machine_that_does_not_tell_gets_float32(tmp_path: Path) -> None:
+    assert hardware.precision(tmp_path / "none") == "float32"

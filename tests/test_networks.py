@@ -1,0 +1,49 @@
+"""The networks are what the design says, layer by layer."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+
+from thumbnet.training import networks
+
+
+def test_the_seed_network_is_the_one_of_the_readme() -> None:
+    model = networks.seed(32, 10)
+    shapes = [(type(layer).__name__, layer.output.shape[1:]) for layer in model.layers]
+    assert shapes == [
+        ("Rescaling", (32, 32, 3)),
+        ("Conv2D", (30, 30, 32)),
+        ("MaxPooling2D", (15, 15, 32)),
+        ("Conv2D", (13, 13, 64)),
+        ("MaxPooling2D", (6, 6, 64)),
+        ("Conv2D", (4, 4, 64)),
+        ("Flatten", (1024,)),
+        ("Dense", (64,)),
+        ("Dense", (10,)),
+    ]
+    assert model.input_shape == (None, 32, 32, 3)
+    assert model.count_params() == 122_570
+    activations = [layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")]
+    assert activations == ["relu", "relu", "relu", "relu", "softmax"]
+
+
+def test_pixels_are_divided_by_255_and_nothing_else() -> None:
+    rescaling = networks.seed(32, 10).layers[0]
+    pixels = np.arange(256, dtype=np.uint8).repeat(12).reshape(1, 32, 32, 3)
+    np.testing.assert_allclose(np.asarray(rescaling(pixels)), pixels / 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("size", "classes"), [(18, 2), (64, 7), (96, 100)])
+def test_any_size_and_number_of_classes_gives_probabilities(size: int, classes: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+    answers = networks.seed(size, classes).predict(pixels, verbose=0)
+    assert answers.shape == (3, classes)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_bfloat16_stays_inside() -> None:
+    model = networks.seed(32, 10, "mixed_bfloat16")
+    assert {layer.compute_dtype for layer in model.layers} == {"float32", "bfloat16"}
+    assert model.outputs[0].dtype == "float32"
+    assert {weight.dtype for weight in model.weights} == {"float32"}
