@@ -1,0 +1,166 @@
+"""From data to a model file in use: the whole line, on the digits that need no download."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+
+import cv2
+import keras
+
+import thumbnet
+from thumbnet import datasets
+from thumbnet.datasets import Dataset, Splits
+from thumbnet.errors import ExportError, TrainingError
+from thumbnet.training import pipeline
+from thumbnet.training.recipes import RECIPES
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return datasets.digits()
+
+
+@pytest.fixture(scope="module")
+def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Trained:
+    return thumbnet.train(splits, epochs=6, output=tmp_path_factory.mktemp("trained") / "digits.onnx")
+
+
+def test_a_trained_digits_model_reads_digits_from_its_file(
+    trained: pipeline.Trained, splits: Splits, tmp_path: Path
+) -> None:
+    assert trained.scores.accuracy > 0.95
+    classifier = thumbnet.load(trained.path)
+    right = 0
+    for row in range(40):
+        path = tmp_path / f"{row}.png"
+        cv2.imwrite(str(path), splits.test.images[row])
+        right += classifier.predict(path).label == splits.test.names[splits.test.labels[row]]
+    assert right >= 37
+
+
+def test_the_file_tells_where_it_comes_from(trained: pipeline.Trained, splits: Splits) -> None:
+    info = thumbnet.load(trained.path).info
+    assert info.names == tuple("0123456789")
+    assert (info.size, info.fit, info.mirror_average) == (32, "crop", False)  # mirrored digits are no digits
+    assert info.recipe["name"] == "seed"
+    assert info.recipe["epochs"] == 6
+    assert info.data["train"] == splits.train.fingerprint()
+    assert info.data["test"] == splits.test.fingerprint()
+    assert info.scores == trained.scores.as_dict()
+    assert info.version == thumbnet.__version__
+    assert 0 < info.threshold < 1
+
+
+def test_the_scores_are_those_of_the_file(trained: pipeline.Trained, splits: Splits) -> None:
+    answers = thumbnet.load(trained.path).probabilities(splits.test.images).argmax(axis=1)
+    assert trained.scores.accuracy == (answers == splits.test.labels).mean()
+
+
+def test_the_keras_file_beside_it_is_the_same_network(trained: pipeline.Trained, splits: Splits) -> None:
+    model = keras.models.load_model(trained.path.with_suffix(".keras"))
+    ours = model.predict(splits.test.images, verbose=0).argmax(axis=1)
+    theirs = thumbnet.load(trained.path).probabilities(splits.test.images).argmax(axis=1)
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_nothing_but_the_two_files_is_left(trained: pipeline.Trained) -> None:
+    assert sorted(path.name for path in trained.path.parent.iterdir()) == ["digits.keras", "digits.onnx"]
+
+
+def test_a_refit_ships_a_network_of_all_training_images(splits: Splits, tmp_path: Path) -> None:
+    held_out = thumbnet.train(splits, epochs=1, output=tmp_path / "a.onnx").classifier
+    refitted = thumbnet.train(splits, epochs=1, output=tmp_path / "b.onnx", refit=True).classifier
+    assert refitted.info.recipe["refit"] is True
+    assert (refitted.info.temperature, refitted.info.threshold) == (held_out.info.temperature, held_out.info.threshold)
+    images = splits.test.images[:10]
+    assert not np.array_equal(refitted.probabilities(images), held_out.probabilities(images))
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_failed_export_leaves_the_old_files(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    output = tmp_path / "model.onnx"
+    output.write_bytes(b"old")
+    monkeypatch.setattr("thumbnet.training.export.TOLERANCE", -1.0)
+    with pytest.raises(ExportError):
+        thumbnet.train(splits, epochs=1, output=output)
+    assert output.read_bytes() == b"old"
+    assert not output.with_suffix(".keras").exists()
+    assert output.with_name("model.onnx.checkpoint").exists()  # so that hours of training are not lost
+
+
+def test_at_least_a_thousand_pictures_from_all_over_prove_the_export() -> None:
+    images = np.zeros((2500, 1, 1, 3), np.uint8)
+    images[:, 0, 0, 0] = np.arange(2500) // 10
+    samples = pipeline.samples(Dataset(images, np.zeros(2500, np.int64), ("a", "b")))
+    assert len(samples) >= 1000
+    assert samples.max() == 249
+
+
+def test_an_unknown_recipe_is_named(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=f"no recipe 'sed'. There is: {', '.join(RECIPES)}"):
+        thumbnet.train(splits, "sed", output=tmp_path / "model.onnx")
+
+
+def command(output: Path, *more: str) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "thumbnet",
+        "train",
+        "--data",
+        "digits",
+        "--epochs",
+        "3",
+        "--output",
+        str(output),
+        *more,
+    ]
+
+
+def kill_in_second_epoch(output: Path, how: signal.Signals) -> tuple[int, str, str]:
+    """Start a training and send it a signal as soon as its first epoch is on disk."""
+    process = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    shown = ""
+    while not shown.endswith("*\n"):  # the first epoch's line
+        line = process.stderr.readline()
+        assert line, shown
+        shown += line
+    process.send_signal(how)
+    out, err = process.communicate(timeout=120)
+    return process.returncode, out, shown + err
+
+
+def test_killed_and_resumed_gives_the_file_of_an_uninterrupted_run(tmp_path: Path) -> None:
+    subprocess.run(command(tmp_path / "whole.onnx"), check=True, capture_output=True)
+    code, _, _ = kill_in_second_epoch(tmp_path / "killed.onnx", signal.SIGKILL)
+    assert code == -signal.SIGKILL
+    assert not (tmp_path / "killed.onnx").exists()
+    subprocess.run(command(tmp_path / "killed.onnx", "--resume"), check=True, capture_output=True)
+    assert (tmp_path / "killed.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
+
+
+def test_ctrl_c_ships_the_best_so_far_and_can_be_resumed(tmp_path: Path) -> None:
+    code, out, err = kill_in_second_epoch(tmp_path / "model.onnx", signal.SIGINT)
+    assert code == 130
+    assert "of 360 test images right" in out
+    assert "The model is the best until then; --resume goes on" in err
+    assert "Traceback" not in err
+    assert thumbnet.load(tmp_path / "model.onnx").info.names == tuple("0123456789")
+    done = subprocess.run(command(tmp_path / "model.onnx", "--resume"), capture_output=True, text=True, check=True)
+    assert "\n    1 " not in done.stderr  # the first epoch is not trained again
+    assert "\n    3 " in done.stderr
+
+
+def test_a_training_says_when_it_replaces_the_checkpoint_of_a_broken_one(tmp_path: Path) -> None:
+    (tmp_path / "model.onnx.checkpoint").write_bytes(b"")
+    done = subprocess.run(command(tmp_path / "model.onnx"), capture_output=True, text=True, check=True)
+    assert "model.onnx.checkpoint is of a training that did not end: --resume would go on with it" in done.stderr
+    assert json.dumps(done.stdout).count("\\n") == 1
