@@ -139,10 +139,21 @@ def test_hold_out_names_the_class_with_too_few_pictures() -> None:
         datasets.hold_out(dataset, 0.5, 0)
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
-def test_hold_out_says_when_there_are_too_few_pictures(share: float) -> None:
-    with pytest.raises(DataError, match=rf"{share:.0%} of 12 pictures in 4 classes cannot be held out: ."):
-        datasets.hold_out(tiny(12, classes=4), share, 0)
+def test_hold_out_takes_one_picture_of_each_class_at_the_least() -> None:
+    rest, held_out = datasets.hold_out(tiny(12, classes=4), 0.1, 0)
+    assert sorted(held_out.labels) == [0, 1, 2, 3]
+    assert len(rest) == 8
+
+
+def test_hold_out_says_when_too_few_pictures_would_be_left() -> None:
+    with pytest.raises(DataError, match=r"11 of 12 pictures in 4 classes cannot be held out: ."):
+        datasets.hold_out(tiny(12, classes=4), 0.9, 0)
+
+
+@pytest.mark.parametrize("name", ["", "a\nb", "\x1b[31mred"])
+def test_class_names_that_cannot_be_printed_are_refused(name: str) -> None:
+    with pytest.raises(DataError, match="expected printable class names, got "):
+        Dataset(tiny().images, tiny().labels, ("fine", name))
 
 
 @pytest.mark.parametrize("needs_it", [lambda: datasets.hold_out(tiny(), 0.5, 0), datasets.digits])

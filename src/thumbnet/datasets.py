@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from thumbnet import cifar_archives, images
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
+from thumbnet.model_file import CONTROL
 
 # The official binary archive, https://www.cs.toronto.edu/~kriz/cifar.html. The page gives an MD5; the SHA-256 is that
 # of the file with this size and MD5, as many public projects have it.
@@ -64,7 +65,7 @@ class Dataset:
         mirrored: Whether a picture's mirror image keeps its class: photographs do, digits do not.
 
     Raises:
-        DataError: A shape, a type or a label is not as above, or a name comes twice.
+        DataError: A shape, a type or a label is not as above, or a name comes twice or cannot be printed.
     """
 
     images: NDArray[np.uint8]
@@ -80,6 +81,8 @@ class Dataset:
             raise DataError(f"expected labels as int64 {shape[:1]}, got {self.labels.dtype} {self.labels.shape}")
         if len(self.names) < 2 or len(set(self.names)) != len(self.names):
             raise DataError(f"expected at least two classes, each named once, got {_some(map(repr, self.names))}")
+        if bad := [name for name in self.names if not name or CONTROL.search(name)]:
+            raise DataError(f"expected printable class names, got {_some(map(repr, bad))}. Rename them")
         if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
             raise DataError(
                 f"expected labels from 0 to {len(self.names) - 1}, got {self.labels.min()} to {self.labels.max()}"
@@ -281,11 +284,11 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
 
     Args:
         dataset: What to split.
-        share: From 0 to 1, exclusive.
+        share: From 0 to 1, exclusive. Of a small set more is held out, so that there is one picture for each class.
         seed: The same one holds out the same pictures.
 
     Raises:
-        DataError: A class has a single picture, or there are too few pictures to hold out one of each class.
+        DataError: A class has a single picture, or so little is left that not each class has one.
         MissingExtraError: scikit-learn is not installed.
     """
     try:
@@ -296,13 +299,15 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
     single = [name for name, count in zip(dataset.names, counts, strict=True) if count == 1]
     if single:
         raise DataError(f"a class with one picture cannot be split: {_some(single)}. Add pictures or leave it out")
+    held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
     try:
         rows = train_test_split(
-            np.arange(len(dataset)), test_size=share, random_state=seed, stratify=dataset.labels
+            np.arange(len(dataset)), test_size=held_out_count, random_state=seed, stratify=dataset.labels
         )  # (N,) → (rest,), (held out,)
     except ValueError as error:
         raise DataError(
-            f"{share:.0%} of {len(dataset)} pictures in {np.count_nonzero(counts)} classes cannot be held out: {error}"
+            f"{held_out_count} of {len(dataset)} pictures in {np.count_nonzero(counts)} classes cannot be held out: "
+            f"{error}"
         ) from error
     rest, held_out = (dataset.take(np.sort(part)) for part in rows)
     return rest, held_out

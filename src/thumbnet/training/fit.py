@@ -17,6 +17,7 @@ from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
 from thumbnet.training import augment, checkpoint, hardware, networks
 from thumbnet.training.checkpoint import State, Weights
+from thumbnet.training.initial import whiten
 from thumbnet.training.recipes import Recipe
 
 
@@ -67,6 +68,8 @@ def fit(
 
     keras.utils.set_random_seed(seed)
     model = getattr(networks, recipe.network)(size, classes, precision)
+    if recipe.whiten:
+        whiten(model, train.images)
     _compile(model, recipe)
     settings = {
         "recipe": recipe.as_dict(), "precision": precision, "seed": seed, "minutes": minutes,
@@ -124,7 +127,9 @@ def accuracy(model: keras.Model, dataset: Dataset) -> float:
 
 
 def _compile(model: keras.Model, recipe: Recipe) -> None:
-    optimizer = keras.optimizers.Adam(weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=recipe.averaging)
+    optimizer = keras.optimizers.Adam(
+        beta_2=recipe.beta_2, weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=recipe.averaging
+    )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     # XLA is slower than oneDNN's kernels for these networks on a CPU: docs/experiments.md.
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)

@@ -19,16 +19,17 @@ class Recipe:
     epochs: int
     batch_size: int
     learning_rate: float  # of Adam, at the peak
+    beta_2: float  # of Adam, the momentum of the squared gradients
     warmup: float  # share of the training, 0 to 1
     weight_decay: float  # decoupled (Loshchilov & Hutter 2019), times the learning rate a step
     label_smoothing: float  # share of each label spread over all classes, 0 to 1
     flip: bool  # every picture mirrored in every other epoch (Jordan 2024), where the data allows mirroring
     shift: int  # pixels either way
+    whiten: bool  # the first convolution starts as the training images' whitening filters
     averaging: float  # momentum a step of the weights' moving average, which is the network that ships; 0 to 1
     mirror_average: bool  # the model file averages a picture's answer with its mirror image's, where the data allows
     validation: float  # share of the training images that is held out to choose the best epoch and to calibrate
     precision: Precision = "auto"  # auto: bfloat16 where the processor has it, else float32
-    deterministic: bool = True  # the same seed on the same machine gives the same model, bit for bit
 
     def as_dict(self) -> dict[str, Any]:
         """All fields by name, as the model file keeps them."""
@@ -38,14 +39,16 @@ class Recipe:
 SEED = Recipe(
     name="seed",
     network="seed",
-    epochs=20,
+    epochs=24,
     batch_size=256,
-    learning_rate=4e-3,
+    learning_rate=8e-3,
+    beta_2=0.99,
     warmup=0.2,
-    weight_decay=0.01,
+    weight_decay=0.1,
     label_smoothing=0.05,
     flip=True,
     shift=2,
+    whiten=True,
     averaging=0.99,
     mirror_average=True,
     validation=0.1,

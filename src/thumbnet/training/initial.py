@@ -1,0 +1,38 @@
+"""First weights that know the data."""
+
+import keras
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+SAMPLES = 5000  # pictures that the filters are taken from; their 500,000 patches fix 27 numbers well
+FLOOR = 5e-4  # added to each variance, so that directions that hold little but noise are not blown up (Jordan 2024)
+
+
+def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
+    """Set the first convolution to the main directions of the images' patches, scaled to variance one.
+
+    Pixels beside each other say nearly the same, so a network that starts from random filters first has to learn to
+    look at differences. (Whitening as a fixed first layer: Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single
+    GPU". Here it is only the start, and the layer is trained as all others.)
+
+    Half of the filters are the directions with the most variance, the other half their negatives, since ReLU lets only
+    one sign through; a filter that has no direction left keeps its random start.
+
+    Args:
+        model: Its first convolution sees pixels divided by 255.
+        images: The training images, `(N, S, S, 3)`.
+    """
+    layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    kernel, bias = layer.get_weights()  # (k, k, 3, F), (F,)
+    side, filters = kernel.shape[0], kernel.shape[3]
+    pixels = images[:: max(1, len(images) // SAMPLES)] / np.float32(255)
+    windows = sliding_window_view(pixels, (side, side), axis=(1, 2))[:, ::side, ::side]  # (n, y, x, 3, k, k)
+    patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * 3)  # (P, k·k·3)
+    variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))  # least first; a direction a column
+    count = min(filters // 2, len(variances))
+    scaled = (directions / np.sqrt(np.maximum(variances, 0) + FLOOR))[:, ::-1][:, :count]  # (k·k·3, count)
+    both = np.concatenate([scaled, -scaled], axis=1)  # (k·k·3, 2·count)
+    kernel[..., : 2 * count] = both.reshape(side, side, 3, -1)
+    bias[: 2 * count] = -patches.mean(axis=0) @ both
+    layer.set_weights([kernel, bias])

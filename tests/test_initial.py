@@ -1,0 +1,43 @@
+"""The first convolution starts as a whitening of the data."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+
+import keras
+
+from thumbnet.training import networks
+from thumbnet.training.initial import whiten
+
+
+def test_the_filters_answers_are_uncorrelated_centred_and_of_variance_one() -> None:
+    rng = np.random.default_rng(0)
+    coarse = rng.integers(0, 256, (400, 9, 9, 3), dtype=np.uint8)
+    images = coarse.repeat(2, axis=1).repeat(2, axis=2)  # (N, 18, 18, 3): neighbours are alike
+    model = networks.seed(18, 2)
+    whiten(model, images)
+    layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    kernel, bias = layer.get_weights()  # (3, 3, 3, 32), (32,)
+    np.testing.assert_allclose(kernel[..., :16], -kernel[..., 16:])
+    tiles = images.reshape(-1, 6, 3, 6, 3, 3).swapaxes(2, 3)  # (N, 6, 6, 3, 3, 3)
+    patches = tiles.reshape(-1, 27) / 255  # (N·36, 27)
+    answers = patches @ kernel.reshape(27, 32)[:, :16] + bias[:16]
+    np.testing.assert_allclose(answers.mean(axis=0), 0, atol=0.01)
+    np.testing.assert_allclose(np.cov(answers, rowvar=False), np.eye(16), atol=0.05)
+
+
+def test_pictures_without_any_difference_give_finite_filters() -> None:
+    model = networks.seed(18, 2)
+    whiten(model, np.zeros((3, 18, 18, 3), np.uint8))
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+def test_it_is_the_same_each_time() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 18, 18, 3), dtype=np.uint8)
+    kernels = []
+    for _ in range(2):
+        model = networks.seed(18, 2)
+        whiten(model, images)
+        kernels.append(model.get_weights()[0])
+    np.testing.assert_array_equal(*kernels)
