@@ -1,10 +1,12 @@
 """From data to a model file in use: the whole line, on the digits that need no download."""
 
+import dataclasses
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,6 +108,24 @@ def test_at_least_a_thousand_pictures_from_all_over_prove_the_export() -> None:
 def test_an_unknown_recipe_is_named(splits: Splits, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=f"no recipe 'sed'. There is: {', '.join(RECIPES)}"):
         thumbnet.train(splits, "sed", output=tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("length", [{"epochs": 0}, {"minutes": 0}, {"minutes": float("nan")}])
+def test_a_training_of_no_length_is_refused(splits: Splits, tmp_path: Path, length: dict[str, Any]) -> None:
+    with pytest.raises(TrainingError, match=r"expected 1 epoch or more, or minutes above 0"):
+        thumbnet.train(splits, output=tmp_path / "model.onnx", **length)
+
+
+def test_a_folder_in_place_of_the_model_file_is_told_before_the_training(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"is a folder\. Expected a file's name"):
+        thumbnet.train(splits, output=tmp_path)
+
+
+def test_pictures_that_must_not_be_mirrored_are_not_mirrored_in_the_file_either(splits: Splits, tmp_path: Path) -> None:
+    photographs = Splits(*(dataclasses.replace(split, mirrored=True) for split in splits))
+    for mirror in (True, False):
+        trained = thumbnet.train(photographs, epochs=1, output=tmp_path / "model.onnx", mirror=mirror)
+        assert trained.classifier.info.mirror_average is mirror
 
 
 def command(output: Path, *more: str) -> list[str]:

@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     trained = thumbnet.train(
         arguments.data, arguments.recipe, epochs=arguments.epochs, minutes=arguments.time, seed=arguments.seed,
-        output=arguments.output, resume=arguments.resume, refit=arguments.refit,
+        output=arguments.output, resume=arguments.resume, refit=arguments.refit, mirror=arguments.mirror,
     )  # fmt: skip
     if trained.interrupted:
         _say("Stopped. The model is the best until then; --resume goes on with the training.")
@@ -60,8 +60,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    sources = arguments.sources or [_ask_for_url()]
     classifier = thumbnet.load(arguments.model)
+    sources = arguments.sources or [_ask_for_url()]
     failures = 0
 
     def rows() -> Iterator[Row]:
@@ -226,6 +226,9 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="where it goes (model.onnx)")
     command.add_argument("--resume", action="store_true", help="go on with a training that was broken off")
     command.add_argument("--refit", action="store_true", help="train again on all images, held-out ones too")
+    command.add_argument(
+        "--no-mirror", dest="mirror", action="store_false", help="mirror images mean something else: letters, signs"
+    )
 
 
 def _add_evaluate(commands: Any) -> None:

@@ -49,6 +49,7 @@ def train(
     output: str | Path = "model.onnx",
     resume: bool = False,
     refit: bool = False,
+    mirror: bool = True,
 ) -> Trained:
     """Train a network and write its model file, and the `.keras` file beside it for further training.
 
@@ -62,6 +63,7 @@ def train(
         resume: Go on with a training that was broken off, from the checkpoint beside `output`.
         refit: After the training that holds pictures out to choose the epoch and to calibrate, train again on all
             training images, and ship that network with the calibration of the first. Takes twice the time.
+        mirror: Whether a picture's mirror image keeps its class. Say no for letters, digits or signs.
 
     Raises:
         DataError: The data cannot be found, read or used.
@@ -70,8 +72,15 @@ def train(
         KeyboardInterrupt: Ctrl-C before the first epoch's end. Later, the best network so far is shipped.
     """
     output = Path(output)
+    if output.is_dir():
+        raise TrainingError(f"{output} is a folder. Expected a file's name for the model, such as model.onnx")
+    output.parent.mkdir(parents=True, exist_ok=True)
     recipe = _settle(recipe, epochs)
+    if recipe.epochs < 1 or (minutes is not None and not minutes > 0):
+        raise TrainingError(f"expected 1 epoch or more, or minutes above 0, got {recipe.epochs} and {minutes}")
     splits = datasets.load(data, SIZE, fit=FIT, seed=seed) if isinstance(data, str) else data
+    if not mirror:
+        splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
     rest, held_out = datasets.hold_out(splits.train, recipe.validation, seed)
     mirror_average = recipe.mirror_average and splits.train.mirrored
     _say(
