@@ -65,9 +65,18 @@ def __getattr__(name: str) -> Any:
     try:
         return getattr(importlib.import_module(_HOMES[name]), name)
     except ModuleNotFoundError as error:
-        if name == "train" and not (error.name or "").startswith(__name__):
-            raise MissingExtraError("training", error.name or "a package", "train") from error
-        raise
+        if name != "train" or (error.name or "").startswith(__name__):
+            raise
+        return _missing(MissingExtraError("training", (error.name or "a package").partition(".")[0], "train"))
+
+
+def _missing(error: MissingExtraError) -> Any:
+    """What stands for a function that is not installed: it can be imported, and says so when it is called."""
+
+    def missing(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return missing
 
 
 def __dir__() -> list[str]:

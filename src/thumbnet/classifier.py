@@ -18,6 +18,7 @@ Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-seed",)  # the best first
+MAX_BYTES = 2**29  # of a picture file; a device such as /dev/zero never ends
 BATCH = 256  # pictures a run of the network; more gain nothing and take memory
 
 
@@ -200,13 +201,17 @@ def read(source: str | Path | bytes) -> bytes:
     if isinstance(source, str) and "://" in source:
         return fetch.read(source)
     try:
-        return Path(source).read_bytes()
+        with Path(source).open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
     except FileNotFoundError:
         raise SourceError("no such file. Expected a picture's path or its URL") from None
     except IsADirectoryError:
         raise SourceError("this is a folder. Expected a picture's path or its URL") from None
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise SourceError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from error
+    if len(content) > MAX_BYTES:
+        raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected a picture's path or its URL")
+    return content
 
 
 def _signature(nodes: Sequence[Any]) -> str:
