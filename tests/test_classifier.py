@@ -372,8 +372,13 @@ def test_other_files_are_not_read(location: str, inner: bool, tmp_path: Path, mo
     else:
         model = graph(extra=(add,))
         model.graph.initializer.append(external("weights", location))
-    with pytest.raises(ModelError, match="not a model file, or a broken one"):
+    with pytest.raises(ModelError, match="weights are in other files, which are not read"):
         Classifier(content(model))
+
+
+def test_a_class_may_be_called_location() -> None:
+    names = ("location", "external_data", "else")
+    assert Classifier(content(names=names)).info.names == names
 
 
 def test_damaged_file_is_told_or_works(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,5 @@
 """A model file in use: pictures → predictions, through ONNX Runtime alone."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from thumbnet import fetch, images
 from thumbnet.errors import ImageError, ModelError, SourceError
-from thumbnet.model_file import ModelInfo
+from thumbnet.model_file import ModelInfo, refuse_external_data
 
 Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
 
@@ -91,11 +90,10 @@ class Classifier:
         Raises:
             ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
         """
+        refuse_external_data(content)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong comes back as an exception
         options.add_session_config_entry("session.load_model_format", "ONNX")  # never ORT's own format, from its bytes
-        # A graph may name files that hold its weights, and they would be looked for where we run. There are none here.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"],

@@ -252,7 +252,7 @@ def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
 def _netloc(parts: SplitResult) -> str:
     """Host and port in ASCII; ValueError if they cannot be."""
     host = (parts.hostname or "").encode("idna").decode("ascii")
-    if not _HOST.fullmatch(host):
+    if not _HOST.fullmatch(host) or ("[" in parts.netloc) != (":" in host):  # brackets are for IPv6, and it needs them
         raise ValueError(host)
     bracketed = f"[{host}]" if ":" in host else host
     return bracketed if parts.port is None else f"{bracketed}:{parts.port}"

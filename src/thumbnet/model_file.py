@@ -13,6 +13,7 @@ from thumbnet.images import FITS, Fit
 
 PREFIX = "thumbnet."
 FORMAT = 1
+METADATA_PROPS = 14  # the field of ONNX's ModelProto
 # What a name may not hold: printed, it could steer a terminal or break an output's lines.
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -100,6 +101,39 @@ def _check_kinds(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r:.40}")
     if missing := [name for name in REQUIRED if name not in fields]:
         raise ValueError(f"{', '.join(missing)} missing")
+
+
+def refuse_external_data(content: bytes) -> None:
+    """Refuse a model whose graph names files to read its weights from; ONNX Runtime up to 1.23 would open them.
+
+    In ONNX's protobuf such a tensor has an entry with the key `location`; none of our graphs holds that word. A class
+    may have it for a name, so the metadata are passed over.
+
+    Raises:
+        ModelError: There is such a tensor, or the bytes are no protobuf.
+    """
+    place = 0
+    while place < len(content):
+        tag, place = _varint(content, place)
+        if tag & 7 == 0:  # a number
+            _, place = _varint(content, place)
+        elif tag & 7 == 2:  # a text or a message, after its length
+            length, place = _varint(content, place)
+            field, place = content[place : place + length], place + length
+            if tag >> 3 != METADATA_PROPS and b"location" in field:
+                raise ModelError("the model file's weights are in other files, which are not read. Save it as one")
+        else:
+            raise ModelError("not a model file, or a broken one. Make or fetch it again")
+
+
+def _varint(content: bytes, place: int) -> tuple[int, int]:
+    """The number that begins at `place`, and the place behind it (https://protobuf.dev/programming-guides/encoding)."""
+    value = 0
+    for count, byte in enumerate(content[place : place + 10]):
+        value |= (byte & 0x7F) << 7 * count
+        if byte < 0x80:
+            return value, place + count + 1
+    raise ModelError("not a model file, or a broken one. Make or fetch it again")
 
 
 def write_info(model: Any, info: ModelInfo) -> None:

@@ -97,6 +97,7 @@ def fit(
                     if recipe.shift:
                         images = augment.shift(images, recipe.shift, rng)
                     model.optimizer.learning_rate = peak * triangle(done, recipe.warmup)
+                    model.reset_metrics()  # Keras up to 3.12 gives the mean since the last reset
                     results.append(model.train_on_batch(images, targets[rows]))
                     state.step += 1
                     bar.update(min(elapsed(), bar.total) - bar.n if minutes else 1)
