@@ -1,6 +1,7 @@
 """From data to a model file in use: the whole line, on the digits that need no download."""
 
 import dataclasses
+import itertools
 import json
 import signal
 import subprocess
@@ -84,6 +85,43 @@ def test_a_refit_ships_a_network_of_all_training_images(splits: Splits, tmp_path
     images = splits.test.images[:10]
     assert not np.array_equal(refitted.probabilities(images), held_out.probabilities(images))
     assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def interrupt_at(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in place of this step."""
+    steps = itertools.count()
+    original = keras.Model.train_on_batch
+
+    def interrupted(self: keras.Model, *batch: Any) -> Any:
+        if next(steps) == last:
+            raise KeyboardInterrupt
+        return original(self, *batch)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_ctrl_c_in_the_refit_ships_what_came_before_it(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    whole = thumbnet.train(splits, epochs=2, output=tmp_path / "a.onnx").classifier
+    # 64 steps an epoch of 1,293 pictures, then 65 of 1,437.
+    interrupt_at(2 * 64 + 65 * (epoch - 1) + 5, monkeypatch)
+    stopped = thumbnet.train(splits, epochs=2, output=tmp_path / "b.onnx", refit=True)
+    assert stopped.interrupted
+    assert stopped.classifier.info.recipe["refit"] is False
+    images = splits.test.images[:10]
+    np.testing.assert_array_equal(stopped.classifier.probabilities(images), whole.probabilities(images))
+    assert (tmp_path / "b.onnx.refit.checkpoint").exists() is (epoch == 2)
+
+
+def test_starting_over_forgets_the_refit_of_a_broken_training(
+    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.onnx.refit.checkpoint").write_bytes(b"of other settings")
+    interrupt_at(70, monkeypatch)  # in the second epoch
+    assert thumbnet.train(splits, epochs=2, output=tmp_path / "model.onnx", refit=True).interrupted
+    assert [path.name for path in tmp_path.glob("*.checkpoint")] == ["model.onnx.checkpoint"]
 
 
 def test_a_failed_export_leaves_the_old_files(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,6 +91,7 @@ def train(
     checkpoints = [output.with_name(f"{output.name}{suffix}") for suffix in (".checkpoint", ".refit.checkpoint")]
     if not resume and any(path.exists() for path in checkpoints):
         _say(f"Starting over. {checkpoints[0].name} is of a training that did not end: --resume would go on with it")
+        checkpoints[1].unlink(missing_ok=True)  # or a later --resume would take it for one of this training
     fitted = fit(recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume)
     network = _float32(recipe, splits, fitted.weights)
     log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
@@ -99,11 +100,14 @@ def train(
 
     if refit and not interrupted:
         _say(f"Again, on all {len(splits.train):,} training images")
-        again = fit(
-            recipe, splits.train, None, seed=seed, minutes=minutes,
-            checkpoint_path=checkpoints[1], resume=resume and checkpoints[1].exists(),
-        )  # fmt: skip
-        interrupted = again.interrupted
+        try:
+            again = fit(
+                recipe, splits.train, None, seed=seed, minutes=minutes,
+                checkpoint_path=checkpoints[1], resume=resume and checkpoints[1].exists(),
+            )  # fmt: skip
+            interrupted = again.interrupted
+        except KeyboardInterrupt:
+            interrupted = True
         if not interrupted:  # half of a refit is worse than the whole of what came before it
             network = _float32(recipe, splits, again.weights)
 
