@@ -633,7 +633,7 @@ def test_interrupted_download_keeps_its_part(web: Web, path: Path, monkeypatch: 
 
     web.pages["/file"] = pages.ranged(BODY, at_most=len(BODY))
     with monkeypatch.context() as patched:
-        patched.setattr(fetch, "_progress", interrupting)
+        patched.setattr(fetch, "progress", interrupting)
         with pytest.raises(KeyboardInterrupt):
             get(web, path)
     kept = part_of(path).stat().st_size

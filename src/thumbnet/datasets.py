@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from thumbnet import cifar_archives, images
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
 from thumbnet.model_file import CONTROL
+from thumbnet.progress import progress
 
 # The official binary archive, https://www.cs.toronto.edu/~kriz/cifar.html. The page gives an MD5; the SHA-256 is that
 # of the file with this size and MD5, as many public projects have it.
@@ -581,8 +582,12 @@ def _read_pictures(
             return f"{files[row]}: {error}"
         return ""
 
-    with ThreadPoolExecutor() as pool:  # OpenCV decodes without Python's lock
-        problems = list(pool.map(read, range(len(files))))
+    problems = []
+    # OpenCV decodes without Python's lock.
+    with progress("reading pictures", len(files), " pictures") as show, ThreadPoolExecutor() as pool:
+        for problem in pool.map(read, range(len(files))):
+            problems.append(problem)
+            show(len(problems))
     if found := [problem for problem in problems if problem]:
         report = f"{root}: {len(found)} of {len(files)} pictures cannot be read: {_some(found)}"
         if len(found) > UNREADABLE_SHARE * len(files):

@@ -29,6 +29,7 @@ from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
 
 import thumbnet
 from thumbnet.errors import FetchError
+from thumbnet.progress import progress
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -98,7 +99,7 @@ def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> Non
     part = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _progress(label, size, _size(part)) as show:
+        with progress(label, size, "B", _size(part)) as show:
             _complete(url, part, size, show)
         found = _sha256(part)
         if found != sha256.lower():
@@ -375,20 +376,6 @@ def _resume(url: str, part: Path, size: int, show: Callable[[int], object]) -> N
                 show(position)
     if position != size:
         raise _BreakError(f"{_shown(url)}: expected {size:,} bytes, got {position:,}")
-
-
-@contextlib.contextmanager
-def _progress(label: str, size: int, start: int) -> Iterator[Callable[[int], object]]:
-    """A bar on standard error, if that is a terminal; it is told each new position."""
-    try:
-        from tqdm import tqdm
-    except ImportError:  # the base install has none, and a download needs no bar
-        tqdm = None
-    if tqdm is None:
-        yield lambda _: None
-        return
-    with tqdm(total=size, initial=start, desc=label, unit="B", unit_scale=True, disable=None) as bar:
-        yield lambda position: bar.update(position - bar.n)
 
 
 def _size(path: Path) -> int:
