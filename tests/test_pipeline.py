@@ -184,7 +184,10 @@ def command(output: Path, *more: str) -> list[str]:
 
 def kill_in_second_epoch(output: Path, how: signal.Signals) -> tuple[int, str, str]:
     """Start a training and send it a signal as soon as its first epoch is on disk."""
-    process = subprocess.Popen(command(output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job has Ctrl-C switched off
+    )  # fmt: skip
     assert process.stderr is not None
     shown = ""
     while not shown.endswith("*\n"):  # the first epoch's line
