@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from web import Web, ok
 
+from thumbnet.classifier import PRETRAINED
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
-def blocks(kind: str) -> list[str]:
-    return re.findall(rf"^```{kind}\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+def blocks(kind: str, text: str = README) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(block: str) -> list[str]:
@@ -32,6 +34,7 @@ def folder(tmp_path: Path, web: Web) -> Path:
         (tmp_path / name).symlink_to(ROOT / name)
     picture = (ROOT / "examples" / "cat.png").read_bytes()
     (tmp_path / "cat.png").write_bytes(picture)
+    (tmp_path / "model.onnx").write_bytes((PRETRAINED / "cifar10-seed.onnx").read_bytes())
     for split in ("train", "test"):
         for name in ("cats", "others"):
             (tmp_path / "pictures" / split / name).mkdir(parents=True)
@@ -81,10 +84,8 @@ def test_the_readmes_output_of_make_run_is_what_it_prints() -> None:
     assert shown == done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("block", blocks("python"))
-def test_a_python_example_of_the_readme_runs(
-    block: str, folder: Path, web: Web, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize("block", [block for page in PAGES for block in blocks("python", page.read_text())])
+def test_a_python_example_runs(block: str, folder: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     if "thumbnet.train" in block:
         pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
