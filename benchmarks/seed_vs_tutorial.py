@@ -1,6 +1,6 @@
 """The `seed` recipe against the plain training of the same network, in one run, one after the other.
 
-    python benchmarks/seed_vs_tutorial.py [--runs 3] [--seed-epochs N] [--without-xla]
+    python benchmarks/seed_vs_tutorial.py [--runs 3] [--seed-epochs N]
 
 The plain training is that of TensorFlow's CNN tutorial: 10 epochs, batch 32, float32, Adam's defaults, no
 augmentation, all 50,000 training images, the test images evaluated after each epoch. Ours is `thumbnet.train` as it
@@ -27,15 +27,14 @@ from thumbnet.training.pipeline import train
 from thumbnet.training.recipes import SEED
 
 
-def tutorial(splits: Splits, seed: int, *, xla: bool) -> tuple[float, float]:
+def tutorial(splits: Splits, seed: int) -> tuple[float, float]:
     """Test accuracy and seconds of the tutorial's training: https://www.tensorflow.org/tutorials/images/cnn."""
     keras.utils.set_random_seed(seed)
     (x, y), (x_test, y_test) = ((part.images / np.float32(255), part.labels) for part in splits)
     start = time.monotonic()
     body = network(32, 10).layers[1:]  # without the division by 255
     model = keras.Sequential([keras.Input((32, 32, 3)), *body])
-    jit = "auto" if xla else False  # the tutorial leaves it to Keras, which takes XLA
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit)
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     history = model.fit(x, y, epochs=10, batch_size=32, validation_data=(x_test, y_test), verbose=0)
     return history.history["val_accuracy"][-1], time.monotonic() - start
 
@@ -67,12 +66,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="of each training (3)")
     parser.add_argument("--seed-epochs", type=int, help="in place of the recipe's")
-    parser.add_argument("--without-xla", action="store_true", help="keep Keras from compiling the tutorial's training")
     arguments = parser.parse_args()
     splits = datasets.cifar10()
     plain, recipe = [], []
     for seed in range(arguments.runs):
-        plain.append(tutorial(splits, seed, xla=not arguments.without_xla))
+        plain.append(tutorial(splits, seed))
         print(f"run {seed + 1}: tutorial {plain[-1][0]:.2%} in {plain[-1][1]:.0f} s", flush=True)
         recipe.append(ours(splits, seed, arguments.seed_epochs))
         print(f"run {seed + 1}: seed     {recipe[-1][0]:.2%} in {recipe[-1][2]:.0f} s", flush=True)

@@ -9,7 +9,9 @@ Images = NDArray[np.uint8]  # (N, S, S, 3)
 
 def flip(images: Images, chosen: NDArray[np.bool_]) -> Images:
     """Mirror the chosen pictures left to right: `(N, S, S, 3)`, `(N,)` → `(N, S, S, 3)`."""
-    return np.where(chosen[:, None, None, None], images[:, :, ::-1], images)
+    flipped = images.copy()
+    flipped[chosen] = images[chosen, :, ::-1]
+    return flipped
 
 
 def shift(images: Images, most: int, rng: np.random.Generator) -> Images:

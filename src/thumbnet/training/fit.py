@@ -132,8 +132,7 @@ def _compile(model: keras.Model, recipe: Recipe) -> None:
         beta_2=recipe.beta_2, weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=recipe.averaging
     )
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    # XLA is slower than oneDNN's kernels for these networks on a CPU: docs/experiments.md.
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"], jit_compile=False)
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
     optimizer.build(model.trainable_variables)  # so that a checkpoint finds the variables that it fills
 
 

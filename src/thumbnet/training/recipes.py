@@ -39,7 +39,7 @@ class Recipe:
 SEED = Recipe(
     name="seed",
     network="seed",
-    epochs=24,
+    epochs=20,
     batch_size=256,
     learning_rate=8e-3,
     beta_2=0.99,
