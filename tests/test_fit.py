@@ -70,18 +70,23 @@ class _KilledError(Exception):
     pass
 
 
-def test_resumed_is_as_if_never_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = run(tmp_path)
-    calls = itertools.count()
+def raise_at(last: int, error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Raise in place of this step."""
+    steps = itertools.count()
     original = keras.Model.train_on_batch
 
-    def dies(self: keras.Model, *batch: Any) -> Any:
-        if next(calls) == 8:  # in the second epoch
-            raise _KilledError
+    def step(self: keras.Model, *batch: Any) -> Any:
+        if next(steps) == last:
+            raise error
         return original(self, *batch)
 
+    monkeypatch.setattr(keras.Model, "train_on_batch", step)
+
+
+def test_resumed_is_as_if_never_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = run(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(keras.Model, "train_on_batch", dies)
+        raise_at(8, _KilledError, patch)  # in the second epoch
         with pytest.raises(_KilledError):
             run(tmp_path / "broken")
     resumed = run(tmp_path / "broken", resume=True)
@@ -118,15 +123,7 @@ def test_a_checkpoint_of_other_settings_is_refused(tmp_path: Path, change: dict[
 
 def test_ctrl_c_keeps_the_best_so_far(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     two_epochs = run(tmp_path / "two", dataclasses.replace(RECIPE, epochs=3))
-    calls = itertools.count()
-    original = keras.Model.train_on_batch
-
-    def interrupted(self: keras.Model, *batch: Any) -> Any:
-        if next(calls) == 14:  # in the third epoch
-            raise KeyboardInterrupt
-        return original(self, *batch)
-
-    monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
+    raise_at(14, KeyboardInterrupt, monkeypatch)  # in the third epoch
     fitted = run(tmp_path)
     assert fitted.interrupted
     assert fitted.state.epoch == 2
