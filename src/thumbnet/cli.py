@@ -15,7 +15,7 @@ from thumbnet.errors import DataWarning, FetchError, SourceError, ThumbnetError
 if TYPE_CHECKING:
     from thumbnet.classifier import Prediction
 
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
 RECIPES = ("seed",)  # as in training.recipes, which cannot be imported without Keras
 
 Row: TypeAlias = "Prediction | tuple[str, SourceError]"  # an answer, or a source and why it has none
