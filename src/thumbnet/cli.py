@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from thumbnet.classifier import Prediction
 
 DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
-RECIPES = ("seed",)  # as in training.recipes, which cannot be imported without Keras
+RECIPES = ("seed", "best")  # as in training.recipes, which cannot be imported without Keras
 
 Row: TypeAlias = "Prediction | tuple[str, SourceError]"  # an answer, or a source and why it has none
 Number = TypeVar("Number", int, float)

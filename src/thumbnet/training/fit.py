@@ -3,10 +3,12 @@
 import math
 import sys
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -15,10 +17,16 @@ from tqdm import tqdm
 
 from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
-from thumbnet.training import augment, checkpoint, hardware, networks
+from thumbnet.training import checkpoint, hardware, networks
+from thumbnet.training.augment import augment
 from thumbnet.training.checkpoint import State, Weights
 from thumbnet.training.initial import whiten
+from thumbnet.training.optimizers import optimizer
 from thumbnet.training.recipes import Recipe
+
+STATISTICS = 2000  # images that the statistics of batch normalizations are taken from, at the least
+AHEAD = 2  # batches that are made ready while the network trains on another
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -63,14 +71,13 @@ def fit(
     # Adam's step does not grow with the batch, its noise shrinks with the root of it (Malladi et al. 2022).
     peak = recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size)
     targets = np.eye(classes, dtype=np.float32)[train.labels]  # (N, C)
-    flips = recipe.flip and train.mirrored
     mirrored_first = np.random.default_rng(seed).random(len(train)) < 0.5  # (N,)
 
     keras.utils.set_random_seed(seed)
     model = getattr(networks, recipe.network)(size, classes, precision)
     if recipe.whiten:
         whiten(model, train.images)
-    _compile(model, recipe)
+    _compile(model, recipe, precision)
     settings = {
         "recipe": recipe.as_dict(), "precision": precision, "seed": seed, "minutes": minutes,
         "train": train.fingerprint(), "validation": validation and validation.fingerprint(),
@@ -86,22 +93,18 @@ def fit(
         try:
             while share() < 1:
                 rng = np.random.default_rng((seed, state.epoch + 1))  # so that an epoch needs none of those before it
+                mirrored = (mirrored_first ^ bool(state.epoch % 2)) & (recipe.flip and train.mirrored)  # (N,)
                 results: list[tuple[float, float]] = []  # loss and accuracy of each step
-                for rows in _batches(len(train), batch_size, rng):
+                for rows, images in _ahead(_batches(recipe, train.images, mirrored, batch_size, rng)):
                     done = min(share(), 1)
                     if done == 1 and results:
                         break
-                    images = train.images[rows]  # (B, S, S, 3)
-                    if flips:
-                        images = augment.flip(images, mirrored_first[rows] ^ bool(state.epoch % 2))
-                    if recipe.shift:
-                        images = augment.shift(images, recipe.shift, rng)
                     model.optimizer.learning_rate = peak * triangle(done, recipe.warmup)
                     model.reset_metrics()  # Keras up to 3.12 gives the mean since the last reset
                     results.append(model.train_on_batch(images, targets[rows]))
                     state.step += 1
                     bar.update(min(elapsed(), bar.total) - bar.n if minutes else 1)
-                _end_epoch(state, model, validation, results, elapsed)
+                _end_epoch(state, model, train, validation, results, elapsed)
                 checkpoint.save(checkpoint_path, settings, state, model)
                 bar.write(_row(state), file=sys.stderr)
         except KeyboardInterrupt:
@@ -127,24 +130,55 @@ def accuracy(model: keras.Model, dataset: Dataset) -> float:
     return float((answers == dataset.labels).mean())
 
 
-def _compile(model: keras.Model, recipe: Recipe) -> None:
-    optimizer = keras.optimizers.Adam(
-        beta_2=recipe.beta_2, weight_decay=recipe.weight_decay, use_ema=True, ema_momentum=recipe.averaging
-    )
+def renew_statistics(model: keras.Model, images: NDArray[np.uint8]) -> None:
+    """Give batch normalizations the means and variances that the model's weights lead to, from some of the images.
+
+    Those collected in training are of the raw weights, and do not fit the averaged ones (Izmailov et al. 2018).
+    """
+    norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    usual = [norm.momentum for norm in norms]
+    some = images[:: max(1, len(images) // STATISTICS)]  # (n, S, S, 3)
+    for index, batch in enumerate(np.array_split(some, math.ceil(len(some) / 256)) if norms else []):
+        for norm in norms:
+            norm.momentum = index / (index + 1)  # so that in the end every batch has counted alike
+        model(batch, training=True)
+    for norm, momentum in zip(norms, usual, strict=True):
+        norm.momentum = momentum
+
+
+def _compile(model: keras.Model, recipe: Recipe, precision: str) -> None:
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
-    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-    optimizer.build(model.trainable_variables)  # so that a checkpoint finds the variables that it fills
+    model.compile(optimizer=optimizer(recipe, precision), loss=loss, metrics=["accuracy"])
+    model.optimizer.build(model.trainable_variables)  # so that a checkpoint finds the variables that it fills
 
 
-def _batches(count: int, batch_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    order = rng.permutation(count)
-    for start in range(0, count - batch_size + 1, batch_size):
-        yield order[start : start + batch_size]
+def _batches(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    mirrored: NDArray[np.bool_],
+    batch_size: int,
+    rng: np.random.Generator,
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
+    """An epoch of augmented pictures and their rows in the data set: `(B,)`, `(B, S, S, 3)`."""
+    order = rng.permutation(len(images))
+    for start in range(0, len(images) - batch_size + 1, batch_size):
+        rows = order[start : start + batch_size]
+        yield rows, augment(recipe, images[rows], mirrored[rows], rng)
+
+
+def _ahead(values: Iterator[T]) -> Iterator[T]:
+    """The same values, the next ones made by another thread, one after the other, while one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, values, None) for _ in range(AHEAD))
+        while (value := waiting.popleft().result()) is not None:
+            waiting.append(pool.submit(next, values, None))
+            yield value
 
 
 def _end_epoch(
     state: State,
     model: keras.Model,
+    train: Dataset,
     validation: Dataset | None,
     results: list[tuple[float, float]],
     elapsed: Callable[[], float],
@@ -156,6 +190,7 @@ def _end_epoch(
     row = {"loss": loss, "training": training}
     raw = model.get_weights()
     model.optimizer.finalize_variable_values(model.trainable_variables)
+    renew_statistics(model, train.images)
     state.epoch += 1
     if validation is not None:
         row["validation"] = accuracy(model, validation)

@@ -30,3 +30,42 @@ def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
         ],
         name="seed",
     )
+
+
+def residual(size: int, classes: int, precision: str = "float32") -> keras.Model:
+    """Three stages of 64, 128 and 256 channels with a residual block each: 1.9 million parameters.
+
+    The first convolution halves the picture at once: half of CIFAR-10's pixels a side cost little accuracy, and three
+    quarters of the computation are gone.
+
+    Args:
+        size: Pixels a side, 16 or more.
+        classes: Number of classes.
+        precision: A Keras dtype policy for the hidden layers. What goes in and what comes out is float32.
+
+    Returns:
+        uint8 `(N, size, size, 3)` → float32 `(N, classes)`, each row a softmax.
+    """
+
+    def activated(values: keras.KerasTensor) -> keras.KerasTensor:
+        return layers.ReLU(dtype=precision)(
+            layers.BatchNormalization(momentum=0.95, epsilon=1e-5, dtype=precision)(values)
+        )
+
+    def convolved(values: keras.KerasTensor, channels: int) -> keras.KerasTensor:
+        return layers.Conv2D(channels, 3, padding="same", use_bias=False, dtype=precision)(values)
+
+    images = keras.Input((size, size, 3), dtype="uint8", name="images")
+    x = layers.Rescaling(1 / 255, dtype="float32")(images)
+    x = layers.Conv2D(64, 4, strides=2, padding="same", activation="relu", dtype=precision)(x)  # (N, S/2, S/2, 64)
+    for channels in (64, 128, 256):
+        if channels > 64:
+            x = activated(layers.MaxPooling2D(2, dtype=precision)(convolved(x, channels)))  # half a side
+        inner = activated(convolved(x, channels))
+        x = layers.Add(dtype=precision)([x, activated(convolved(inner, channels))])
+    x = layers.GlobalMaxPooling2D(dtype=precision)(x)  # (N, 256)
+    # Zeros: at first every class is as probable, so that no chance answer has to be unlearned.
+    head = layers.Dense(
+        classes, activation="softmax", kernel_initializer="zeros", dtype="float32", name="probabilities"
+    )
+    return keras.Model(images, head(x), name="residual")

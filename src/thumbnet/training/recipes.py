@@ -18,13 +18,18 @@ class Recipe:
     network: str  # a function of `networks`
     epochs: int
     batch_size: int
-    learning_rate: float  # of Adam, at the peak
+    optimizer: Literal["adam", "muon"]
+    learning_rate: float  # at the peak
     beta_2: float  # of Adam, the momentum of the squared gradients
     warmup: float  # share of the training, 0 to 1
     weight_decay: float  # decoupled (Loshchilov & Hutter 2019), times the learning rate a step
     label_smoothing: float  # share of each label spread over all classes, 0 to 1
     flip: bool  # every picture mirrored in every other epoch (Jordan 2024), where the data allows mirroring
     shift: int  # pixels either way
+    zoom: float  # the logarithm of the most that a picture is enlarged or shrunk by
+    stretch: float  # likewise for its width to height
+    focus: float  # share of the pictures that are blurred or sharpened, 0 to 1
+    light: float  # the logarithm of the most that contrast changes by, and ten times the most that a colour moves
     whiten: bool  # the first convolution starts as the training images' whitening filters
     averaging: float  # momentum a step of the weights' moving average, which is the network that ships; 0 to 1
     mirror_average: bool  # the model file averages a picture's answer with its mirror image's, where the data allows
@@ -41,6 +46,7 @@ SEED = Recipe(
     network="seed",
     epochs=20,
     batch_size=256,
+    optimizer="adam",
     learning_rate=8e-3,
     beta_2=0.99,
     warmup=0.2,
@@ -48,10 +54,37 @@ SEED = Recipe(
     label_smoothing=0.05,
     flip=True,
     shift=2,
+    zoom=0,
+    stretch=0,
+    focus=0,
+    light=0,
     whiten=True,
     averaging=0.99,
     mirror_average=True,
     validation=0.1,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (SEED,)}
+BEST = Recipe(
+    name="best",
+    network="residual",
+    epochs=40,
+    batch_size=256,
+    optimizer="muon",
+    learning_rate=8e-3,
+    beta_2=0.99,
+    warmup=0.1,
+    weight_decay=0.05,
+    label_smoothing=0.1,
+    flip=True,
+    shift=3,
+    zoom=0.25,
+    stretch=0.2,
+    focus=0.4,
+    light=0.2,
+    whiten=True,
+    averaging=0.995,
+    mirror_average=True,
+    validation=0.04,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (SEED, BEST)}

@@ -1,0 +1,69 @@
+"""The optimizers that recipes name, each made from a recipe."""
+
+import math
+from typing import Any
+
+import keras
+from keras import ops
+
+from thumbnet.training.recipes import Recipe
+
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024, "Muon": singular values go near 1 in few steps
+STEPS = 3  # as in airbench94_muon (Jordan 2024)
+MOMENTUM = 0.95
+RMS = 0.2  # of an update's elements before the learning rate, so that Adam's rates fit (Liu et al. 2025)
+
+
+def optimizer(recipe: Recipe, precision: str) -> keras.optimizers.Optimizer:
+    """The recipe's optimizer, its learning rate still to be set at each step.
+
+    Args:
+        recipe: Names it, and gives its weight decay and averaging.
+        precision: The network's dtype policy.
+    """
+    options = {
+        "beta_2": recipe.beta_2, "weight_decay": recipe.weight_decay,
+        "use_ema": True, "ema_momentum": recipe.averaging,
+    }  # fmt: skip
+    if recipe.optimizer == "adam":
+        return keras.optimizers.Adam(**options)
+    muon = Muon("bfloat16" if precision == "mixed_bfloat16" else "float32", **options)
+    muon.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    return muon
+
+
+class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
+    """Adam, but for the convolutions' kernels steps that change every direction alike (Jordan et al. 2024).
+
+    A gradient's matrix is mostly a few strong directions. Made orthogonal, the step moves the weak ones as much, and
+    the same accuracy takes fewer steps. Keras has a Muon too, which leaves convolutions to Adam.
+    """
+
+    def __init__(self, dtype: str, **options: Any) -> None:
+        """`dtype` is what the matrix products are computed in."""
+        super().__init__(**options)
+        self._dtype = dtype
+
+    def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
+        """One step of one variable; what has not the four dimensions of a kernel is Adam's."""
+        if len(variable.shape) != 4:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        momentum = self._momentums[self._get_variable_index(variable)]
+        self.assign(momentum, MOMENTUM * momentum + gradient)
+        matrix = ops.reshape(gradient + MOMENTUM * momentum, (-1, variable.shape[-1]))  # (k·k·I, O), Nesterov's
+        step = ops.cast(orthogonal(ops.cast(matrix, self._dtype)), variable.dtype)
+        scale = RMS * math.sqrt(max(matrix.shape))
+        self.assign_sub(variable, learning_rate * scale * ops.reshape(step, variable.shape))
+
+
+def orthogonal(matrix: Any) -> Any:
+    """Roughly the nearest matrix whose singular values are all one: `(M, N)` → `(M, N)`."""
+    a, b, c = NEWTON_SCHULZ
+    wide = matrix if matrix.shape[0] <= matrix.shape[1] else ops.transpose(matrix)  # so that the products are small
+    norm = ops.sqrt(ops.sum(ops.square(ops.cast(wide, "float32"))))
+    x = wide / ops.cast(norm + 1e-7, wide.dtype)
+    for _ in range(STEPS):
+        gram = ops.matmul(x, ops.transpose(x))
+        x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)
+    return x if matrix.shape[0] <= matrix.shape[1] else ops.transpose(x)
