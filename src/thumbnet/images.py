@@ -1,10 +1,10 @@
 """Bytes → RGB array, and RGB array → the square that a network takes. The one decoder of training and prediction."""
 
 import os
-from typing import Literal, TypeAlias, get_args
+from collections.abc import Callable, Iterator
+from typing import Any, Literal, TypeAlias, get_args
 
-# OpenCV reads these variables once, when it is loaded. By this one it refuses larger pictures from their header alone.
-# Its own default, 2**30, would let a picture of a few megabytes take 3 GiB.
+# OpenCV reads these variables once, when it is loaded. By this one it, too, refuses larger pictures.
 MAX_PIXELS = 2**27
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
 # What is wrong with a picture is told by an exception, and not by lines on standard error too.
@@ -14,38 +14,52 @@ import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
+from thumbnet import headers  # noqa: E402
 from thumbnet.errors import ImageError  # noqa: E402
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 Fit: TypeAlias = Literal["stretch", "crop"]
 FITS: tuple[Fit, ...] = get_args(Fit)
-READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM"
+READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
+
+# A JPEG's shorter side stays this many times what is needed when it is decoded smaller; benchmarks/reduced.py.
+REDUCED_MARGIN = 16
+# OpenCV's own turning is left off: 4.12 misses EXIF behind XMP and in WebP, and no version turns an AVIF, or anything
+# that is read with its transparency.
+_COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+_AS_STORED = cv2.IMREAD_UNCHANGED  # BGR, BGRA or grey, of 8 or 16 bits
+# By how many times smaller. The flags with COLOR in their names mean BGR, and exclude RGB.
+_REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
+_BLOCK = 2**18  # pixels that are worked on at a time; a large picture in one go would take gigabytes
+# Colours (0 and 1 grey, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr) and samples a pixel of the TIFFs that OpenCV reads rightly.
+_TIFFS = {(0, 1), (1, 1), (2, 3), (2, 4), (3, 1), (5, 4), (6, 3)}
 
 
-def decode(data: bytes) -> RGB:
+def decode(data: bytes, least: int | None = None) -> RGB:
     """The picture in `data`, whatever its name said: the bytes decide.
 
+    It is as a browser shows it on a white page: upright, without transparency, of an animation the first frame. Colour
+    profiles are not applied. docs/pictures.md tells it format by format.
+
     Args:
-        data: A picture file's whole content. Of an animation the first frame counts; EXIF rotation is applied.
+        data: A picture file's whole content.
+        least: Pixels a side of the square that it is for. A JPEG that is much larger may then come at a half, a
+            quarter or an eighth of its size, which is faster.
 
     Returns:
         uint8 `(H, W, 3)`, RGB.
 
     Raises:
-        ImageError: Nothing in it, no picture, a truncated one, or more than `MAX_PIXELS` pixels.
+        ImageError: Nothing in it, no picture, a cut-off one, one of a kind that is not read, or more than `MAX_PIXELS`
+            pixels, which its header tells before memory is taken.
     """
-    if not data:
-        raise ImageError("expected a picture, got 0 bytes")
-    too_large = f"the picture is broken, or larger than {MAX_PIXELS / 1e6:.0f} megapixels"
+    kind = headers.kind(data)
+    if not kind:
+        raise ImageError(f"{headers.looks_like(data)}; read are {READABLE}")
     try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
-    except cv2.error as error:  # an announced size that is beyond the limit, before memory is taken
-        raise ImageError(too_large) from error
-    if image is None:
-        raise ImageError(f"{_looks_like(data)}; read are {READABLE}")
-    if image.shape[0] * image.shape[1] > MAX_PIXELS:  # somebody else loaded OpenCV before, so its limit is a higher one
-        raise ImageError(too_large)
-    return np.asarray(image, np.uint8)
+        return _jpeg(data, least) if kind == "JPEG" else _READERS[kind](data)
+    except (*headers.BROKEN, cv2.error) as error:
+        raise ImageError(f"this {kind} is broken or cut off, or of a rare kind. Save it anew as PNG or JPEG") from error
 
 
 def resize(image: RGB, size: int, fit: Fit) -> RGB:
@@ -68,17 +82,208 @@ def resize(image: RGB, size: int, fit: Fit) -> RGB:
     return np.asarray(resized, np.uint8)
 
 
-def _looks_like(data: bytes) -> str:
-    """A guess, for a person, of what these undecodable bytes are."""
-    start = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
-    if start.startswith((b"<!doctype html", b"<html")):
-        return "this is a web page (HTML), not a picture"
-    if start.startswith((b"<svg", b"<?xml")):
-        return "this is SVG or XML, which is drawn and not decoded"
-    if start.startswith(b"%pdf"):
-        return "this is a PDF"
-    if data[4:12] in (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftyphevc"):
-        return "this is a HEIC picture"
-    if data.startswith((b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM", b"II*\0", b"MM\0*")):
-        return "the picture is broken or cut off"
-    return "these bytes are no picture"
+# --- one reader a format ---
+
+
+def _jpeg(data: bytes, least: int | None) -> RGB:
+    header = headers.jpeg(data)
+    _check_size(header.width, header.height)
+    reduced = next((flag for by, flag in _REDUCED.items() if least and _may_shrink(header, by, least)), 0)
+    return _turned(_imdecode(data, _COLOUR | reduced), header.turn)
+
+
+def _may_shrink(header: headers.Header, by: int, least: int) -> bool:
+    """Whether enough pixels are left, and every one stands for as many: also around the middle that `crop` keeps."""
+    width, height = header.width, header.height
+    return min(width, height) >= by * REDUCED_MARGIN * least and not (
+        width % by or height % by or (width - height) % (2 * by)
+    )
+
+
+def _png(data: bytes) -> RGB:
+    header = headers.png(data)
+    _check_size(header.width, header.height)
+    left, top, right, bottom = header.frame
+    _check_size(right - left, bottom - top)
+    image = _imdecode(header.drawn, _AS_STORED if header.transparent else _COLOUR)
+    rgb = _on_white(image) if header.transparent else image
+    if header.key is not None and image.ndim == 2:  # OpenCV leaves a grey that is transparent as it is
+        rgb[image == (header.key if header.bits >= 8 else header.key * (255 // (2**header.bits - 1)))] = 255
+    if header.frame != (0, 0, header.width, header.height):
+        canvas = np.full((header.height, header.width, 3), 255, np.uint8)
+        canvas[top:bottom, left:right] = rgb  # one that is larger does not fit, which is an error
+        rgb = canvas
+    return _turned(rgb, header.turn)
+
+
+def _webp(data: bytes) -> RGB:
+    header = headers.webp(data)
+    _check_size(header.width, header.height)
+    image = _on_white(_imdecode(data, _AS_STORED)) if header.transparent else _imdecode(data, _COLOUR)
+    return _turned(image, header.turn)
+
+
+def _avif(data: bytes) -> RGB:
+    header = headers.avif(data)
+    _check_size(header.width, header.height)
+    if header.transparent:
+        return _turned(_on_white(_imdecode(data, _AS_STORED), header.bits), header.turn)
+    return _turned(_imdecode(data, _COLOUR), header.turn)
+
+
+def _gif(data: bytes) -> RGB:
+    header = headers.gif(data)
+    _check_size(header.width, header.height)
+    image = _on_white(_imdecode(data, _AS_STORED))
+    left, top, right, bottom = header.frame
+    for beside in (image[:top], image[bottom:], image[:, :left], image[:, right:]):
+        beside[:] = 255  # nothing is drawn there; OpenCV gives it the background colour, which no browser does
+    return image
+
+
+def _bmp(data: bytes) -> RGB:
+    header = headers.bmp(data)
+    _check_size(header.width, header.height)
+    if not header.masks:
+        return _imdecode(data, _COLOUR)
+    # OpenCV mistakes the order of the colours, drops the lowest bits and does not know what is transparent.
+    stride = (header.width * header.bits + 31) // 32 * 4  # bytes a row
+    rows = np.frombuffer(data, np.uint8, stride * header.height, header.start).reshape(header.height, stride)
+    pixels = rows[:, : header.width * header.bits // 8].view(f"<u{header.bits // 8}")  # (H, W)
+    image = np.full((header.height, header.width, 4), 255, np.uint8)  # BGRA
+    for block in _blocks(image):
+        for channel, mask in zip((2, 1, 0, 3), header.masks, strict=True):
+            if mask or channel < 3:
+                image[block][..., channel] = _masked(pixels[block], mask)
+    return _on_white(image if header.top_down else image[::-1])
+
+
+def _tiff(data: bytes) -> RGB:
+    header = headers.tiff(data)
+    _check_size(header.width, header.height)
+    colours, bits, samples, sort = (
+        header.tags.get(tag, (1,))[0] for tag in (headers.COLOURS, headers.BITS, headers.SAMPLES, headers.FORMAT)
+    )
+    if (colours, samples) not in _TIFFS or bits > 16 or sort not in (1, 4):  # 1: unsigned, 4: not said
+        raise ImageError(
+            "expected a TIFF of grey, RGB or CMYK in 8 or 16 bits, got one of another kind. Save it anew as PNG or JPEG"
+        )
+    extra = header.tags.get(headers.EXTRA, (0,))[0]
+    if samples == 4 and colours == 2 and extra in (1, 2):
+        # 1: multiplied already. 2 is not, but libtiff multiplies 8 bits.
+        return _on_white(_imdecode(data, _AS_STORED), multiplied=extra == 1 or bits == 8)
+    return _imdecode(data, _COLOUR)
+
+
+def _jpeg2000(data: bytes) -> RGB:
+    header = headers.jpeg2000(data)
+    _check_size(header.width, header.height)
+    if header.channels not in (1, 3, 4) or header.bits < 8 or header.space not in (0, 16, 17):
+        raise ImageError(
+            "expected a JPEG 2000 of grey, RGB or RGB with transparency, got another kind. Save it anew as PNG or JPEG"
+        )
+    return _on_white(_imdecode(data, _AS_STORED), header.bits)
+
+
+def _pnm(data: bytes) -> RGB:
+    header = headers.pnm(data)
+    _check_size(header.width, header.height)
+    if header.variant in (1, 4) or (header.variant in (2, 3) and header.most < 256):
+        return _imdecode(data, _COLOUR)
+    # OpenCV takes 255 or 65,535 for white, whatever is said.
+    shape = header.height, header.width, 3 if header.variant in (3, 6) else 1
+    if header.variant in (2, 3):
+        image = _imdecode(data, _AS_STORED).reshape(shape)[..., ::-1]
+    else:
+        numbers = np.dtype(np.uint8 if header.most < 256 else ">u2")
+        image = np.frombuffer(data, numbers, shape[0] * shape[1] * shape[2], header.start).reshape(shape)
+    levels = _levels(header.most)
+    rgb = np.empty((*shape[:2], 3), np.uint8)
+    for block in _blocks(rgb):
+        rgb[block] = levels[np.minimum(image[block], header.most)]
+    return rgb
+
+
+# By what `headers.kind` calls them. A JPEG's takes more than its bytes.
+_READERS: dict[str, Callable[[bytes], RGB]] = {
+    "PNG": _png, "WebP": _webp, "AVIF": _avif, "GIF": _gif, "BMP": _bmp, "TIFF": _tiff, "JPEG 2000": _jpeg2000,
+    "PPM": _pnm,
+}  # fmt: skip
+
+
+# --- what they share ---
+
+
+def _check_size(width: int, height: int) -> None:
+    """Before memory is taken, and also where somebody else loaded OpenCV, with another limit."""
+    if width < 1 or height < 1:
+        raise ValueError("no pixels")
+    if width * height > MAX_PIXELS:
+        raise ImageError(
+            f"the picture is larger than {MAX_PIXELS / 1e6:.0f} megapixels: {width} × {height}. Make it smaller first"
+        )
+
+
+def _imdecode(data: bytes, flags: int) -> NDArray[Any]:
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if image is None:
+        raise ValueError("not decoded")
+    return image
+
+
+def _turned(image: RGB, turn: headers.Turn) -> RGB:
+    quarters, mirrored = turn
+    if quarters:  # 1, 2, 3 anticlockwise → OpenCV's 2, 1, 0
+        image = np.asarray(cv2.rotate(image, 3 - quarters), np.uint8)
+    return np.asarray(cv2.flip(image, 1), np.uint8) if mirrored else image
+
+
+def _on_white(image: NDArray[Any], bits: int = 16, multiplied: bool = False) -> RGB:
+    """Grey `(H, W)`, BGR or BGRA, uint8 or uint16 → RGB.
+
+    Of 16 bits the upper 8 are kept, as browsers do.
+
+    Args:
+        image: As OpenCV decodes it.
+        bits: That a value in uint16 has.
+        multiplied: Whether the colours are multiplied by the alpha already.
+    """
+    rgb = np.empty((*image.shape[:2], 3), np.uint8)
+    for block in _blocks(rgb):
+        part = image[block] if image.dtype == np.uint8 else (image[block] >> (bits - 8)).astype(np.uint8)
+        if part.ndim == 2:
+            rgb[block] = part[..., None]
+            continue
+        colours = cv2.cvtColor(part, cv2.COLOR_BGRA2RGB if part.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+        if part.shape[2] == 4:
+            alpha = cv2.merge([part[..., 3]] * 3)
+            if multiplied:
+                colours = cv2.add(colours, 255 - alpha)  # which stops at 255
+            else:
+                # n / 255 is (n + 128 + (n + 128) / 256) / 256, for all n that there are: a test tries them.
+                n = np.asarray(cv2.multiply(colours, alpha, dtype=cv2.CV_16U), np.uint16)
+                n += 255 * 255 + 128 - np.multiply(alpha, 255, dtype=np.uint16)
+                colours = (n + (n >> 8)) >> 8
+        rgb[block] = colours
+    return rgb
+
+
+def _blocks(image: NDArray[Any]) -> Iterator[slice]:
+    """Rows of `(H, W, …)`, about `_BLOCK` pixels at a time."""
+    height, width = image.shape[:2]
+    rows = max(1, _BLOCK // width)
+    return (slice(top, top + rows) for top in range(0, height, rows))
+
+
+def _levels(most: int) -> NDArray[np.uint8]:
+    """0 … `most` → 0 … 255, uint8 `(most + 1,)`."""
+    return np.asarray(np.rint(np.arange(most + 1) * (255 / most)), np.uint8)
+
+
+def _masked(pixels: NDArray[Any], mask: int) -> NDArray[Any] | int:
+    """What the bits of `mask` say, 0 to 255. No bits say 0."""
+    if not mask:
+        return 0
+    shift = (mask & -mask).bit_length() - 1
+    values, bits = (pixels & mask) >> shift, (mask >> shift).bit_length()
+    return values >> (bits - 8) if bits > 8 else _levels(2**bits - 1)[values]

@@ -1,0 +1,421 @@
+"""A picture file's bytes → what they say of themselves. Nothing is decoded here, and nothing of it is believed.
+
+Read is what OpenCV does not tell, or not in every version honour: the size, before memory is taken for it, which way
+is up, and what is transparent. Each reader takes a whole file of its format, and raises one of `BROKEN` if it is none.
+"""
+
+import re
+import struct
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+BROKEN = (struct.error, ValueError, LookupError, OverflowError)  # what reading past the end, or what is absurd, raises
+MOST_PARTS = 2**17  # chunks, segments or boxes. More are no picture's, and would take minutes to walk through
+MOST_SCANS = 100  # of a JPEG, usually 1 to 20. Each of 95 bytes can cost as much time as decoding the whole picture
+
+# What turns a picture upright: quarter turns anticlockwise, and whether it is mirrored, left to right, after these.
+Turn: TypeAlias = tuple[int, bool]
+UPRIGHT: Turn = (0, False)
+Frame: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the canvas
+_TURNS: dict[int, Turn] = {  # by EXIF's and TIFF's orientation
+    2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
+}  # fmt: skip
+
+_MARKER = re.compile(rb"\xff([\x01-\xfe])")  # of a JPEG
+_ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
+_FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers that give the size
+_PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
+# A PNM's magic, width, height and, except for bitmaps, largest value. Comments may stand between them.
+_GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
+_PNM = _GAP.join([rb"P[14]", rb"(\d{1,9})", rb"(\d{1,9})\s"])
+_PNM_WITH_MOST = _GAP.join([rb"P[2356]", rb"(\d{1,9})", rb"(\d{1,9})", rb"(\d{1,5})\s"])
+# The tags of a TIFF, or of EXIF, which is one without pixels.
+WIDTH, HEIGHT, BITS, COLOURS, SAMPLES, EXTRA, FORMAT = 256, 257, 258, 262, 277, 338, 339
+_ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 274, 322, 323
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # by TIFF's number for the type
+
+_MAGIC = {
+    "JPEG": (b"\xff\xd8\xff",),
+    "PNG": (b"\x89PNG\r\n\x1a\n",),
+    "GIF": (b"GIF87a", b"GIF89a"),
+    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+    "PPM": tuple(b"P%d%c" % (kind, after) for kind in range(1, 7) for after in b" \t\r\n#"),
+}
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # their sizes; text may begin with BM too
+# What is no picture that is read, for a person. Text is compared in lower case, without the space before it.
+_OTHER_TEXT = {
+    b"<!doctype html": "a web page (HTML), not a picture",
+    b"<html": "a web page (HTML), not a picture",
+    b"<head": "a web page (HTML), not a picture",
+    b"<svg": "an SVG, which is drawn and not decoded",
+    b"<?xml": "SVG or XML, which is drawn and not decoded",
+    b"%pdf": "a PDF, not a picture",
+    b"%!ps": "PostScript, not a picture",
+    b"version https://git-lfs": "a pointer of Git LFS in place of its file (run git lfs pull)",
+    b"{": "JSON, not a picture",
+    b"[": "JSON, not a picture",
+}
+_OTHER_BYTES = {
+    b"\xff\x0a": "a JPEG XL picture",
+    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
+    b"\0\0\1\0": "an icon (ICO)",
+    b"8BPS": "a Photoshop file",
+    b"PK\3\4": "a ZIP archive, not a picture",
+    b"\x1f\x8b": "a gzip archive, not a picture",
+    b"\x1a\x45\xdf\xa3": "a video (WebM or Matroska), not a picture",
+    b"\x93NUMPY": "a NumPy array, not a picture file",
+}
+_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+class Header(NamedTuple):
+    """What a file says of itself. What its format does not have is as here.
+
+    Attributes:
+        width: Pixels, before `turn`. Of a TIFF its tile's and of an AVIF any part's, where that is larger.
+        height: As `width`.
+        turn: What turns it upright.
+        bits: Of a sample; of a BMP of a pixel.
+        transparent: Whether not all of it is opaque, or it is animated, in parts that may not be.
+        key: Of a PNG the one grey that is transparent.
+        frame: Of a PNG and of a GIF where on the canvas the first frame lies.
+        drawn: A plain PNG of the picture, or of the animation's first frame: without text and profiles, of which 1.5 MB
+            can take 13 s to unpack, and without the animation, at whose faults OpenCV 5.0 crashes.
+        masks: Of a BMP of 16 or 32 bits the bits of red, green, blue and alpha in a pixel.
+        top_down: Whether a BMP begins with its upper row.
+        start: Of a BMP and of a PNM where the pixels begin.
+        tags: A TIFF's whole numbers.
+        channels: Of a JPEG 2000.
+        space: A JP2's colour space: 16 sRGB, 17 grey, others not read; 0 where it is not said by a number.
+        variant: A PNM's number: 1 to 3 bits, grey and RGB as text, 4 to 6 the same in binary.
+        most: A PNM's value for white.
+    """
+
+    width: int
+    height: int
+    turn: Turn = UPRIGHT
+    bits: int = 8
+    transparent: bool = False
+    key: int | None = None
+    frame: Frame = (0, 0, 0, 0)
+    drawn: bytes = b""
+    masks: tuple[int, ...] = ()
+    top_down: bool = False
+    start: int = 0
+    tags: Mapping[int, tuple[int, ...]] = MappingProxyType({})
+    channels: int = 3
+    space: int = 0
+    variant: int = 0
+    most: int = 255
+
+
+def kind(data: bytes) -> str:
+    """The format that the first bytes are of: of those that are read, else nothing."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if _brands(data) & {b"avif", b"avis"}:
+        return "AVIF"
+    if data[:2] == b"BM" and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADERS):
+        return "BMP"
+    return next((name for name, starts in _MAGIC.items() if data.startswith(starts)), "")
+
+
+def looks_like(data: bytes) -> str:
+    """A guess, for a person, of what these bytes are that are of no format that is read."""
+    if not data:
+        return "expected a picture, got 0 bytes"
+    if brands := _brands(data):
+        return "this is a HEIC picture" if brands & _HEIF else "this is a video (MP4) or the like, not a picture"
+    start = data[:1024].removeprefix(b"\xef\xbb\xbf")
+    text = start.lstrip().lower()
+    known = [name for magic, name in _OTHER_TEXT.items() if text.startswith(magic)]
+    known += [name for magic, name in _OTHER_BYTES.items() if data.startswith(magic)]
+    if known:
+        return f"this is {known[0]}"
+    if not re.search(rb"[\0-\x08\x0e-\x1f\x7f]", start) and start.decode(errors="ignore").strip():
+        return "this is text, not a picture"
+    return "these bytes are no picture"
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """What an ISO base media file says that it is compatible with."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return {data[at : at + 4] for at in (8, *range(16, end, 4))}
+
+
+def jpeg(data: bytes) -> Header:
+    """Up to the first scan."""
+    turn, frame, at = UPRIGHT, None, 2
+    for _ in range(MOST_PARTS):
+        if (found := _MARKER.search(data, at)) is None:
+            break
+        marker, at = found[1][0], found.end()
+        if marker in _ALONE:
+            continue
+        (length,) = struct.unpack_from(">H", data, at)
+        if marker in _FRAMES and frame is None:
+            frame = marker, *struct.unpack_from(">HHB", data, at + 3)  # height, width, components
+        elif marker == 0xE1 and turn == UPRIGHT and data[at + 2 : at + 8] == b"Exif\0\0":
+            turn = _exif_turn(data[at + 8 : at + length])
+        elif marker == 0xDA and frame is not None:
+            several = frame[0] in _PROGRESSIVE or data[at + 2] < frame[3]
+            if several and data.count(b"\xff\xda", at) >= MOST_SCANS:
+                raise ValueError("too many scans")
+            return Header(frame[2], frame[1], turn)
+        if length < 2:
+            break
+        at += length
+    raise ValueError("no frame")
+
+
+def png(data: bytes) -> Header:
+    """The whole file: a chunk that goes beyond the end, or no end, is what a cut-off file has."""
+    width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
+    chunks = _png_chunks(data)
+    key, turn, frame = None, UPRIGHT, (0, 0, width, height)
+    transparent = colours in (4, 6)  # grey or RGB, each with alpha
+    view = memoryview(data)
+    # A capital is a critical chunk's.
+    drawn = [view[:8], *(view[at - 8 : end + 4] for kind, at, end in chunks if kind[0] < 0x60 or kind == b"tRNS")]
+    for kind, at, end in chunks:
+        if kind == b"tRNS":
+            transparent = True
+            if colours == 0:
+                (key,) = struct.unpack_from(">H", data, at)
+        elif kind == b"eXIf":
+            turn = _exif_turn(data[at:end])
+    kinds = [kind for kind, _, _ in chunks]
+    pixels = kinds.index(b"IDAT")
+    if b"acTL" in kinds[:pixels] and b"fcTL" not in kinds[:pixels] and b"fcTL" in kinds:
+        frame, drawn = _png_frame(view, chunks, kinds.index(b"fcTL"))
+    return Header(width, height, turn, bits, transparent, key, frame, b"".join(drawn))
+
+
+def webp(data: bytes) -> Header:
+    """Of the three kinds: lossy, lossless, and extended, which holds either and more."""
+    kind = data[12:16]
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return Header(width & 0x3FFF, height & 0x3FFF)
+    if kind == b"VP8L":
+        (packed,) = struct.unpack_from("<I", data, 21)
+        return Header((packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1, transparent=bool(packed >> 28 & 1))
+    if kind != b"VP8X":
+        raise ValueError("no kind of WebP")
+    width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+    turn = next((_exif_turn(data[at:end]) for kind, at, end in _riff_chunks(data) if kind == b"EXIF"), UPRIGHT)
+    return Header(width, height, turn, transparent=bool(data[20] & 0x12))  # alpha, animation
+
+
+def avif(data: bytes) -> Header:
+    """The properties of its primary item."""
+    meta = _inside(data, b"meta", 0, len(data))
+    at, end = meta[0] + 4, meta[1]
+    primary_at = _inside(data, b"pitm", at, end)[0]
+    primary = struct.unpack_from(">I" if data[primary_at] else ">H", data, primary_at + 4)[0]
+    properties = _inside(data, b"iprp", at, end)
+    boxes = list(_boxes(data, *_inside(data, b"ipco", *properties)))
+    sizes = [struct.unpack_from(">II", data, start + 4) for kind, start, _ in boxes if kind == b"ispe"]
+    width, height = max(sizes, key=lambda size: size[0] * size[1])
+    codecs = [data[start + 2] for kind, start, _ in boxes if kind == b"av1C"]
+    transparent = any(kind == b"auxC" and b":alpha" in data[start:end] for kind, start, end in boxes)
+    turn = UPRIGHT
+    for index in _of_item(data, _inside(data, b"ipma", *properties)[0], primary):
+        kind, start, _ = boxes[index - 1]
+        if kind == b"irot":
+            turn = _then(turn, (data[start] & 3, False))
+        elif kind == b"imir":  # 0: upside down, which is half a turn, mirrored; 1: left to right
+            turn = _then(turn, (0 if data[start] & 1 else 2, True))
+    return Header(width, height, turn, 8 + 2 * bool(codecs[0] & 0x40) + 2 * bool(codecs[0] & 0x20), transparent)
+
+
+def gif(data: bytes) -> Header:
+    """Up to the first frame."""
+    width, height, flags = struct.unpack_from("<HHB", data, 6)
+    at = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)  # after the palette
+    in_extension = False
+    for _ in range(MOST_PARTS):
+        if in_extension:  # its blocks, each after its length; one of length 0 is the last
+            in_extension, at = data[at] > 0, at + 1 + data[at]
+        elif data[at] == 0x2C:
+            left, top, wide, high = struct.unpack_from("<HHHH", data, at + 1)
+            return Header(width, height, frame=(left, top, left + wide, top + high))
+        elif data[at] == 0x21:
+            in_extension, at = True, at + 2
+        else:
+            break
+    raise ValueError("no frame")
+
+
+def bmp(data: bytes) -> Header:
+    """Windows's and OS/2's."""
+    start, size = struct.unpack_from("<II", data, 10)
+    if size == 12:
+        width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
+        return Header(width, height, bits=bits, start=start)
+    width, height, _, bits, packing = struct.unpack_from("<iiHHI", data, 18)
+    masks: tuple[int, ...] = ()
+    if bits in (16, 32) and packing == 0:
+        masks = (0x7C00, 0x3E0, 0x1F, 0) if bits == 16 else (0xFF0000, 0xFF00, 0xFF, 0)
+    elif bits in (16, 32) and packing in (3, 6):
+        alpha = struct.unpack_from("<I", data, 66) if size >= 56 or packing == 6 else (0,)
+        masks = (*struct.unpack_from("<III", data, 54), *alpha)
+    return Header(width, abs(height), bits=bits, masks=masks, top_down=height < 0, start=start)
+
+
+def tiff(data: bytes) -> Header:
+    """The first page's tags."""
+    tags = _tags(data)
+    width, height = tags[WIDTH][0], tags[HEIGHT][0]
+    tile = tags.get(_TILE_WIDTH, (0,))[0], tags.get(_TILE_HEIGHT, (0,))[0]
+    return Header(*max((width, height), tile, key=lambda size: size[0] * size[1]), tags=tags)
+
+
+def jpeg2000(data: bytes) -> Header:
+    """A codestream, or the JP2 file around one."""
+    at, space = 0, 0
+    if data[4:8] == b"jP  ":
+        boxes = {kind: (start, end) for kind, start, end in reversed(list(_boxes(data, 0, len(data))))}
+        at = boxes[b"jp2c"][0]
+        colour = _inside(data, b"colr", *boxes[b"jp2h"])[0]
+        if data[colour] == 1:
+            (space,) = struct.unpack_from(">I", data, colour + 3)
+    if data[at : at + 4] != b"\xff\x4f\xff\x51":
+        raise ValueError("no codestream")
+    right, bottom, left, top = struct.unpack_from(">IIII", data, at + 8)
+    channels, bits = struct.unpack_from(">HB", data, at + 40)
+    return Header(right - left, bottom - top, bits=(bits & 0x7F) + 1, channels=channels, space=space)
+
+
+def pnm(data: bytes) -> Header:
+    """Text and binary."""
+    if (found := re.match(_PNM if data[1] in b"14" else _PNM_WITH_MOST, data)) is None:
+        raise ValueError("no size")
+    width, height, most = (int(number) for number in (*found.groups(), b"1")[:3])
+    if not most:
+        raise ValueError("no levels")
+    return Header(width, height, start=found.end(), variant=data[1] - 0x30, most=most)
+
+
+def _exif_turn(exif: bytes) -> Turn:
+    """What a broken EXIF says is nothing; the picture may be whole."""
+    try:
+        return _TURNS.get(_tags(exif.removeprefix(b"Exif\0\0"))[_ORIENTATION][0], UPRIGHT)
+    except BROKEN:
+        return UPRIGHT
+
+
+def _then(first: Turn, second: Turn) -> Turn:
+    """Both, one after the other, as one. A mirrored picture turns the other way."""
+    quarters = first[0] + (-second[0] if first[1] else second[0])
+    return quarters % 4, first[1] != second[1]
+
+
+def _tags(data: bytes) -> dict[int, tuple[int, ...]]:
+    """The whole numbers, at most 8 a tag, of the first directory of a TIFF or BigTIFF."""
+    order = {b"II": "<", b"MM": ">"}.get(data[:2], "")
+    version = struct.unpack_from(order + "H", data, 2)[0] if order else 0
+    if version not in (42, 43):
+        raise ValueError("no TIFF")
+    offset, number = ("Q", "Q") if version == 43 else ("I", "H")
+    (at,) = struct.unpack_from(order + offset, data, 8 if version == 43 else 4)
+    (entries,) = struct.unpack_from(order + number, data, at)
+    at += struct.calcsize(number)
+    tags: dict[int, tuple[int, ...]] = {}
+    for _ in range(min(entries, MOST_PARTS)):
+        tag, kind, count = struct.unpack_from(order + "HH" + offset, data, at)
+        value, at = at + 4 + struct.calcsize(offset), at + 4 + 2 * struct.calcsize(offset)
+        if (code := _WHOLE_NUMBERS.get(kind)) is None or not count:
+            continue
+        if count * struct.calcsize(code) > struct.calcsize(offset):
+            (value,) = struct.unpack_from(order + offset, data, value)
+        tags.setdefault(tag, struct.unpack_from(f"{order}{min(count, 8)}{code}", data, value))
+    return tags
+
+
+def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
+    """Name, start and end of the content of each chunk of a whole PNG."""
+    chunks, at = [], 8
+    for _ in range(MOST_PARTS):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if at + 12 + length > len(data):
+            break
+        chunks.append((kind, at + 8, at + 8 + length))
+        if kind == b"IEND":
+            return chunks
+        at += 12 + length
+    raise ValueError("no end")
+
+
+def _png_frame(data: memoryview, chunks: list[tuple[bytes, int, int]], first: int) -> tuple[Frame, list[memoryview]]:
+    """Where the frame lies whose `fcTL` is chunk `first`, and a PNG of it. The picture before it is another one."""
+    wide, high, left, top = struct.unpack_from(">IIII", data, chunks[first][1] + 4)
+    header = struct.pack(">II", wide, high) + bytes(data[chunks[0][1] + 8 : chunks[0][2]])
+    pixels = []
+    for kind, at, end in chunks[first + 1 :]:
+        if kind != b"fdAT":
+            break
+        pixels.append(data[at + 4 : end])
+    colours = [data[at - 8 : end + 4] for kind, at, end in chunks[:first] if kind in (b"PLTE", b"tRNS")]
+    parts = [data[:8], _png_chunk(b"IHDR", header), *colours, _png_chunk(b"IDAT", b"".join(pixels))]
+    return (left, top, left + wide, top + high), [*parts, _png_chunk(b"IEND", b"")]
+
+
+def _png_chunk(kind: bytes, content: bytes) -> memoryview:
+    import zlib  # which takes 0.4 ms, for a rare animation
+
+    return memoryview(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
+
+
+def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of each chunk of a WebP."""
+    at = 12
+    for _ in range(MOST_PARTS):
+        if at + 8 > len(data):
+            return
+        kind, length = struct.unpack_from("<4sI", data, at)
+        yield kind, at + 8, at + 8 + length
+        at += 8 + length + length % 2
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Name, start and end of the content of each box, as in ISO/IEC 14496-12 and in JP2."""
+    for _ in range(MOST_PARTS):
+        if at + 8 > end:
+            return
+        size, kind = struct.unpack_from(">I4s", data, at)
+        start = at + 8
+        if size == 1:
+            (size,) = struct.unpack_from(">Q", data, start)
+            start += 8
+        until = at + size if size else end  # 0: to the end
+        yield kind, start, until
+        at = until
+
+
+def _inside(data: bytes, kind: bytes, at: int, end: int) -> tuple[int, int]:
+    """Start and end of the first box of a kind."""
+    for each, start, until in _boxes(data, at, end):
+        if each == kind:
+            return start, until
+    raise ValueError("no such box")
+
+
+def _of_item(data: bytes, at: int, item: int) -> list[int]:
+    """The places, from 1, of an item's properties: an `ipma` box from its start."""
+    version, wide = data[at], data[at + 3] & 1
+    (entries,) = struct.unpack_from(">I", data, at + 4)
+    at += 8
+    for _ in range(min(entries, MOST_PARTS)):
+        number, count = struct.unpack_from(">IB" if version else ">HB", data, at)
+        at += 5 if version else 3
+        if number == item:
+            places = struct.unpack_from(f">{count}{'H' if wide else 'B'}", data, at)
+            # The highest bit says that who does not know the property must not show the picture. 0 stands for none.
+            return [place for each in places if (place := each & (0x7FFF if wide else 0x7F))]
+        at += count * (2 if wide else 1)
+    return []
