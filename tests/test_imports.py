@@ -11,15 +11,21 @@ import thumbnet
 
 TRAINING_ONLY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "tf2onnx", "tqdm", "PIL"}
 BASE = {"numpy", "cv2", "onnxruntime"}
+NETWORK = {"ssl", "socket", "http.client", "urllib.request", "thumbnet.fetch"}
 
 
-def imported(*arguments: str) -> set[str]:
-    """The packages, without their submodules, that a whole run of Python with these arguments imports."""
+def modules(*arguments: str) -> set[str]:
+    """The modules that a whole run of Python with these arguments imports."""
     done = subprocess.run(
         [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True, encoding="utf-8"
     )
     lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+    return {line.rpartition("|")[2].strip() for line in lines}
+
+
+def imported(*arguments: str) -> set[str]:
+    """The packages of these modules."""
+    return {name.partition(".")[0] for name in modules(*arguments)}
 
 
 def test_imports_are_seen() -> None:
@@ -41,6 +47,14 @@ def test_predict_imports_nothing_of_the_training(tmp_path: Path) -> None:
     packages = imported("-m", "thumbnet", "predict", "--model", str(model), str(tmp_path / "cat.png"))
     assert packages >= BASE
     assert not packages & TRAINING_ONLY
+
+
+def test_predict_of_a_file_imports_nothing_of_the_network(tmp_path: Path) -> None:
+    model = write(tmp_path / "model.onnx")
+    (tmp_path / "cat.png").write_bytes(png("red"))
+    loaded = modules("-m", "thumbnet", "predict", "--model", str(model), str(tmp_path / "cat.png"))
+    assert "thumbnet.urls" in loaded
+    assert not loaded & NETWORK
 
 
 def test_all_is_exactly_this() -> None:

@@ -9,11 +9,13 @@ def test_it(web: Web) -> None:  # the fixture; conftest.py makes it known
 """
 
 import contextlib
+import gzip
 import http.server
 import select
 import socket
 import socketserver
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +46,13 @@ class Visit(http.server.BaseHTTPRequestHandler):
     def stopped(self) -> threading.Event:
         return self.web.stopped
 
+    def handle(self) -> None:
+        if self.web.unasked is None:
+            super().handle()
+        else:
+            with contextlib.suppress(ConnectionError):
+                self.web.unasked(self)
+
     def do_GET(self) -> None:
         self.web.seen.append(Seen(self.path, self.headers))
         # The client may hang up at any time; that is what many tests are about.
@@ -65,6 +74,7 @@ class Web:
 
     base: str
     pages: dict[str, Answer] = field(default_factory=dict)
+    unasked: Answer | None = None  # to every connection, in place of reading its request
     seen: list[Seen] = field(default_factory=list)
     names: set[str] = field(default_factory=lambda: {"localhost"})
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -187,6 +197,23 @@ def silent(visit: Visit) -> None:
 def cut(body: bytes, length: int) -> Answer:
     """A Content-Length of `length`, of which only the body comes."""
     return raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + body)
+
+
+def reset(data: bytes) -> Answer:
+    """These bytes, and then the connection breaks: not closed, but reset."""
+
+    def answer(visit: Visit) -> None:
+        _send(visit, data)
+        visit.stopped.wait(0.1)  # a reset takes back what was not read yet
+        visit.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        visit.connection.close()
+
+    return answer
+
+
+def bomb(size: int, encoding: str = "gzip") -> Answer:
+    """A thousandth of `size` bytes, which unpack to that many."""
+    return lambda visit: ok(gzip.compress(bytes(size), 1), Content_Encoding=encoding)(visit)
 
 
 def ranged(body: bytes, at_most: int) -> Answer:

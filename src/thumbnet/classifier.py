@@ -9,9 +9,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from thumbnet import fetch, images
+from thumbnet import images
 from thumbnet.errors import ImageError, ModelError, SourceError
 from thumbnet.model_file import ModelInfo, refuse_external_data
+from thumbnet.urls import is_url, without_password
 
 Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
 
@@ -164,7 +165,7 @@ class Classifier:
 
     def square(self, source: Source) -> NDArray[np.uint8]:
         """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises."""
-        picture = source if isinstance(source, np.ndarray) else images.decode(read(source))
+        picture = source if isinstance(source, np.ndarray) else images.decode(read(source), least=self.info.size)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ImageError(
                 f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"
@@ -196,7 +197,9 @@ def read(source: str | Path | bytes) -> bytes:
     """
     if isinstance(source, bytes):
         return source
-    if isinstance(source, str) and "://" in source:
+    if isinstance(source, str) and is_url(source):
+        from thumbnet import fetch  # ssl and urllib.request take longer than a prediction: not for files
+
         return fetch.read(source)
     try:
         with Path(source).open("rb") as file:
@@ -220,4 +223,6 @@ def _signature(nodes: Sequence[Any]) -> str:
 
 
 def _name(source: Source) -> str:
-    return str(source) if isinstance(source, str | Path) else f"<{type(source).__name__}>"
+    if isinstance(source, str):
+        return without_password(source)
+    return str(source) if isinstance(source, Path) else f"<{type(source).__name__}>"

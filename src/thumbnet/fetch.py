@@ -4,7 +4,8 @@
     download   one large known file: on disk, resumed after a break, verified by its checksum
 
 Both go through `_open`, which follows the redirects and checks every hop, and through `_Limits.connect`, the only place
-where a connection is made.
+where a connection is made. Import this when a URL is to be read, and not before: ssl and urllib.request take longer
+than a prediction.
 """
 
 import base64
@@ -15,28 +16,30 @@ import http.client
 import io
 import math
 import os
-import re
 import socket
 import ssl
 import string
+import threading
 import time
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import thumbnet
 from thumbnet.errors import FetchError
 from thumbnet.progress import progress
+from thumbnet.urls import host_and_port, is_data, one_line, read_data, shown
+from thumbnet.urls import without_password as without_password  # a part of this module's face, too
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BLOCK = 2**16  # bytes taken at once
 _PAUSES = (1.0, 2.0, 4.0)  # seconds, one before each new try of a download that broke
 _DOWNLOAD_TIMEOUT = 20.0  # seconds that the server of a download may stay silent
-_HOST = re.compile(r"[a-z0-9._-]+|[0-9a-f:.]+")  # a name in ASCII, or an IPv6 address
 # What has a meaning in a path or query, and "%", so that what is quoted already is not quoted again.
 _KEPT_IN_URL = "!$%&'()*+,/:;=?@[]~"
 _NEXT_STEP = {
@@ -45,36 +48,36 @@ _NEXT_STEP = {
     404: "check the address",
     429: "the server asks for a pause: try again later",
 }
+_NO_LOGIN = "open it in a browser: it may ask for a login, or show the picture at another address"
 
 
 def read(url: str, *, timeout: float = 10.0, deadline: float = 30.0, max_bytes: int = 32 * 2**20) -> bytes:
-    """What an http or https URL holds, whatever its type.
+    """What an http, https or data URL holds, whatever its type, unless it is a web page.
 
     At most five redirects are followed, never to another scheme nor from https down to http. A user and password in
-    the URL are sent as Basic authorization. Proxies of the environment (`https_proxy`, `no_proxy`) are used.
+    the URL are sent as Basic authorization. Proxies of the environment (`https_proxy`, `no_proxy`) are used. A body
+    that the server packed with gzip or deflate, though it was not asked to, is unpacked.
 
     Args:
         url: May hold spaces and characters beyond ASCII, in the host too.
         timeout: Seconds that the server may stay silent.
-        deadline: Seconds for everything together, redirects included. Only the look-up of a host's name has the
-            operating system's own limit in place of this one.
-        max_bytes: The largest body taken.
+        deadline: Seconds for everything together, the look-up of names and redirects included.
+        max_bytes: The largest body taken, packed and unpacked.
 
     Raises:
         FetchError: The URL is malformed or of another scheme, the host is unknown, the connection was refused, cut off
-            or not secure, the server was too slow, answered with another status than 200 or with a compressed body
-            that was not asked for, redirected too often, or sent more than `max_bytes`.
+            or not secure, the server was too slow, answered with another status than 200 or with a web page,
+            redirected too often, packed the body in an unknown way, or sent more than `max_bytes`.
     """
+    if is_data(url):
+        return read_data(url, max_bytes)
     limits = _Limits(timeout, deadline)
-    body = bytearray()
-    with _open(url, limits, {}, statuses=(200,)) as response:
-        encoding = response.headers.get("Content-Encoding", "identity")
-        if encoding.strip().lower() not in ("identity", ""):
-            # Not decoded: a few bytes can unpack to gigabytes, and pictures are compressed already.
-            raise FetchError(f"{_shown(response.url)}: expected plain bytes, got Content-Encoding {encoding[:20]!r}")
-        for block in _blocks(response, limits, max_bytes):
-            body += block
-    return bytes(body)
+    response, where = _open(url, limits, {}, statuses=(200,))
+    with response:
+        body = b"".join(_unpacked(response, where, limits, max_bytes))
+    if response.headers.get_content_type() == "text/html" and body[:100].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
+        raise FetchError(f"{where}: expected a picture, got a web page (HTML); {_NO_LOGIN}")
+    return body
 
 
 def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> None:
@@ -104,7 +107,7 @@ def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> Non
         found = _sha256(part)
         if found != sha256.lower():
             part.unlink()
-            raise FetchError(f"{_shown(url)}: expected the SHA-256 {sha256}, got {found}; what came was deleted")
+            raise FetchError(f"{shown(url)}: expected the SHA-256 {sha256}, got {found}; what came was deleted")
         part.replace(path)
     except OSError as error:
         raise FetchError(f"{path} could not be written: {error.strerror or error}") from error
@@ -112,6 +115,10 @@ def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> Non
 
 class _BreakError(FetchError):
     """The connection broke: the same again may succeed."""
+
+
+class _LookUpTimeoutError(TimeoutError):
+    """The look-up of a host's name took too long."""
 
 
 class _Limits:
@@ -132,7 +139,7 @@ class _Limits:
     def connect(self, address: tuple[str, int], *_options: object) -> socket.socket:
         """`socket.create_connection` with a deadline: a connection to the first of the addresses that answers."""
         failure: OSError = socket.gaierror("no address")
-        for *_, found in socket.getaddrinfo(*address, type=socket.SOCK_STREAM):
+        for *_, found in self._look_up(*address):
             try:
                 connected = socket.create_connection((str(found[0]), int(found[1])), self.wait())
             except OSError as error:
@@ -141,6 +148,26 @@ class _Limits:
                 connected.settimeout(self.wait())  # for the TLS handshake as a whole, if one follows
                 return connected
         raise failure
+
+    def _look_up(self, host: str, port: int) -> list[Any]:
+        """`socket.getaddrinfo` in a thread that is left to itself when it is too slow: nothing can end its waiting."""
+        found: list[Any] = []
+        failures: list[Exception] = []
+
+        def look_up() -> None:
+            try:
+                found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            except Exception as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=look_up, daemon=True)
+        thread.start()
+        thread.join(self.wait())
+        if failures:
+            raise failures[0]
+        if thread.is_alive():
+            raise _LookUpTimeoutError
+        return found
 
 
 class _TimedReader(io.RawIOBase):
@@ -203,105 +230,128 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _open(url: str, limits: _Limits, headers: dict[str, str], statuses: tuple[int, ...]) -> http.client.HTTPResponse:
-    """The answer to a GET, after its redirects. The caller closes it."""
+def _open(
+    url: str, limits: _Limits, headers: dict[str, str], statuses: tuple[int, ...]
+) -> tuple[http.client.HTTPResponse, str]:
+    """The answer to a GET, after its redirects, and how messages name it. The caller closes the answer."""
     opener = urllib.request.OpenerDirector()
     for handler in (urllib.request.ProxyHandler(), _Handler(limits), urllib.request.UnknownHandler()):
         opener.add_handler(handler)
-    hop = url
+    hop, where = url, shown(url)
     for _ in range(_MAX_REDIRECTS + 1):
-        request = _request(hop, headers)
-        with _explained(hop, limits):
+        request = _request(hop, where, headers)
+        with _explained(where, limits):
             response: http.client.HTTPResponse = opener.open(request)
         location = response.headers.get("Location")
         if response.status not in _REDIRECTS or location is None:
             break
         response.close()
-        hop = _redirected(hop, location)
+        hop = _redirected(hop, where, location)
+        where = f"{shown(url)}, redirected to {shown(hop)}"
     else:
-        raise FetchError(f"{_shown(url)}: redirected more than {_MAX_REDIRECTS} times")
+        raise FetchError(f"{shown(url)}: redirected more than {_MAX_REDIRECTS} times")
     if response.status not in statuses:
         response.close()
         # The standard phrase: the server's own could be anything.
         answer = f"{response.status} {http.client.responses.get(response.status, '')}".strip()
         step = _NEXT_STEP.get(response.status, "try again later" if response.status >= 500 else "expected 200 OK")
-        raise FetchError(f"{_shown(hop)}: the server answered {answer}; {step}")
-    return response
+        raise FetchError(f"{where}: the server answered {answer}; {step}")
+    return response, where
 
 
-def _request(url: str, headers: dict[str, str]) -> urllib.request.Request:
+def _request(url: str, where: str, headers: dict[str, str]) -> urllib.request.Request:
     """A request for a URL that was checked, quoted and relieved of its password."""
     agent = f"Thumbnet/{thumbnet.__version__} (+python-urllib)"  # without a name, some servers answer 403
     headers = {"User-Agent": agent, "Accept-Encoding": "identity", **headers}
     try:
         parts = urlsplit(url.strip())
         if parts.scheme not in ("http", "https"):
-            raise FetchError(f"{_shown(url)}: expected a URL that begins with http:// or https://")
-        plain = f"{parts.scheme}://{_netloc(parts)}{quote(parts.path, safe=_KEPT_IN_URL) or '/'}"
+            raise FetchError(f"{where}: expected a URL that begins with http:// or https://")
+        plain = f"{parts.scheme}://{host_and_port(parts)}{quote(parts.path, safe=_KEPT_IN_URL) or '/'}"
         if parts.query:
             plain += "?" + quote(parts.query, safe=_KEPT_IN_URL)
         if parts.username is not None:
             user = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
             headers["Authorization"] = "Basic " + base64.b64encode(user.encode()).decode()
     except ValueError:  # UnicodeError is one too
-        # Where the password ends is not sure in a malformed URL: nothing before the last "@" is shown.
-        shown = _shown(url.rpartition("@")[2])
-        raise FetchError(f"{shown}: expected a URL such as https://host/path.jpg; this one is malformed") from None
+        raise FetchError(f"{where}: expected a URL such as https://host/path.jpg; this one is malformed") from None
     return urllib.request.Request(plain, headers=headers)  # noqa: S310 (the scheme was checked)
 
 
-def _netloc(parts: SplitResult) -> str:
-    """Host and port in ASCII; ValueError if they cannot be."""
-    host = (parts.hostname or "").encode("idna").decode("ascii")
-    if not _HOST.fullmatch(host) or ("[" in parts.netloc) != (":" in host):  # brackets are for IPv6, and it needs them
-        raise ValueError(host)
-    bracketed = f"[{host}]" if ":" in host else host
-    return bracketed if parts.port is None else f"{bracketed}:{parts.port}"
-
-
-def _redirected(url: str, location: str) -> str:
+def _redirected(url: str, where: str, location: str) -> str:
     """Where a redirect leads. `_request` checks the result as it checks every URL."""
     try:
         # http.client reads headers as Latin-1; quoted as such, the bytes stay what the server sent.
         target = urljoin(url, quote(location, safe=string.punctuation, encoding="latin-1"))
+        downgraded = (urlsplit(url.strip()).scheme, urlsplit(target).scheme) == ("https", "http")
     except ValueError:
-        raise FetchError(f"{_shown(url)}: redirected to a malformed URL") from None
-    if url.strip().lower().startswith("https:") and target.lower().startswith("http:"):
-        raise FetchError(f"{_shown(url)}: redirected from https down to http, which is not followed")
+        raise FetchError(f"{where}: redirected to a malformed URL") from None
+    if downgraded:
+        raise FetchError(f"{where}: redirected from https down to http, which is not followed")
     return target
 
 
-def _blocks(response: http.client.HTTPResponse, limits: _Limits, max_bytes: int) -> Iterator[bytes]:
+def _unpacked(response: http.client.HTTPResponse, where: str, limits: _Limits, max_bytes: int) -> Iterator[bytes]:
+    """The body in blocks; unpacked, where a server has packed it unasked; at most `max_bytes` of it either way."""
+    blocks = _blocks(response, where, limits, max_bytes)
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in ("", "identity"):
+        yield from blocks
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise FetchError(f"{where}: expected plain bytes, got Content-Encoding {encoding[:20]!r}")
+    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 32)  # gzip's header or zlib's
+    left = max_bytes
+    for block in blocks:
+        try:
+            unpacked = unpacker.decompress(block, left + 1)  # of a bomb no more than this: what is too much is seen
+        except zlib.error:
+            break
+        left -= len(unpacked)
+        if left < 0:
+            raise FetchError(f"{where}: unpacked, {_too_large(max_bytes)}")
+        yield unpacked
+        if unpacker.eof:
+            return
+    raise FetchError(f"{where}: the server packed it with {encoding}, and what came is broken; try again later")
+
+
+def _blocks(response: http.client.HTTPResponse, where: str, limits: _Limits, max_bytes: int) -> Iterator[bytes]:
     """The body in blocks, at most `max_bytes` of it, and all of it or an error."""
     expected, received = response.length, 0
-    too_large = f"{_shown(response.url)}: larger than the {max_bytes:,} bytes that are allowed"
     if expected is not None and expected > max_bytes:
-        raise FetchError(too_large)
-    with _explained(response.url, limits):
+        raise FetchError(f"{where}: {_too_large(max_bytes)}")
+    with _explained(where, limits):
         # read1, as read believes the length that a chunk claims, a negative one too: that one means "all there is".
         while block := response.read1(_BLOCK):
             received += len(block)
             if received > max_bytes:
-                raise FetchError(too_large)
+                raise FetchError(f"{where}: {_too_large(max_bytes)}")
             yield block
         if expected is not None and received < expected:
             raise http.client.IncompleteRead(b"", expected - received)
 
 
+def _too_large(max_bytes: int) -> str:
+    return f"larger than the {max_bytes:,} bytes that are allowed"
+
+
 @contextlib.contextmanager
-def _explained(url: str, limits: _Limits) -> Iterator[None]:
+def _explained(where: str, limits: _Limits) -> Iterator[None]:
     """Turns what urllib, http.client and ssl raise into a FetchError."""
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
         cause = error.reason if isinstance(error, urllib.error.URLError) else error
         kind, reason = _reason(cause, limits)
-        raise kind(f"{_shown(url)}: {reason}") from error
+        raise kind(f"{where}: {reason}") from error
 
 
 def _reason(cause: object, limits: _Limits) -> tuple[type[FetchError], str]:
     """The error to raise and its message. The order matters: most of these are kinds of OSError."""
     match cause:
+        case _LookUpTimeoutError():
+            return _BreakError, "the look-up of the host's name took too long; check the network, or try again later"
         case TimeoutError() if limits.expired:
             return FetchError, f"not read within {limits.deadline:g} seconds"
         case TimeoutError():
@@ -318,20 +368,13 @@ def _reason(cause: object, limits: _Limits) -> tuple[type[FetchError], str]:
             return FetchError, f"no secure connection ({cause.reason}); if the server has none, use http://"
         case http.client.InvalidURL() | ValueError():  # not by our URL, which was checked
             return FetchError, "the proxy in the environment (http_proxy or https_proxy) is malformed"
-        case http.client.HTTPException():
-            return FetchError, f"no valid HTTP answer ({type(cause).__name__})"
+        case http.client.BadStatusLine() | http.client.UnknownProtocol():
+            start = f"{cause.args[0]:.40}"
+            return FetchError, f"no HTTP answer, as it begins with {start!r}; check the port"
+        case http.client.HTTPException():  # more header lines, or longer ones, than http.client reads
+            return FetchError, f"the HTTP answer is not valid: {cause}"
         case _:
-            return FetchError, _one_line(str(getattr(cause, "strerror", None) or cause))
-
-
-def _shown(url: str) -> str:
-    """A URL as messages show it: one short line, without a user and password."""
-    return _one_line(re.sub(r"(^|//)[^/?#]*@", r"\1", url))
-
-
-def _one_line(text: str) -> str:
-    line = "".join(character if character.isprintable() else " " for character in text.strip())
-    return line if len(line) <= 200 else line[:199] + "…"
+            return FetchError, one_line(str(getattr(cause, "strerror", None) or cause))
 
 
 def _complete(url: str, part: Path, size: int, show: Callable[[int], object]) -> None:
@@ -356,18 +399,19 @@ def _resume(url: str, part: Path, size: int, show: Callable[[int], object]) -> N
         position = 0
     headers = {"Range": f"bytes={position}-"} if position else {}
     limits = _Limits(_DOWNLOAD_TIMEOUT, math.inf)
-    with _open(url, limits, headers, statuses=(200, 206, 416)) as response:
+    response, where = _open(url, limits, headers, statuses=(200, 206, 416))
+    with response:
         content_range = response.headers.get("Content-Range", "")
         resumed = response.status == 206 and content_range.startswith(f"bytes {position}-")
         if response.status != 200 and not resumed:
             part.unlink(missing_ok=True)
-            raise _BreakError(f"{_shown(url)}: the server cannot go on from byte {position:,}")
+            raise _BreakError(f"{where}: the server cannot go on from byte {position:,}")
         if response.status == 200:
             position = 0  # it knows no ranges and sends the whole file
         if response.length not in (None, size - position):
-            raise FetchError(f"{_shown(url)}: expected {size:,} bytes, got {position + response.length:,}")
+            raise FetchError(f"{where}: expected {size:,} bytes, got {position + response.length:,}")
         with part.open("ab" if position else "wb") as file:
-            for block in _blocks(response, limits, size - position):
+            for block in _blocks(response, where, limits, size - position):
                 if os.fstat(file.fileno()).st_size != position:
                     raise FetchError(f"{part}: another process writes to it; wait for that one")
                 file.write(block)
@@ -375,7 +419,7 @@ def _resume(url: str, part: Path, size: int, show: Callable[[int], object]) -> N
                 position += len(block)
                 show(position)
     if position != size:
-        raise _BreakError(f"{_shown(url)}: expected {size:,} bytes, got {position:,}")
+        raise _BreakError(f"{where}: expected {size:,} bytes, got {position:,}")
 
 
 def _size(path: Path) -> int:
