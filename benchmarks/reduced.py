@@ -50,18 +50,18 @@ def main() -> None:
         for margin in arguments.margins:
             images.REDUCED_MARGIN = margin
             reduced, smaller, seconds = squares(each, size, size)
-            apart = np.abs(reduced.astype(int) - whole)[np.repeat(smaller, 2)]  # (2M, S, S, 3)
+            apart = np.abs(reduced.astype(int) - whole)[np.repeat(smaller, len(images.FITS))]  # (FM, S, S, 3)
             answers = classifier.probabilities(reduced)
             others = int((answers.argmax(1) != probabilities.argmax(1)).sum())
             levels = f"{apart.max()} | {apart.mean():.2f}" if len(apart) else "|"
             print(
-                f"| | | {margin} | {smaller.sum()} | {levels} | {others} of {2 * smaller.sum()} "
+                f"| | | {margin} | {smaller.sum()} | {levels} | {others} of {len(images.FITS) * smaller.sum()} "
                 f"| {np.abs(answers - probabilities).max():.4f} | {seconds / len(each) * 1000:.1f} |"
             )
 
 
 def squares(files: list[bytes], size: int, least: int | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
-    """Every file's squares `(2N, S, S, 3)`, one a fit; which were decoded smaller `(N,)`; seconds of decoding."""
+    """Every file's squares `(FN, S, S, 3)`, one for each of F fits; which came smaller `(N,)`; seconds of decoding."""
     made, smaller, seconds = [], [], 0.0
     for data in files:
         start = time.perf_counter()

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from web import Web
 
 from thumbnet import classifier as module
-from thumbnet.classifier import Classifier, Guess, Prediction, Source, load, read
+from thumbnet.classifier import BATCH, Classifier, Guess, Prediction, Source, load, read
 from thumbnet.errors import FetchError, ImageError, ModelError, SourceError
 
 
@@ -80,6 +80,21 @@ def test_top_k_below_one_is_refused(classifier: Classifier, top_k: int) -> None:
 @pytest.mark.parametrize(("threshold", "known"), [(0.0, True), (0.33, True), (0.34, False), (1.0, False)])
 def test_answer_below_the_threshold_is_unsure(threshold: float, known: bool) -> None:
     assert Classifier(content(threshold=threshold)).predict(square("grey")).known is known
+
+
+def test_the_network_gets_an_even_number_of_pictures(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    """ONNX Runtime computes an odd one otherwise, so a row would depend on what came with it."""
+    asked, session = [], classifier._session
+
+    class Watched:
+        def run(self, names: Any, inputs: Any) -> Any:
+            asked.append(len(inputs["images"]))
+            return session.run(names, inputs)
+
+    monkeypatch.setattr(classifier, "_session", Watched())
+    for number in (1, 2, 3, BATCH, BATCH + 1):
+        assert len(classifier.probabilities(np.zeros((number, 4, 4, 3), np.uint8))) == number
+    assert asked == [2, 2, 4, BATCH, BATCH, 2]
 
 
 @pytest.mark.parametrize(("fit", "label"), [("crop", "green"), ("stretch", "red")])
@@ -184,10 +199,10 @@ def test_device_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_file_without_permission_is_told(red_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_path: Path, _mode: str) -> bytes:
+    def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")  # what root never sees
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("thumbnet.classifier.open", refuse, raising=False)
     with pytest.raises(SourceError, match=r"^cannot read it: Permission denied$"):
         read(red_file)
 
@@ -229,7 +244,7 @@ def test_load_takes_a_bundled_name_and_the_best_by_default(tmp_path: Path, monke
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("missing.onnx", "no model file at missing.onnx.*one of: cifar10-seed"),
+        ("missing.onnx", "no model file at missing.onnx.*one of: cifar10-best, cifar10-seed"),
         ("", "cannot read the model file"),
         (".", "cannot read the model file"),
         ("a\0b", "cannot read the model file"),

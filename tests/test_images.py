@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import itertools
 import os
 import random
 import struct
@@ -522,6 +523,35 @@ def must_decode_or_refuse(data: bytes) -> None:
 
 
 # The square
+@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize(
+    ("height", "width", "size"),
+    [(8, 8, 24), (9, 24, 24), (24, 9, 24), (1, 7, 24), (10, 7, 24), (16, 64, 14), (40, 33, 8), (33, 18, 15)],
+)
+def test_what_is_seen_is_what_resize_takes(fit: images.Fit, height: int, width: int, size: int) -> None:
+    top, left, bottom, right = images.seen(height, width, size, fit)
+    for row, column in itertools.product(range(height), range(width)):
+        picture = np.zeros((height, width, 3), np.uint8)
+        picture[row, column] = 255
+        assert images.resize(picture, size, fit).any() == (top <= row < bottom and left <= column < right)
+
+
+@pytest.mark.parametrize(
+    ("fit", "height", "width", "box"),
+    [
+        ("stretch", 64, 160, (0, 0, 64, 160)),
+        ("crop", 64, 160, (0, 48, 64, 112)),
+        ("centre", 64, 160, (4, 10, 60, 150)),
+        ("centre", 37, 500, (2, 31, 35, 469)),  # 36.6 is the least
+        ("centre", 36, 500, (0, 0, 36, 500)),
+        ("centre", 32, 32, (0, 0, 32, 32)),
+        ("centre", 1000, 3024, (62, 188, 938, 2836)),  # a quarter of 3024 has a margin of 47
+    ],
+)
+def test_what_is_seen(fit: images.Fit, height: int, width: int, box: tuple[int, int, int, int]) -> None:
+    assert images.seen(height, width, 32, fit) == box
+
+
 @pytest.mark.parametrize("fit", images.FITS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1000), (1000, 1), (3, 40_000), (32, 32), (33, 31), (5, 7)])
 def test_any_shape_becomes_the_square(shape: tuple[int, int], fit: images.Fit) -> None:

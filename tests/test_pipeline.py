@@ -51,7 +51,7 @@ def test_a_trained_digits_model_reads_digits_from_its_file(
 def test_the_file_tells_where_it_comes_from(trained: pipeline.Trained, splits: Splits) -> None:
     info = thumbnet.load(trained.path).info
     assert info.names == tuple("0123456789")
-    assert (info.size, info.fit, info.mirror_average) == (32, "crop", False)  # mirrored digits are no digits
+    assert (info.size, info.fit, info.mirror_average) == (32, "centre", False)  # mirrored digits are no digits
     assert info.recipe["name"] == "seed"
     assert info.recipe["epochs"] == 6
     assert info.data["train"] == splits.train.fingerprint()

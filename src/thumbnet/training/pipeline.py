@@ -25,7 +25,7 @@ from thumbnet.training.fit import fit
 from thumbnet.training.recipes import RECIPES, Recipe
 
 SIZE = 32  # pixels a side
-FIT: Fit = "crop"  # how pictures that are not square are treated, in training and by the model file
+FIT: Fit = "centre"  # what of a picture is taken, in training and by the model file
 SAMPLES = 1000  # pictures on which Keras and the model file are compared, at the least where there are as many
 
 
