@@ -6,7 +6,7 @@ import os
 
 from thumbnet.cli import main
 
-COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["info"])
+COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["info"])
 
 
 def page() -> str:

@@ -27,13 +27,14 @@ POSIX = pytest.mark.skipif(sys.platform == "win32", reason="signals and pipes of
 
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working folder with pictures, and with the one model that is bundled."""
+    """A working folder with pictures, and with tiny models in place of the bundled ones."""
     folder = tmp_path / "work"
     folder.mkdir()
     for colour in ("red", "green", "blue", "grey"):
         (folder / f"{colour}.png").write_bytes(png(colour))
     (folder / "broken.png").write_bytes(b"<html>")
-    write(folder / "cifar10-seed.onnx")
+    for name in classifier.BUNDLED:
+        write(folder / f"{name}.onnx")
     monkeypatch.chdir(folder)
     monkeypatch.setattr(classifier, "PRETRAINED", folder)
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))  # absolute, as processes start in that folder
@@ -258,6 +259,12 @@ def test_recipes_are_those_of_the_training() -> None:
     assert tuple(RECIPES) == cli.RECIPES
 
 
+def test_formats_are_those_of_the_rows() -> None:
+    from thumbnet.rows import FORMATS
+
+    assert FORMATS == cli.FORMATS
+
+
 # Failures
 
 
@@ -340,7 +347,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str], command: str) -
     assert (code, errors) == (0, "")
     examples = output.partition("\nexamples:\n")[2].splitlines()
     assert examples
-    assert all(example.startswith(f"  thumbnet {command}") for example in examples)
+    assert all(f"thumbnet {command}" in example for example in examples)
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,24 +1,27 @@
 """The command line: parse, one call, print. What is imported here counts against every start."""
 
 import argparse
-import csv
+import contextlib
 import io
 import json
+import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import thumbnet
-from thumbnet.errors import DataWarning, FetchError, SourceError, ThumbnetError
+from thumbnet.errors import DataWarning, SourceError, ThumbnetError
 
 if TYPE_CHECKING:
-    from thumbnet.classifier import Prediction
+    from thumbnet import rows
+    from thumbnet.classifier import Classifier
 
 DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
 RECIPES = ("seed", "best")  # as in training.recipes, which cannot be imported without Keras
+FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
 
-Row: TypeAlias = "Prediction | tuple[str, SourceError]"  # an answer, or a source and why it has none
 Number = TypeVar("Number", int, float)
 
 
@@ -60,36 +63,163 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    from thumbnet import rows
+
+    if arguments.resume and (arguments.output is None or arguments.format not in rows.RESUMABLE):
+        arguments.wrong("--resume needs --output FILE and --format jsonl or csv")
+    if sum(source in ("-", "@-") for source in arguments.sources) > 1:
+        arguments.wrong("standard input can be read only once: give one of - and @-")
+    if arguments.explain is not None and (within := _within(arguments.explain, arguments.sources)):
+        arguments.wrong(f"--explain FOLDER is in {within}, so its maps would be taken for pictures. Name one outside")
+    from thumbnet import bulk
+
     classifier = thumbnet.load(arguments.model)
     sources = arguments.sources or [_ask_for_url()]
-    failures = 0
+    if arguments.output is not None:
+        return _predict_into(Path(arguments.output), classifier, sources, arguments)
+    # JSON has to be UTF-8, which standard output is not in a pipe on Windows: then all else is escaped.
+    ascii_only = (sys.stdout.encoding or "").lower() != "utf-8"
+    form = rows.form(arguments.format, several=bulk.several(sources), ascii_only=ascii_only)
+    tally = rows.Tally()
+    with _bar(sources, tally, sys.stdout.isatty()) as show:
+        _write(_answers(classifier, bulk.expand(sources), arguments, tally), sys.stdout, form, tally, show)
+    return _code(tally)
 
-    def rows() -> Iterator[Row]:
-        nonlocal failures
-        for source in sources:
-            try:
-                yield classifier.predict(source, top_k=arguments.top_k)
-            except SourceError as error:
-                failures += 1
-                yield source, error
 
-    FORMATS[arguments.format](rows(), len(sources) > 1)
-    if failures == len(sources):
-        return FAILED
-    return SOME_FAILED if failures else DONE
+def _predict_into(path: Path, classifier: "Classifier", named: list[str], arguments: argparse.Namespace) -> int:
+    """The rows go to FILE.part, which becomes FILE when all are there."""
+    from thumbnet import bulk, rows
+
+    if path.exists() and not path.is_file():
+        raise ThumbnetError(f"{path}: expected a file to write to, got a folder or a device")
+    part = path.with_name(f"{path.name}.part")
+    sources, tally = bulk.expand(named), rows.Tally()
+    if arguments.resume and part.exists():
+        tally = rows.resume(part, map(bulk.named, sources), arguments.format)
+        _say(f"note: {part} has {tally.rows:,} rows; going on from there")
+    elif arguments.resume and path.exists():
+        _say(f"note: {path} is complete, as there is no {part}. Leave out --resume to do it again")
+        return DONE
+    elif part.exists():
+        _say(f"note: {part}, of a run that was broken off, is begun again; --resume would go on from there")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    form = rows.form(arguments.format, several=bulk.several(named))
+    mode = "a" if tally.rows else "w"
+    try:
+        with (
+            part.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n") as file,
+            _bar(named, tally, False) as show,
+        ):
+            _write(_answers(classifier, sources, arguments, tally), file, form, tally, show)
+            os.fsync(file.fileno())
+    except BaseException:  # Ctrl-C, a full disk
+        if tally.rows:
+            goes_on = "; --resume goes on from there" * (arguments.format in rows.RESUMABLE)
+            _say(f"note: {part} keeps {tally.rows:,} rows{goes_on}")
+        raise
+    part.replace(path)
+    _say(f"{path}: {tally.rows:,} rows, {tally.failures:,} of them errors")
+    return _code(tally)
+
+
+def _within(folder: str, sources: list[str]) -> str | None:
+    """A source that is a folder around `folder`."""
+    path = Path(os.path.realpath(folder))
+    around = {path, *path.parents}
+    folders = filter(os.path.isdir, sources)  # Path.is_dir raises where a name is too long, as data URLs are
+    return next((each for each in folders if Path(os.path.realpath(each)) in around), None)
+
+
+def _answers(
+    classifier: "Classifier",
+    sources: "Iterator[str | rows.Failure]",
+    arguments: argparse.Namespace,
+    tally: "rows.Tally",
+) -> "Generator[rows.Row]":
+    """The rows that are not there yet; with --explain, each puts a map into that folder."""
+    if arguments.explain is None:
+        from thumbnet import bulk
+
+        return bulk.predict(classifier, sources, top_k=arguments.top_k)
+    from thumbnet import explain
+
+    folder = Path(arguments.explain)
+    return explain.predict(classifier, sources, folder, top_k=arguments.top_k, first=tally.rows + 1)
+
+
+def _write(
+    answers: "Generator[rows.Row]",
+    file: IO[str],
+    form: "rows.Format",
+    tally: "rows.Tally",
+    show: Callable[[int], object],
+) -> None:
+    """Each row is flushed, so that a reader has it at once and a kill loses none. `tally` knows what is there."""
+    from thumbnet import rows
+
+    with contextlib.closing(answers):  # its threads end here, also when a reader such as `head` has seen enough
+        if not tally.rows:
+            file.write(form.head)
+        for row in answers:
+            text = form.row(row)
+            if isinstance(row, rows.Failure) and not text:
+                _say(f"error: {rows.complaint(row)}")
+            file.write((form.between if tally.rows else "") + text)
+            file.flush()
+            tally.count(isinstance(row, rows.Failure))
+            show(tally.rows)
+        file.write(form.tail)
+        file.flush()
+
+
+@contextlib.contextmanager
+def _bar(named: list[str], tally: "rows.Tally", rows_on_terminal: bool) -> Iterator[Callable[[int], object]]:
+    """A progress bar, where there is a terminal that is not full of rows. Only for it are the sources counted."""
+    from thumbnet import bulk
+    from thumbnet.progress import progress
+
+    shown = sys.stderr.isatty() and not rows_on_terminal and bulk.several(named)
+    total = bulk.count(named) if shown else None
+    if total is None:
+        yield lambda _: None
+        return
+    with progress("predict", total, " pictures", tally.rows) as show:
+        yield show
+
+
+def _code(tally: "rows.Tally") -> int:
+    if not tally.failures:
+        return DONE
+    return FAILED if tally.failures == tally.rows else SOME_FAILED
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from thumbnet import datasets
-    from thumbnet.evaluation import evaluate
+    named = [*([arguments.model] if arguments.model else []), *arguments.models]
+    if len(named) > 2:
+        arguments.wrong("expected one model, or two to compare")
+    from thumbnet import report
 
-    classifier = thumbnet.load(arguments.model)
-    splits = datasets.load(arguments.data, classifier.info.size, fit=classifier.info.fit)
-    scores = evaluate(classifier, splits.test)
-    print(_accuracy(scores.as_dict()))
-    print(f"cross-entropy {scores.cross_entropy:.3f}, calibration error {scores.calibration_error:.3f}")
-    print(f"{scores.known:.1%} of the answers are known, not unsure; {scores.known_accuracy:.2%} of these are right")
+    judged, *other = [report.judge(name, arguments.data, arguments.foreign) for name in named or [None]]
+    if other:
+        print(report.versus(judged, other[0]))
+    else:
+        print(f"{_accuracy(judged.scores.as_dict())}\n{report.text(judged)}")
+    if arguments.report:
+        _say(f"The report: {report.write(Path(arguments.report), judged, *other)}")
     return DONE
+
+
+def _check_data(arguments: argparse.Namespace) -> int:
+    from thumbnet import checks
+
+    found = checks.check(arguments.data, labels=arguments.labels, seed=arguments.seed)
+    print(checks.text(found))
+    if arguments.report:
+        from thumbnet import checks_page
+
+        checks_page.save(found, Path(arguments.report))
+        _say(f"The pictures: {arguments.report}")
+    return SOME_FAILED if found.count else DONE
 
 
 def _info(arguments: argparse.Namespace) -> int:
@@ -113,58 +243,6 @@ def _ask_for_url() -> str:
     if not url:
         raise SourceError("expected the URL of an image, got no text. Type one, or name a file: thumbnet predict FILE")
     return url
-
-
-def _as_text(rows: Iterator[Row], several: bool) -> None:
-    for row in rows:
-        if isinstance(row, tuple):
-            source, error = row  # a FetchError names its URL itself, without the password
-            _say(f"error: {error}" if isinstance(error, FetchError) else f"error: {source}: {error}")
-            continue
-        print(f"{row.source}: " * several + row.label + " (unsure)" * (not row.known))
-        for guess in row.top:
-            print(f"  {guess.confidence:7.1%}  {guess.label}")
-        sys.stdout.flush()
-
-
-def _as_json(rows: Iterator[Row], several: bool) -> None:
-    objects = [_as_object(row) for row in rows]
-    print(_json(objects if several else objects[0], indent=2))
-
-
-def _as_json_lines(rows: Iterator[Row], _several: bool) -> None:
-    for row in rows:
-        print(_json(_as_object(row)), flush=True)
-
-
-def _as_csv(rows: Iterator[Row], _several: bool) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["source", "label", "confidence", "known", "error"])
-    for row in rows:
-        if isinstance(row, tuple):
-            writer.writerow([row[0], "", "", "", str(row[1])])
-        else:
-            writer.writerow([row.source, row.label, row.confidence, str(row.known).lower(), ""])
-        sys.stdout.flush()
-
-
-def _json(value: Any, indent: int | None = None) -> str:
-    """Escaped where standard output is not UTF-8, as JSON has to be: in a pipe on Windows."""
-    return json.dumps(value, indent=indent, ensure_ascii=(sys.stdout.encoding or "").lower() != "utf-8")
-
-
-def _as_object(row: Row) -> dict[str, Any]:
-    if isinstance(row, tuple):
-        return {"source": row[0], "error": {"type": type(row[1]).__name__, "message": str(row[1])}}
-    return row.as_dict()
-
-
-FORMATS: dict[str, Callable[[Iterator[Row], bool], None]] = {
-    "text": _as_text,
-    "json": _as_json,
-    "jsonl": _as_json_lines,
-    "csv": _as_csv,
-}
 
 
 def _accuracy(scores: dict[str, float]) -> str:
@@ -194,6 +272,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_predict(commands)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_check_data(commands)
     info = _add(commands, "info", _info, "show what a model file says of itself", "thumbnet info cifar10-seed")
     info.add_argument("model", metavar="MODEL", help="a bundled model's name or a file")
     return parser
@@ -202,13 +281,37 @@ def _parser() -> argparse.ArgumentParser:
 def _add_predict(commands: Any) -> None:
     command = _add(
         commands, "predict", _predict, "say what pictures show",
-        "thumbnet predict cat.jpg\nthumbnet predict --format jsonl a.jpg https://example.org/b.png | jq .label\n"
-        "thumbnet predict                     (asks for a URL)",
+        "thumbnet predict cat.jpg\n"
+        "thumbnet predict photos/ 'more/**/*.jpg' --format csv --output answers.csv\n"
+        "thumbnet predict photos/ --format csv --output answers.csv --resume       (goes on after a kill)\n"
+        "thumbnet predict --format jsonl a.jpg https://example.org/b.png | jq .label\n"
+        "thumbnet predict @list.txt --format jsonl | jq -r 'select(.error).source' (names those that failed)\n"
+        "find . -name '*.jpg' -mtime -1 | thumbnet predict @-\n"
+        "curl https://example.org/b.png | thumbnet predict -\n"
+        "thumbnet predict cat.jpg --explain maps/                                  (why? in maps/000001-cat.png)\n"
+        "thumbnet predict                                                          (asks for a URL)",
     )  # fmt: skip
-    command.add_argument("sources", nargs="*", metavar="SOURCE", help="a picture's file or URL; asked for if none")
+    command.add_argument(
+        "sources", nargs="*", metavar="SOURCE",
+        help="a picture's file or URL; a folder, with all in it; a pattern in quotes, ** for any folders; @FILE, a "
+        "list with a file or URL a line, @- one on standard input; - a picture on standard input. Asked for if none",
+    )  # fmt: skip
     _add_model(command)
     command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
     command.add_argument("--format", choices=FORMATS, default="text", help="how answers are printed (text)")
+    command.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="where they go, in place of standard output; FILE.part until all are there",
+    )
+    command.add_argument(
+        "--resume", action="store_true", help="go on with the FILE.part of a run that was broken off (jsonl and csv)"
+    )
+    command.add_argument(
+        "--explain", metavar="FOLDER", help="put there for each picture a PNG that shows which part of it decided"
+    )
+    command.set_defaults(wrong=command.error)
 
 
 def _add_train(commands: Any) -> None:
@@ -234,10 +337,29 @@ def _add_train(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     command = _add(
         commands, "evaluate", _evaluate, "measure a model on test pictures",
-        "thumbnet evaluate --model model.onnx --data cifar10",
+        "thumbnet evaluate --model model.onnx --data cifar10\n"
+        "thumbnet evaluate model.onnx --report report/         (a page with pictures)\n"
+        "thumbnet evaluate model.onnx other.onnx               (is one better?)\n"
+        "thumbnet evaluate model.onnx --foreign other-things/  (is it unsure where it should be?)",
     )  # fmt: skip
+    command.add_argument("models", nargs="*", metavar="MODEL", help="as --model; a second one is compared with it")
     _add_model(command)
     _add_data(command)
+    command.add_argument("--report", metavar="FOLDER", help="write a page, index.html, and scores.json there")
+    command.add_argument("--foreign", metavar="FOLDER", help="pictures of other things: how many are rejected?")
+    command.set_defaults(wrong=command.error)
+
+
+def _add_check_data(commands: Any) -> None:
+    command = _add(
+        commands, "check-data", _check_data, "find what is wrong with a data set; exit code 3 if anything is",
+        "thumbnet check-data --data my-pictures/ --report check.html\n"
+        "thumbnet check-data --data my-pictures/ --labels      (trains for minutes)",
+    )  # fmt: skip
+    _add_data(command)
+    command.add_argument("--labels", action="store_true", help="look for wrong labels, too, by training networks")
+    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of these trainings (0)")
+    command.add_argument("--report", metavar="FILE.html", help="write a page with the pictures side by side")
 
 
 def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], what: str, example: str) -> Any:

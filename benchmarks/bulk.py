@@ -1,0 +1,141 @@
+"""Pictures a second over a folder: `thumbnet predict`, what people write with Keras, and what cannot be beaten.
+
+    python benchmarks/bulk.py [FOLDER] [--pictures 10000] [--rounds 3] [--model NAME|FILE]
+
+FOLDER holds full-size photographs; without it, small JPEGs (quality 75) are made of CIFAR-10's test images first, then
+its training images. In each round, one after the other:
+
+- decoding alone: read, decode and resize as `Classifier.square` does, by a thread pool with a thread a core
+- decoding, then the network: the same, and after it `Classifier.describe` of all squares, in batches. What does both
+  at once can be faster than this; where the network takes longer than the decoding, it cannot be near decoding alone.
+- `bulk.predict` in this process, and the whole command `thumbnet predict FOLDER --format csv --output FILE`
+- the plain loop: cv2.imread, cv2.resize, `model.predict(…, verbose=0)` one by one, on `--sample` pictures only
+- Keras's `image_dataset_from_directory` and `model.predict` in batches of 256
+
+Keras runs the untrained `seed` network, once on each picture; ours is the bundled model of the same network, which
+averages each picture with its mirror image and so runs it twice. Start-up counts for the whole command alone. The
+first, uncounted round fills the file cache.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+import thumbnet
+from thumbnet import bulk, datasets
+from thumbnet.classifier import Classifier
+from thumbnet.training import keras
+from thumbnet.training.networks import seed
+
+CHUNK = 64  # files a task of the thread pool: handing over one by one would cost as much as decoding
+
+
+def make_pictures(folder: Path, number: int) -> None:
+    """Small JPEGs, as many as that."""
+    splits = datasets.cifar10()
+    images = np.concatenate([splits.test.images, splits.train.images])[:number]  # (N, 32, 32, 3)
+    for place, image in enumerate(images):
+        cv2.imwrite(f"{folder}/{place}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 75])
+
+
+def decoded(classifier: Classifier, files: list[str]) -> NDArray[np.uint8]:
+    """What the network would see of all files: `(N, S, S, 3)`."""
+    chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        squares = pool.map(lambda chunk: [classifier.square(file) for file in chunk], chunks)
+        return np.stack([square for chunk in squares for square in chunk])
+
+
+def command(folder: Path, model: str) -> None:
+    """Ours as it is typed."""
+    with tempfile.TemporaryDirectory() as place:
+        typed = ["predict", str(folder), "--model", model, "--format", "csv", "--output", f"{place}/answers.csv"]
+        subprocess.run([sys.executable, "-m", "thumbnet", *typed], check=True, stderr=subprocess.DEVNULL)
+
+
+def plain_loop(network: "keras.Model", files: list[str]) -> None:
+    """One picture after the other."""
+    for file in files:
+        image = cv2.resize(cv2.imread(file, cv2.IMREAD_COLOR_RGB), (32, 32))  # type: ignore[arg-type]
+        network.predict(image[None], verbose=0)
+
+
+def in_batches(network: "keras.Model", folder: Path) -> None:
+    """Keras's own way to read a folder."""
+    data = keras.utils.image_dataset_from_directory(
+        folder, labels=None, shuffle=False, image_size=(32, 32), batch_size=256, verbose=False
+    )
+    network.predict(data, verbose=0)
+
+
+def seconds(way: Callable[[], object]) -> float:
+    """How long it takes."""
+    start = time.perf_counter()
+    way()
+    return time.perf_counter() - start
+
+
+def spread(values: list[float], form: str) -> str:
+    """Median, and least to most."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def measure(folder: Path, model: str, rounds: int, sample: int) -> None:
+    """All ways over one folder, and the table."""
+    classifier, network = thumbnet.load(model), seed(32, 10)
+    found = list(bulk.expand([str(folder)]))
+    files = [source for source in found if isinstance(source, str)]
+    number, some = len(files), files[:sample]
+    ways: dict[str, tuple[Callable[[], object], int]] = {
+        "decoding alone": (lambda: decoded(classifier, files), number),
+        "decoding, then the network": (lambda: classifier.describe(files, decoded(classifier, files)), number),
+        "`bulk.predict`": (lambda: list(bulk.predict(classifier, bulk.expand([str(folder)]))), number),
+        "`thumbnet predict`, whole": (lambda: command(folder, model), number),
+        f"plain loop, {len(some)} pictures": (lambda: plain_loop(network, some), len(some)),
+        "`image_dataset_from_directory`": (lambda: in_batches(network, folder), number),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}  # seconds a picture
+    for counted in [False, *[True] * rounds]:
+        for name, (way, pictures) in ways.items():
+            each = seconds(way) / pictures
+            if counted:
+                taken[name].append(each)
+    decoding, both = taken["decoding alone"], taken["decoding, then the network"]
+    size = sum(Path(file).stat().st_size for file in files) / number / 1000
+    print(f"\n{number:,} pictures of {size:,.1f} kB on average, {os.cpu_count()} cores, {rounds} rounds\n")
+    print("| way | pictures a second | time ÷ decoding alone | time ÷ decoding, then the network |\n|---|---|---|---|")
+    for name, times in taken.items():
+        ratios = [spread([a / b for a, b in zip(times, limit, strict=True)], ".2f") for limit in (decoding, both)]
+        print(f"| {name} | {spread([1 / value for value in times], ',.0f')} | {' | '.join(ratios)} |")
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--pictures", type=int, default=10_000, help="small JPEGs to make (10000)")
+    parser.add_argument("--rounds", type=int, default=3, help="that count (3)")
+    parser.add_argument("--sample", type=int, default=500, help="pictures of the plain loop (500)")
+    parser.add_argument("--model", default="cifar10-seed", help="a bundled model's name or a file (cifar10-seed)")
+    arguments = parser.parse_args()
+    if arguments.folder is not None:
+        measure(arguments.folder, arguments.model, arguments.rounds, arguments.sample)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make_pictures(Path(folder), arguments.pictures)
+        measure(Path(folder), arguments.model, arguments.rounds, arguments.sample)
+
+
+if __name__ == "__main__":
+    main()

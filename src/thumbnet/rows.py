@@ -1,0 +1,168 @@
+"""A row for each picture: as text, JSON or CSV, and found again in a file whose writing was broken off."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeAlias
+
+from thumbnet.errors import FetchError, ThumbnetError
+
+if TYPE_CHECKING:
+    from thumbnet.classifier import Prediction
+
+Row: TypeAlias = "Prediction | Failure"
+FORMATS = ("text", "json", "jsonl", "csv")
+RESUMABLE = ("jsonl", "csv")  # a row in a file of these is found again
+CSV_COLUMNS = "source,label,confidence,known,error"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why there is no answer for a source."""
+
+    source: str
+    error: Exception
+
+    @property
+    def message(self) -> str:
+        """What went wrong. What nobody foresaw is told with its type, as in "MemoryError"."""
+        if isinstance(self.error, ThumbnetError):
+            return str(self.error)
+        return f"{type(self.error).__name__}: {self.error}".removesuffix(": ")
+
+    def as_dict(self) -> dict[str, Any]:
+        """As it stands in JSON."""
+        return {"source": self.source, "error": {"type": type(self.error).__name__, "message": self.message}}
+
+
+@dataclass
+class Tally:
+    """How many rows there are, and how many of them are failures."""
+
+    rows: int = 0
+    failures: int = 0
+
+    def count(self, failed: bool) -> None:
+        """One row more."""
+        self.rows += 1
+        self.failures += failed
+
+
+@dataclass(frozen=True)
+class Format:
+    """How rows make a file: `head`, the rows with `between` between them, `tail`."""
+
+    row: Callable[[Row], str]
+    head: str = ""
+    between: str = ""
+    tail: str = ""
+
+
+def form(name: str, *, several: bool, ascii_only: bool = False) -> Format:
+    """One of `FORMATS`.
+
+    Args:
+        name: Which.
+        several: Whether there may be more rows than one: then text names the source, and JSON is an array.
+        ascii_only: Escape in JSON what is not ASCII: JSON has to be UTF-8, which not every terminal or pipe is.
+    """
+    if name == "text":
+        return Format(lambda row: _text(row, several))
+    if name == "csv":
+        return Format(_csv, head=f"{CSV_COLUMNS}\n")
+    if name == "jsonl":
+        return Format(lambda row: json.dumps(row.as_dict(), ensure_ascii=ascii_only) + "\n")
+    if several:
+        return Format(lambda row: json.dumps(row.as_dict(), ensure_ascii=ascii_only), "[\n", ",\n", "\n]\n")
+    return Format(lambda row: json.dumps(row.as_dict(), ensure_ascii=ascii_only, indent=2) + "\n")
+
+
+def complaint(failure: Failure) -> str:
+    """A failure as a person reads it, in one line. A FetchError names its URL itself."""
+    named = isinstance(failure.error, FetchError)
+    return failure.message if named else f"{_printable(failure.source)}: {failure.message}"
+
+
+def resume(part: Path, sources: Iterator[str], form_name: str) -> Tally:
+    """Cut a torn row off the end of `part`, and count the rows before it, which have to be those of `sources`.
+
+    Args:
+        part: A file of rows whose writing was broken off.
+        sources: As rows name them. One is taken for each row in `part`, and not one more.
+        form_name: One of `RESUMABLE`.
+
+    Raises:
+        ThumbnetError: The rows are of other sources, or in another order or format.
+    """
+    tally, kept = Tally(), 0
+    with part.open("r+b") as file:
+        rows = _csv_rows(file) if form_name == "csv" else _lines(file)
+        if form_name == "csv" and (head := next(rows, b"")):
+            _check(part, "its first line", head == f"{CSV_COLUMNS}\n".encode())
+            kept = len(head)
+        for row in rows:
+            source = next(sources, None)
+            start = b"" if source is None else _start(source, form_name)
+            _check(part, f"row {tally.rows + 1:,}", bool(start) and row.startswith(start))
+            failed = not row.endswith(b",\n") if form_name == "csv" else row[len(start) :].startswith(b'"error": ')
+            tally.count(failed)
+            kept += len(row)
+        file.truncate(kept if tally.rows else 0)  # a head alone is written again
+    return tally
+
+
+def _check(part: Path, what: str, fits: bool) -> None:
+    if not fits:
+        raise ThumbnetError(
+            f"{part}: {what} does not fit the sources and the format of this command. Give those that it was begun "
+            "with, or leave out --resume to begin again"
+        )
+
+
+def _start(source: str, form_name: str) -> bytes:
+    """The beginning of a source's row, up to where an answer differs from a failure."""
+    text = f"{_quoted(source)}," if form_name == "csv" else f'{{"source": {json.dumps(source, ensure_ascii=False)}, '
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """Whole lines; what follows the last line's end is torn."""
+    return (line for line in file if line.endswith(b"\n"))
+
+
+def _csv_rows(file: IO[bytes]) -> Iterator[bytes]:
+    """Whole rows. A line's end inside of quotes is a part of a name: there, the number of quotes so far is odd."""
+    row, quotes = b"", 0
+    for line in _lines(file):
+        row += line
+        quotes += line.count(b'"')
+        if quotes % 2 == 0:
+            yield row
+            row, quotes = b"", 0
+
+
+def _text(row: Row, several: bool) -> str:
+    if isinstance(row, Failure):
+        return ""  # `complaint` goes to standard error
+    head = f"{_printable(row.source)}: " * several + row.label + " (unsure)" * (not row.known)
+    return "\n".join([head, *(f"  {guess.confidence:7.1%}  {guess.label}" for guess in row.top), ""])
+
+
+def _csv(row: Row) -> str:
+    if isinstance(row, Failure):
+        fields = [row.source, "", "", "", row.message]
+    else:
+        fields = [row.source, row.label, str(row.confidence), str(row.known).lower(), ""]
+    return ",".join(map(_quoted, fields)) + "\n"
+
+
+def _quoted(field: str) -> str:
+    """A field of CSV. Python's own writer leaves a lone carriage return bare, depending on its version."""
+    return '"' + field.replace('"', '""') + '"' if re.search('[",\r\n]', field) else field
+
+
+def _printable(source: str) -> str:
+    """Escaped where a stranger's file name would steer the terminal."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in source)
