@@ -1,0 +1,484 @@
+"""What was measured of a model file, as text, as JSON, and as one HTML page that needs nothing around it."""
+
+import base64
+import contextlib
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet import __version__, classifier, datasets, evaluation, explain, figures, images
+from thumbnet.classifier import BUNDLED, Classifier
+from thumbnet.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
+from thumbnet.datasets import Dataset
+from thumbnet.errors import ThumbnetError
+from thumbnet.evaluation import Answers, ClassScores, Comparison, Foreign, Scores, Speed
+from thumbnet.figures import shorten, width
+from thumbnet.files import write_atomically
+from thumbnet.markup import Html, document, element, join
+from thumbnet.progress import progress
+
+PAIRS = 8  # of classes that are confused most: shown with pictures
+PAIR_PICTURES = 6  # of each
+MISTAKES = 24  # shown, the most confident ones
+THUMBNAIL = 96  # pixels a side at the most, of a picture on the page
+COLUMNS = 40  # of a class's name in a terminal, at the most
+CURVES = "results.csv"  # what a training leaves beside its model file, a row an epoch
+STYLE = Path(__file__).with_name("report.css")
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """A model file, the pictures that it was asked about, its answers, and what else was measured."""
+
+    model: str  # as it was named
+    data: str
+    classifier: Classifier
+    dataset: Dataset
+    answers: Answers
+    speed: Speed
+    foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and what was said to them
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The figures that a model file keeps."""
+        return evaluation.scores(self.answers)
+
+    @cached_property
+    def confusion(self) -> NDArray[np.int64]:
+        """How often each class (the row) was taken for each (the column): `(C, C)`."""
+        return evaluation.confusion(self.answers)
+
+    @cached_property
+    def classes(self) -> list[ClassScores]:
+        """Each class's figures."""
+        return evaluation.per_class(self.confusion, self.answers.names)
+
+
+def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement:
+    """Ask a model file about the test pictures of a data set.
+
+    Args:
+        model: A bundled model's name or a file's path; nothing means the best bundled one.
+        data: What `datasets.load` takes.
+        foreign: A folder of pictures that show none of the classes.
+
+    Raises:
+        DataError: The data cannot be had or are not the model's, or there is no foreign picture.
+        ModelError: No such model, or its network fails.
+        MissingExtraError: The data have to be split and scikit-learn is not installed.
+    """
+    loaded = classifier.load(model)
+    dataset = datasets.load(data, loaded.info.size, fit=loaded.info.fit).test
+    answers = evaluation.answer(loaded, dataset)
+    beside = (foreign, evaluation.foreign(loaded, answers, foreign)) if foreign is not None else None
+    speed = evaluation.speed(loaded, dataset.images)
+    return Judgement(model or BUNDLED[0], data, loaded, dataset, answers, speed, beside)
+
+
+# --- as text ---
+
+
+def text(judged: Judgement) -> str:
+    """All figures but the accuracy, and the classes as a table: for a terminal."""
+    lines = _table(_figures(judged))
+    lines += ["", *_table([("class", "pictures", "precision", "recall", "F1"), *map(_row, judged.classes)])]
+    if any(None in (each.precision, each.recall) for each in judged.classes):
+        lines.append("–: there is no such picture, or no such answer")
+    if pairs := evaluation.confused(judged.confusion, PAIRS):
+        names = [shorten(name, COLUMNS) for name in judged.answers.names]
+        rows = [(names[truth], "taken for", names[guess], _times(judged, truth, guess)) for truth, guess in pairs]
+        lines += ["", "most often confused", *_table(rows, right=3)]
+    return "\n".join(lines)
+
+
+def versus(first: Judgement, second: Judgement) -> str:
+    """Two models side by side, and whether their difference could be chance: for a terminal."""
+    sides = [("accuracy", f"{each.scores.accuracy:.2%}") for each in (first, second)]
+    figures = zip([sides[0], *_figures(first)], [sides[1], *_figures(second)], strict=True)
+    rows = [("", first.model, second.model), *((label, one, other) for (label, one), (_, other) in figures)]
+    compared = evaluation.compare(first.answers, second.answers)
+    return "\n".join([*_table(rows), "", *_verdict(compared, first.model, second.model)])
+
+
+def _figures(judged: Judgement) -> list[tuple[str, str]]:
+    scores, speed = judged.scores, judged.speed
+    found = judged.foreign[1] if judged.foreign else None
+    of_foreign = [
+        ("foreign pictures", f"{found.images:,}"),
+        ("unsure of these", f"{found.rejected:.1%}"),
+        ("AUROC against these", f"{found.auroc:.3f}"),
+    ] if found else []  # fmt: skip
+    return [
+        ("macro F1", f"{evaluation.macro_f1(judged.classes):.3f}"),
+        ("cross-entropy", f"{scores.cross_entropy:.3f}"),
+        ("calibration error", f"{scores.calibration_error:.3f}"),
+        ("known, not unsure", f"{scores.known:.1%}"),
+        ("right of these", f"{scores.known_accuracy:.2%}"),
+        ("pictures a second", f"{speed.pictures_a_second:,.0f}"),
+        ("ms for one alone", f"{speed.milliseconds:.2g}"),
+        *of_foreign,
+    ]
+
+
+def _verdict(compared: Comparison, first: str, second: str) -> list[str]:
+    """In words, whether one is better."""
+    better, worse = (second, first) if compared.difference > 0 else (first, second)
+    p = f"p = {compared.p:.3f}" if compared.p >= 0.0005 else "p < 0.001"
+    interval = f"95 % interval {100 * compared.difference_low:+.2f} to {100 * compared.difference_high:+.2f}"
+    gap = f"{second} less {first}: {100 * compared.difference:+.2f} points ({interval})"
+    if compared.p < evaluation.CHANCE:
+        told = f"{better} is better than {worse}. That is more than chance ({p}, McNemar's test)."
+    else:
+        told = f"The difference could be chance ({p}, McNemar's test)."
+    return [
+        f"Right in both {compared.both:,}, only in {first} {compared.first:,}, only in {second} {compared.second:,}, "
+        f"in neither {compared.neither:,}.",
+        f"{gap}.",
+        told,
+    ]
+
+
+def _row(each: ClassScores) -> tuple[str, ...]:
+    return (
+        shorten(each.name, COLUMNS),
+        f"{each.images:,}",
+        _percent(each.precision),
+        _percent(each.recall),
+        _decimal(each.f1),
+    )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _decimal(share: float | None) -> str:
+    return "–" if share is None else f"{share:.3f}"
+
+
+def _times(judged: Judgement, truth: int, guess: int) -> str:
+    return f"{judged.confusion[truth, guess]:,} of {judged.confusion[truth].sum():,}"
+
+
+def _table(rows: Sequence[Sequence[str]], right: int = 1) -> list[str]:
+    """`rows` in columns, those from the number `right` on flush right."""
+    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
+
+    def padded(cell: str, column: int) -> str:
+        blank = " " * (widths[column] - width(cell))
+        return cell + blank if column < right else blank + cell
+
+    return ["  ".join(padded(cell, column) for column, cell in enumerate(row)).rstrip() for row in rows]
+
+
+# --- as JSON and as a page ---
+
+
+def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> Path:
+    """Write `index.html` and `scores.json` into `folder`, and return the page's path. Takes minutes for a slow network.
+
+    Args:
+        folder: Made if it is not there.
+        judged: What is reported.
+        against: Another model file that was asked about the same pictures.
+
+    Raises:
+        DataError: `against` was asked about others.
+        ModelError: The network of a stranger's file fails.
+        ThumbnetError: The folder cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ThumbnetError(f"{folder}: expected a folder to write to: {error.strerror or error}") from error
+    compared = evaluation.compare(judged.answers, against.answers) if against else None
+    spoilt = robustness(judged.classifier, judged.dataset)
+    other = (against.model, compared) if against and compared else None
+    content = {"index.html": page(judged, spoilt, other), "scores.json": _json(judged, spoilt, other)}
+    for name, written in content.items():
+        with write_atomically(folder / name) as file:
+            file.write(written.encode())
+    return folder / "index.html"
+
+
+def _json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> str:
+    pairs = evaluation.confused(judged.confusion, PAIRS)
+    names = judged.answers.names
+    fields: dict[str, Any] = {
+        "model": judged.model,
+        "data": judged.data,
+        "test": judged.dataset.fingerprint(),
+        "version": __version__,
+        "scores": judged.scores.as_dict(),
+        "macro_f1": evaluation.macro_f1(judged.classes),
+        "speed": asdict(judged.speed),
+        "classes": [asdict(each) for each in judged.classes],
+        "confusion": judged.confusion.tolist(),
+        "confused": [{"truth": names[truth], "answer": names[guess], "images": int(judged.confusion[truth, guess])}
+                     for truth, guess in pairs],
+        "reliability": [asdict(each) for each in evaluation.reliability(judged.answers)],
+        "robustness": asdict(spoilt),
+    }  # fmt: skip
+    if judged.foreign:
+        folder, found = judged.foreign
+        rest = {name: value for name, value in asdict(found).items() if name != "surest"}
+        fields["foreign"] = {"folder": folder, **rest}
+    if other:
+        fields["comparison"] = {"second": other[0], **asdict(other[1])}
+    return json.dumps(fields, ensure_ascii=False, indent=1)
+
+
+def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> Html:
+    """The whole page. It loads nothing and runs nothing; its own policy forbids both."""
+    sections = [
+        ("classes", "Classes", _classes(judged)),
+        ("confusion", "What is taken for what", _confusion(judged)),
+        ("confidence", "Can its confidence be trusted?", _confidence(judged)),
+        ("mistakes", "Its surest mistakes", _mistakes(judged)),
+        ("robustness", "Worse pictures", _robustness(judged, spoilt)),
+        ("foreign", "Pictures of other things", _foreign(judged)),
+        ("comparison", "Against another model", _comparison(judged.model, other)),
+        ("training", "Training", _training(judged.model)),
+    ]
+    there = [each for each in sections if each[2]]
+    links = [element("a", key.capitalize(), href=f"#{key}") for key, _, _ in there]
+    body = [element("section", element("h2", title), content, id=key) for key, title, content in there]
+    main = element("main", _top(judged), element("nav", *links, aria_label="Sections"), *body)
+    foot = element("footer", f"Thumbnet {__version__}. Test data ", element("code", judged.dataset.fingerprint()[:16]))
+    return document(f"{judged.model}: evaluation", STYLE.read_text(encoding="utf-8"), main, foot)
+
+
+def _top(judged: Judgement) -> Html:
+    scores, names = judged.scores, judged.answers.names
+    interval = f"95 % interval {scores.accuracy_low:.2%} to {scores.accuracy_high:.2%}"
+    recipe = judged.classifier.info.recipe.get("name")
+    about = [f"{scores.images:,} test pictures of {judged.data}", f"{len(names)} classes"]
+    about += [f"recipe {recipe}"] if isinstance(recipe, str) else []
+    tiles = [
+        (f"{evaluation.macro_f1(judged.classes):.3f}", "macro F1", "the mean over the classes"),
+        (f"{scores.calibration_error:.3f}", "calibration error", "between confidence and accuracy; 0 is best"),
+        (f"{scores.cross_entropy:.3f}", "cross-entropy", "nats a picture"),
+        (f"{scores.known:.1%}", "known", f"not unsure; {scores.known_accuracy:.2%} of these are right"),
+        (f"{judged.speed.pictures_a_second:,.0f}", "pictures a second", f"{judged.speed.milliseconds:.2g} ms for one"),
+    ]
+    return element(
+        "header",
+        element("p", "Thumbnet evaluation", class_="over"),
+        element("h1", judged.model),
+        element("p", " · ".join(about), class_="about"),
+        element(
+            "div",
+            element("p", element("b", f"{scores.accuracy:.2%}"), " right", class_="accuracy"),
+            _interval(scores),
+            element("p", interval, class_="about"),
+            class_="hero",
+        ),
+        element("dl", *(_tile(*tile) for tile in tiles), class_="tiles"),
+    )
+
+
+def _tile(value: str, name: str, meaning: str) -> Html:
+    return element("div", element("dt", name), element("dd", element("b", value), element("span", meaning)))
+
+
+def _interval(scores: Scores) -> Html:
+    """The accuracy as a bar, with its interval at the end."""
+    low, high = 100 * scores.accuracy_low, 100 * scores.accuracy_high
+    style = f"--v:{100 * scores.accuracy:.2f}%;--low:{low:.2f}%;--span:{high - low:.2f}%"
+    return element("div", element("i"), class_="interval", style=style, aria_hidden="true")
+
+
+def _classes(judged: Judgement) -> Html:
+    worst_first = sorted(judged.classes, key=lambda each: 2.0 if each.f1 is None else each.f1)
+    rows = [
+        element(
+            "tr", element("th", element("bdi", each.name), scope="row"), element("td", f"{each.images:,}"),
+            _bar(each.precision), _bar(each.recall), _bar(each.f1, decimal=True),
+        )
+        for each in worst_first
+    ]  # fmt: skip
+    heads = [element("th", name, scope="col") for name in ("class", "pictures", "precision", "recall", "F1")]
+    absent = [element("p", "–: there is no such picture, or no such answer.", class_="about")]
+    return join(
+        element("p", "The hardest class first. Precision: of the pictures that were taken for a class, the share that "
+                "shows it. Recall: of the pictures that show it, the share that was found. F1: their harmonic mean."),
+        _scrolled("Classes", element("table", element("thead", element("tr", *heads)), element("tbody", *rows),
+                                     class_="classes")),
+        *(absent if any(None in (each.precision, each.recall) for each in judged.classes) else []),
+    )  # fmt: skip
+
+
+def _bar(share: float | None, *, decimal: bool = False) -> Html:
+    if share is None:
+        return element("td", "–")
+    return element("td", _decimal(share) if decimal else _percent(share), class_="bar", style=f"--v:{share:.1%}")
+
+
+def _confusion(judged: Judgement) -> Html:
+    pairs = [_pair(judged, truth, guess) for truth, guess in evaluation.confused(judged.confusion, PAIRS)]
+    shown = figures.confusion(judged.confusion, judged.answers.names)
+    return join(
+        element("p", "A row for each true class, a column for each answer. The fuller a colour, the more of its row."),
+        _scrolled("Confusion matrix", shown),
+        element("h3", "Most often confused") if pairs else "",
+        element("ul", *pairs, class_="pairs") if pairs else "",
+    )  # fmt: skip
+
+
+def _pair(judged: Judgement, truth: int, guess: int) -> Html:
+    answers = judged.answers
+    rows = np.flatnonzero((answers.labels == truth) & (answers.guesses == guess))
+    rows = rows[np.argsort(-answers.confidence[rows], kind="stable")][:PAIR_PICTURES]
+    told = f"{answers.names[truth]}, taken for {answers.names[guess]}"
+    return element(
+        "li",
+        element("p", element("b", element("bdi", answers.names[truth])), " taken for ",
+                element("b", element("bdi", answers.names[guess])),
+                element("span", f" {_times(judged, truth, guess)}", class_="about")),
+        element("div", *(_picture(judged.dataset.images[row], told) for row in rows), class_="strip"),
+    )  # fmt: skip
+
+
+def _confidence(judged: Judgement) -> Html:
+    scores, threshold = judged.scores, judged.answers.threshold
+    shares, accuracies = evaluation.coverage(judged.answers)
+    trusted = (
+        "Of the answers with 70 % confidence, 70 % should be right: the bars should end on the line; red is what they "
+        "lack or have too much. Above them, how many answers there are. The mean gap, the calibration error, is "
+        f"{scores.calibration_error:.3f}."
+    )
+    answered = (
+        "Where it answers only what it is surest of, it is right more often. Below a confidence of "
+        f"{threshold:.2f} its answer is “unsure”: {scores.known:.1%} are above, and {scores.known_accuracy:.2%} of "
+        "these are right."
+    )
+    return element(
+        "div",
+        element("figure", figures.reliability(evaluation.reliability(judged.answers)), element("figcaption", trusted)),
+        element("figure", figures.coverage(shares, accuracies, scores.known, scores.known_accuracy),
+                element("figcaption", answered)),
+        class_="two",
+    )  # fmt: skip
+
+
+def _mistakes(judged: Judgement) -> Html:
+    answers = judged.answers
+    wrong = np.flatnonzero(~answers.right)
+    rows = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES].tolist()
+    if not rows:
+        return element("p", "It made none.")
+    cards: list[Html] = []
+    with progress("heat maps", len(rows), " pictures") as show:
+        for row in rows:
+            cards.append(_mistake(judged, row))
+            show(len(cards))
+    told = (
+        f"The {len(rows)} wrong answers with most confidence, of {len(wrong):,} wrong ones; some may be wrong labels. "
+        "Coloured is what spoke for the answer."
+    )
+    return join(element("p", told), element("div", *cards, class_="gallery views"))
+
+
+def _mistake(judged: Judgement, row: int) -> Html:
+    square, names = judged.dataset.images[row], judged.answers.names
+    guess, truth = names[judged.answers.guesses[row]], names[judged.answers.labels[row]]
+    heat = explain.overlay(square, explain.heat(judged.classifier, square), "stretch")
+    shown = _picture(square, f"{truth}, taken for {guess}"), _picture(heat, f"what spoke for {guess}")
+    answer = _answer(guess, float(judged.answers.confidence[row]))
+    truly = element("br"), "truth: ", element("bdi", truth)
+    return element("figure", element("div", *shown), element("figcaption", answer, *truly))
+
+
+def _answer(guess: str, confidence: float) -> Html:
+    return join(element("b", element("bdi", guess)), element("span", f" {confidence:.1%}", class_="about"))
+
+
+def _robustness(judged: Judgement, spoilt: Robustness) -> Html:
+    sample = judged.dataset.images[int(np.argmax(np.where(judged.answers.right, judged.answers.confidence, 0)))]
+    heads = [element("th", name, scope="col") for name in ("", *map(str, range(1, STRENGTHS + 1)))]
+    rows = [element("tr", element("th", way, scope="row"), *_spoilt_cells(sample, way, spoilt)) for way in WAYS]
+    told = (
+        f"The accuracy on {spoilt.images:,} of the test pictures is {spoilt.unspoilt:.1%} as they are, and "
+        f"{spoilt.mean:.1%} in the mean of these {len(WAYS)} ways of spoiling them, each at {STRENGTHS} strengths as "
+        "CIFAR-10-C defines them (Hendrycks and Dietterich 2019)."
+    )
+    table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="spoilt")
+    return join(element("p", told), _scrolled("Accuracy on spoilt pictures", table))
+
+
+def _spoilt_cells(sample: NDArray[np.uint8], way: str, spoilt: Robustness) -> Iterable[Html]:
+    rng = np.random.default_rng(0)
+    for strength, accuracy in enumerate(spoilt.accuracy[way], 1):
+        shown = _picture(corrupt(sample, way, strength, rng), f"{way}, strength {strength}")
+        lost = min(1.0, max(0.0, (spoilt.unspoilt - accuracy) / max(spoilt.unspoilt, 1e-9)))
+        yield element("td", shown, element("span", f"{accuracy:.0%}"), style=f"--lost:{60 * lost:.0f}%")
+
+
+def _foreign(judged: Judgement) -> Html:
+    if not judged.foreign:
+        return Html("")
+    folder, found = judged.foreign
+    cards = [
+        element("figure", _picture(judged.classifier.square(each.source), f"taken for {each.label}"),
+                element("figcaption", _answer(each.label, each.confidence)))
+        for each in found.surest
+    ]  # fmt: skip
+    told = (
+        f"{found.rejected:.1%} of {found.images:,} pictures in {folder} are rejected as unsure. A test picture gets "
+        f"more confidence than one of these in {found.auroc:.1%} of all pairs (the AUROC; 50 % would be chance)."
+    )
+    return join(
+        element("p", told), element("h3", "The surest answers to them"), element("div", *cards, class_="gallery")
+    )
+
+
+def _comparison(model: str, other: tuple[str, Comparison] | None) -> Html:
+    return join(*(element("p", line) for line in _verdict(other[1], model, other[0]))) if other else Html("")
+
+
+def _training(model: str) -> Html:
+    rows = [] if model in BUNDLED else _epochs(Path(model).with_name(CURVES))
+    if not rows:
+        return Html("")
+
+    def line(column: str) -> list[tuple[float, float]]:
+        return [(row["epoch"], row[column]) for row in rows if column in row]
+
+    accuracies = {"training": line("training")} | ({"held out": held} if (held := line("validation")) else {})
+    return element(
+        "div",
+        element("figure", figures.curves(accuracies, "accuracy", shares=True)),
+        element("figure", figures.curves({"training": line("loss")}, "loss", shares=False)),
+        class_="two",
+    )
+
+
+def _epochs(path: Path) -> list[dict[str, float]]:
+    """The rows of a training: `epoch`, `loss`, `training` and perhaps `validation`. Another program's file has none."""
+    with contextlib.suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as file:
+        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
+        if all({"epoch", "loss", "training"} <= row.keys() for row in rows):
+            return rows
+    return []
+
+
+def _scrolled(label: str, content: Html) -> Html:
+    """What may be wider than the screen, in a place of its own that scrolls, by the keyboard too."""
+    return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=label)
+
+
+def _picture(square: NDArray[np.uint8], told: str) -> Html:
+    """uint8 `(S, S, 3)`, inside the page."""
+    side = min(len(square), THUMBNAIL)
+    shown = images.resize(square, side, "stretch")[..., ::-1]
+    kind = "png" if side < THUMBNAIL else "jpeg"  # small ones to the pixel, as the network saw them
+    data = base64.b64encode(cv2.imencode(f".{kind}", shown)[1].tobytes()).decode()
+    return element("img", src=f"data:image/{kind};base64,{data}", alt=told, width=side, height=side)
