@@ -1126,8 +1126,8 @@ def test_folder_lists_unreadable_pictures_and_leaves_them_out(tmp_path: Path) ->
     [message] = [str(warning.message) for warning in said]
     assert f"{root}: 5 of 52 pictures cannot be read: " in message
     for name, reason in (
-        ("train/cat/3.png", "these bytes are no picture"),
-        ("train/dog/0.png", "the picture is broken or cut off"),
+        ("train/cat/3.png", "this is text, not a picture"),
+        ("train/dog/0.png", "this PNG is broken or cut off"),
         ("test/cat/4.png", "expected a picture, got 0 bytes"),
         ("train/cat/loop", "not a regular file"),
         ("test/dog/pipe", "not a regular file"),

@@ -111,6 +111,13 @@ class Splits(NamedTuple):
     test: Dataset
 
 
+class Tree(NamedTuple):
+    """The files of a folder, of which any may turn out to be no picture."""
+
+    names: tuple[str, ...]
+    parts: list[list[tuple[int, Path]]]  # places in `names`, and files: training and test, or one that is not split
+
+
 def home() -> Path:
     """The folder for downloads: `$THUMBNET_HOME`, else `thumbnet` in the platform's cache folder."""
     if chosen := os.environ.get("THUMBNET_HOME"):
@@ -141,16 +148,40 @@ def load(data: str, size: int = 32, *, fit: images.Fit = "stretch", seed: int = 
         return cifar10(size)
     if data == "digits":
         return digits(size, seed=seed)
+    path = located(data)
+    return folder(path, size, fit=fit, seed=seed) if path.is_dir() else npz(path, size, fit=fit, seed=seed)
+
+
+def located(data: str) -> Path:
+    """The folder or the `.npz` file that `data` names.
+
+    Raises:
+        DataError: It names neither.
+    """
     path = Path(data).expanduser()
-    if path.is_dir():
-        return folder(path, size, fit=fit, seed=seed)
-    if path.is_file() and _is_npz(path):
-        return npz(path, size, fit=fit, seed=seed)
+    if path.is_dir() or (path.is_file() and _is_npz(path)):
+        return path
     came = "a file of another kind" if path.exists() else "no such file or folder"
     raise DataError(
         f"{data}: {came}. Expected cifar10, digits, a folder with a subfolder of pictures for each class, "
         "or an .npz file. (A CIFAR-10 of your own goes into $THUMBNET_CIFAR10.)"
     )
+
+
+def unsplit(data: str, size: int = 32) -> list[Dataset]:
+    """The arrays that `data` names, as their source has them: training and test, or one that is not split yet.
+
+    Args:
+        data: `cifar10`, `digits` or an `.npz` file.
+        size: Pixels a side; other pictures are stretched to it.
+
+    Raises:
+        DataError: `data` is none of these, or what it names cannot be used.
+        MissingExtraError: scikit-learn is needed and not installed.
+    """
+    if data == "cifar10":
+        return list(cifar10(size))
+    return [_digits(size)] if data == "digits" else _npz_parts(located(data), size, "stretch", None)
 
 
 def cifar10(size: int = 32) -> Splits:
@@ -195,6 +226,10 @@ def digits(size: int = 32, *, seed: int = 0) -> Splits:
         DataError: Not enough memory for this `size`.
         MissingExtraError: scikit-learn is not installed.
     """
+    return _split(_digits(size), seed)
+
+
+def _digits(size: int) -> Dataset:
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -203,8 +238,7 @@ def digits(size: int = 32, *, seed: int = 0) -> Splits:
     _check_memory(len(source.images), size)
     grey = np.rint(source.images * (255 / 16)).astype(np.uint8)  # (N, 8, 8), 0 to 16 → 0 to 255
     names = tuple(str(digit) for digit in range(10))
-    every = Dataset(_squares(grey, 1, size, "stretch"), source.target.astype(np.int64), names, mirrored=False)
-    return _split(every, seed)
+    return Dataset(_squares(grey, 1, size, "stretch"), source.target.astype(np.int64), names, mirrored=False)
 
 
 def npz(
@@ -226,6 +260,15 @@ def npz(
         DataError: The file is broken, holds something else or pickled objects, or is too large for memory.
         MissingExtraError: The file has to be split and scikit-learn is not installed.
     """
+    parts = _npz_parts(path, size, fit, names)
+    try:
+        return _both(path, *parts) if len(parts) == 2 else _split(parts[0], seed)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+
+
+def _npz_parts(path: Path, size: int, fit: images.Fit, names: Sequence[str] | None) -> list[Dataset]:
+    """Training and test, or one that is not split yet."""
     try:
         arrays = _npz_arrays(path, size)
         xs, ys = ([array for key, array in arrays.items() if key[0] == kind] for kind in "xy")
@@ -235,8 +278,7 @@ def npz(
             names = [str(name) for name in arrays["names"].ravel()]
         labels, classes = _labels(ys, names)
         scale = _float_scale(xs)
-        parts = [Dataset(_squares(x, scale, size, fit), y, classes) for x, y in zip(xs, labels, strict=True)]
-        return _both(path, *parts) if len(parts) == 2 else _split(parts[0], seed)
+        return [Dataset(_squares(x, scale, size, fit), y, classes) for x, y in zip(xs, labels, strict=True)]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -256,28 +298,37 @@ def folder(root: Path, size: int = 32, *, fit: images.Fit = "stretch", seed: int
             more than a tenth of them unreadable. (Fewer are left out, with a `DataWarning`.)
         MissingExtraError: The folder has to be split and scikit-learn is not installed.
     """
-    try:
-        trees = [_classes_in(part) for part in _split_folders(root)]
-    except OSError as error:
-        raise DataError(f"{root}: the folder cannot be read: {error}") from error
-    # By name over both splits: a class that one of them lacks does not move the others' labels.
-    names = tuple(sorted({entry.name for tree in trees for entry in tree}, key=_natural))
-    if len(names) < 2:
-        raise DataError(
-            f"{root}: expected a subfolder for each class, at least two, got {_some(names)}. "
-            "(A train/ counts as a split if test/ or val/ is beside it.)"
-        )
-    ordered = [_in_order(tree, names) for tree in trees]
+    names, ordered = tree(root)
     files = [file for part in ordered for _, file in part]
     labels = np.array([label for part in ordered for label, _ in part], np.int64)
     _check_memory(len(files), size)
     pixels, readable = _read_pictures(files, root, size, fit)
     every = Dataset(pixels, labels, names)
-    if len(trees) == 1:
+    if len(ordered) == 1:
         return _split(every.take(np.flatnonzero(readable)), seed)
     is_train = np.arange(len(files)) < len(ordered[0])  # (N,)
     train, test = (every.take(np.flatnonzero(readable & rows)) for rows in (is_train, ~is_train))
     return _both(root, train, test)
+
+
+def tree(root: Path) -> Tree:
+    """The files that `folder` reads, and their classes, without a look into them.
+
+    Raises:
+        DataError: Fewer than two classes, an empty one, or pictures outside of them.
+    """
+    try:
+        trees = [_classes_in(part) for part in _split_folders(root)]
+    except OSError as error:
+        raise DataError(f"{root}: the folder cannot be read: {error}") from error
+    # By name over both splits: a class that one of them lacks does not move the others' labels.
+    names = tuple(sorted({entry.name for classes in trees for entry in classes}, key=_natural))
+    if len(names) < 2:
+        raise DataError(
+            f"{root}: expected a subfolder for each class, at least two, got {_some(names)}. "
+            "(A train/ counts as a split if test/ or val/ is beside it.)"
+        )
+    return Tree(names, [_in_order(classes, names) for classes in trees])
 
 
 def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
@@ -523,7 +574,7 @@ def _split_folders(root: Path) -> list[Path]:
         return [root]
     if unused := parts.keys() - {"train", test}:
         listed = _some(f"{name}/" for name in sorted(unused))
-        warnings.warn(f"{root}: train/ and {test}/ are read; left unused: {listed}", DataWarning, stacklevel=3)
+        warnings.warn(f"{root}: train/ and {test}/ are read; left unused: {listed}", DataWarning, stacklevel=4)
     return [parts["train"], parts[test]]
 
 
@@ -555,13 +606,13 @@ def _visible(root: Path) -> list[Path]:
     return [entry for entry in root.iterdir() if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
 
 
-def _in_order(tree: dict[Path, list[Path]], names: tuple[str, ...]) -> list[tuple[int, Path]]:
+def _in_order(classes: dict[Path, list[Path]], names: tuple[str, ...]) -> list[tuple[int, Path]]:
     """A split's files with their labels: by their names across all classes, then by class.
 
     So, CIFAR-10 in a folder, where each picture's file name is its place in the official archive, has the official
     order, and the same fingerprint.
     """
-    found = [(names.index(root.name), file, root) for root, files in tree.items() for file in files]
+    found = [(names.index(root.name), file, root) for root, files in classes.items() for file in files]
     found.sort(key=lambda entry: (_natural(entry[1].relative_to(entry[2]).as_posix()), entry[0]))
     return [(label, file) for label, file, _ in found]
 

@@ -1,0 +1,439 @@
+"""What is wrong with a data set: broken files, copies, test pictures that are trained on, uneven classes, wrong labels.
+
+A data source → `Pictures`, what of it can be read → `Findings`. Nothing is changed or deleted: a person decides.
+"""
+
+import dataclasses
+import hashlib
+import sys
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet import datasets, duplicates, headers, images
+from thumbnet.datasets import Dataset
+from thumbnet.errors import DataError, ImageError, MissingExtraError
+from thumbnet.model_file import CONTROL
+from thumbnet.progress import progress
+
+LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
+MOST_ASPECT = 3  # longer to shorter side; training keeps the middle, so that more than two thirds would be cut off
+MOST_UNEVEN = 3  # pictures of the largest class for one of the smallest
+FOLDS = 4  # each picture is judged by a network that was trained on the others' three quarters
+EPOCHS = 10  # of each of these trainings
+LISTED = 10  # findings of a kind in the text; the page has more
+SUFFIXES = {
+    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png", ".apng"}, "WebP": {".webp"}, "AVIF": {".avif"},
+    "GIF": {".gif"}, "BMP": {".bmp", ".dib"}, "TIFF": {".tif", ".tiff"},
+    "JPEG 2000": {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
+}  # fmt: skip
+
+
+class Note(NamedTuple):
+    """Something about one file, or about a class."""
+
+    where: str
+    what: str
+
+
+class Copy(NamedTuple):
+    """A picture that another one shows, too. Of a leak, `row` is the test picture and `of` is trained on."""
+
+    row: int
+    of: int
+    likeness: float  # `duplicates.FINE` to 1
+    mirrored: bool
+    exact: bool  # the same pixels at full size
+    relabelled: bool  # the two have different labels
+
+
+class Suspect(NamedTuple):
+    """A label that may be wrong."""
+
+    row: int
+    label: int  # the likelier one
+    given: float  # the probability of the label that it has, 0 to 1
+    other: float  # that of the likelier one
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What could be read of a data source, in its order, the training pictures first."""
+
+    source: str
+    names: tuple[str, ...]
+    images: NDArray[np.uint8]  # (N, S, S, 3) RGB, stretched to a square
+    labels: NDArray[np.int64]  # (N,), places in `names`
+    is_test: NDArray[np.bool_]  # (N,); none are where the source is not split
+    keys: list[bytes]  # the same for two pictures only if all their pixels are
+    mirrored: bool = True  # mirror images show the same
+    root: Path | None = None  # of a folder
+    files: list[Path] = field(default_factory=list)  # of a folder
+    unreadable: list[Note] = field(default_factory=list)
+    misnamed: list[Note] = field(default_factory=list)
+    odd: list[Note] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def where(self, row: int) -> str:
+        """What a person finds the picture by: its file, or its split and its place in that."""
+        if self.root is not None:
+            return _within(self.root, self.files[row])
+        return f"test {row - int((~self.is_test).sum())}" if self.is_test[row] else f"train {row}"
+
+    def name(self, row: int) -> str:
+        """The picture's class."""
+        return self.names[int(self.labels[row])]
+
+
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What was found, each kind with the worst first."""
+
+    pictures: Pictures
+    leaks: list[Copy]  # one for each test picture that is in the training split
+    duplicates: list[Copy]  # one for each picture that an earlier one of its split shows
+    limit: float  # the likeness above which pictures count as copies
+    uneven: list[Note]
+    suspects: list[Suspect] | None  # None where labels were not looked at
+
+    @property
+    def count(self) -> int:
+        """All findings."""
+        seen = self.pictures
+        files = len(seen.unreadable) + len(seen.misnamed) + len(seen.odd)
+        return files + len(self.leaks) + len(self.duplicates) + len(self.uneven) + len(self.suspects or [])
+
+
+class Section(NamedTuple):
+    """A kind of findings, for a person."""
+
+    title: str  # with the count
+    advice: str
+    lines: list[str]
+    rows: list[tuple[int, ...]]  # the pictures of each line; none of those that are about files or classes
+
+
+def check(data: str, *, labels: bool = False, seed: int = 0) -> Findings:
+    """Look for what is wrong with a data set.
+
+    Args:
+        data: `cifar10`, `digits`, a folder of pictures, or an `.npz` file.
+        labels: Whether to look for wrong labels, too, for which networks are trained.
+        seed: Of these trainings.
+
+    Raises:
+        DataError: `data` cannot be used at all, or has too few pictures to judge its labels.
+        MissingExtraError: cleanlab, scikit-learn or the training is needed and not installed.
+    """
+    pictures = read(data)
+    leaks, copies, limit = _copies(pictures)
+    found = suspects(pictures, seed) if labels else None
+    return Findings(pictures, leaks, copies, limit, _uneven(pictures), found)
+
+
+# --- reading ---
+
+
+def read(data: str) -> Pictures:
+    """All pictures of a data source that can be read; those that cannot are noted, however many.
+
+    Raises:
+        DataError: `data` is no data source, or none of its pictures can be read.
+        MissingExtraError: scikit-learn is needed and not installed.
+    """
+    if data not in ("cifar10", "digits") and (root := datasets.located(data)).is_dir():
+        return _of_folder(data, root)
+    parts = datasets.unsplit(data, duplicates.SIDE)
+    pixels = np.concatenate([part.images for part in parts])  # (N, SIDE, SIDE, 3)
+    is_test = np.arange(len(pixels)) >= len(parts[0])
+    labels = np.concatenate([part.labels for part in parts])
+    keys = [_key(image) for image in pixels]
+    return Pictures(data, parts[0].names, pixels, labels, is_test, keys, parts[0].mirrored)
+
+
+class _Seen(NamedTuple):
+    """A file that could be read."""
+
+    square: NDArray[np.uint8]  # (SIDE, SIDE, 3)
+    key: bytes
+    width: int
+    height: int
+    kind: str
+
+
+def _of_folder(data: str, root: Path) -> Pictures:
+    names, parts = datasets.tree(root)
+    entries = [(file, label, part > 0) for part, files in enumerate(parts) for label, file in files]
+    unreadable: list[Note] = []
+    misnamed: list[Note] = []
+    odd: list[Note] = []
+    kept: list[tuple[_Seen, Path, int, bool]] = []
+    with progress("reading pictures", len(entries), " pictures") as show, ThreadPoolExecutor() as pool:
+        for place, seen in enumerate(pool.map(_see, [file for file, _, _ in entries])):
+            file, label, is_test = entries[place]
+            if isinstance(seen, str):
+                unreadable.append(Note(_within(root, file), seen))
+            else:
+                kept.append((seen, file, label, is_test))
+                misnamed += [Note(_within(root, file), what) for what in _misnamed(seen, file)]
+                odd += [Note(_within(root, file), what) for what in _odd(seen)]
+            show(place + 1)
+    if not kept:
+        reason = ": ".join(unreadable[0])
+        raise DataError(f"{root}: none of {len(entries)} files is a picture that can be read. {reason}")
+    seen_all, files, labels, tests = zip(*kept, strict=True)
+    pixels = np.stack([seen.square for seen in seen_all])  # (N, SIDE, SIDE, 3)
+    return Pictures(
+        data, names, pixels, np.array(labels, np.int64), np.array(tests, np.bool_),
+        [seen.key for seen in seen_all], root=root, files=list(files),
+        unreadable=unreadable, misnamed=misnamed, odd=odd,
+    )  # fmt: skip
+
+
+def _see(file: Path) -> _Seen | str:
+    """What is in a file, or why it cannot be read."""
+    try:
+        if not file.is_file():  # a pipe would be waited for
+            return "not a regular file"
+        content = file.read_bytes()
+        image = images.decode(content)
+    except (OSError, ImageError) as error:
+        return str(error)
+    height, width, _ = image.shape
+    return _Seen(images.resize(image, duplicates.SIDE, "stretch"), _key(image), width, height, headers.kind(content))
+
+
+def _key(image: NDArray[np.uint8]) -> bytes:
+    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.digest()
+
+
+def _misnamed(seen: _Seen, file: Path) -> Iterator[str]:
+    suffix = file.suffix.lower()
+    if suffix and suffix not in SUFFIXES[seen.kind]:
+        yield f"this is {seen.kind}, not {printable(suffix)}"
+
+
+def _odd(seen: _Seen) -> Iterator[str]:
+    size = f"{seen.width} × {seen.height} pixels"
+    if min(seen.width, seen.height) < LEAST_SIDE:
+        yield f"{size}: smaller than {LEAST_SIDE}, so it will be enlarged"
+    if max(seen.width, seen.height) > MOST_ASPECT * min(seen.width, seen.height):
+        yield f"{size}: longer than {MOST_ASPECT} to 1, of which only the middle will be seen"
+
+
+# --- copies ---
+
+
+def _copies(pictures: Pictures) -> tuple[list[Copy], list[Copy], float]:
+    """Leaks, duplicates within a split, and the likeness from which pictures count as copies."""
+    pairs: list[Copy] = []
+    first: dict[bytes, int] = {}
+    first_of_split: dict[tuple[bytes, bool], int] = {}
+    for row, (key, is_test) in enumerate(zip(pictures.keys, pictures.is_test.tolist(), strict=True)):
+        earlier = {first.setdefault(key, row), first_of_split.setdefault((key, is_test), row)} - {row}
+        pairs += [_copy_of(pictures, row, of) for of in earlier]
+    distinct = np.array(list(first.values()), np.int64)
+    with progress("comparing pictures", len(distinct), " pictures") as show:
+        matches, limit = duplicates.find(pictures.images[distinct], mirrored=pictures.mirrored, show=show)
+        for match in matches:
+            row, of = int(distinct[match.second]), int(distinct[match.first])
+            pairs.append(_copy_of(pictures, row, of, match))
+    return _worst(pictures, pairs, across=True), _worst(pictures, pairs, across=False), limit
+
+
+def _copy_of(pictures: Pictures, row: int, of: int, match: duplicates.Match | None = None) -> Copy:
+    """An exact copy, or one that was found by its likeness."""
+    likeness, mirrored = (1.0, False) if match is None else (match.likeness, match.mirrored)
+    return Copy(row, of, likeness, mirrored, match is None, bool(pictures.labels[of] != pictures.labels[row]))
+
+
+def _worst(pictures: Pictures, pairs: list[Copy], *, across: bool) -> list[Copy]:
+    """For each later picture its likest earlier one, of the other split or of its own; other labels first."""
+    best: dict[int, Copy] = {}
+    for copy in pairs:
+        if (pictures.is_test[copy.of] != pictures.is_test[copy.row]) == across:
+            best[copy.row] = max(best.get(copy.row, copy), copy, key=lambda one: (one.exact, one.likeness))
+    return sorted(best.values(), key=lambda copy: (not copy.relabelled, not copy.exact, -copy.likeness, copy.row))
+
+
+# --- classes and labels ---
+
+
+def _uneven(pictures: Pictures) -> list[Note]:
+    """Classes with far fewer training pictures than the largest, the smallest first."""
+    counts = np.bincount(pictures.labels[~pictures.is_test], minlength=len(pictures.names))  # (C,)
+    largest, most = pictures.names[int(counts.argmax())], counts.max()
+    return [
+        Note(pictures.names[label], f"{counts[label]:,} training pictures; {largest} has {most:,}")
+        for label in np.argsort(counts, kind="stable")
+        if counts[label] * MOST_UNEVEN < most
+    ]
+
+
+def suspects(pictures: Pictures, seed: int) -> list[Suspect]:
+    """The labels that are most likely wrong, the likeliest first.
+
+    Each picture gets probabilities from a network that was not trained on it; from these and the labels, confident
+    learning tells which labels are wrong (Northcutt, Jiang and Chuang, Confident Learning, 2021), by cleanlab.
+
+    Raises:
+        DataError: A class has fewer than `FOLDS` pictures.
+        MissingExtraError: cleanlab or the training is not installed.
+    """
+    try:
+        from cleanlab.filter import find_label_issues
+
+        probabilities = cross_validated(pictures, seed)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("thumbnet"):
+            raise
+        missing = (error.name or "a package").partition(".")[0]
+        raise MissingExtraError("looking for wrong labels", missing, "check") from error
+    rows = find_label_issues(
+        pictures.labels, probabilities, return_indices_ranked_by="normalized_margin", filter_by="both", n_jobs=1
+    )
+    likeliest = probabilities.argmax(axis=1)  # (N,)
+    return [
+        Suspect(
+            row, int(likeliest[row]), float(probabilities[row, pictures.labels[row]]), float(probabilities[row].max())
+        )
+        for row in rows.tolist()
+    ]
+
+
+def cross_validated(pictures: Pictures, seed: int) -> NDArray[np.float64]:
+    """The probabilities that networks give the classes of pictures that they were not trained on: `(N, C)`.
+
+    Raises:
+        DataError: A class has fewer than `FOLDS` pictures.
+    """
+    from scipy.special import softmax
+    from sklearn.model_selection import StratifiedKFold
+
+    from thumbnet.training import calibrate, networks
+    from thumbnet.training.fit import fit
+    from thumbnet.training.recipes import SEED
+
+    every = Dataset(pictures.images, pictures.labels, pictures.names, pictures.mirrored)
+    counts = np.bincount(every.labels, minlength=len(every.names))  # (C,)
+    if counts.min() < FOLDS:
+        few = every.names[int(counts.argmin())]
+        raise DataError(
+            f"to judge labels, expected {FOLDS} pictures of each class at least, got {counts.min()} of {few}"
+        )
+    recipe = dataclasses.replace(SEED, epochs=EPOCHS)
+    probabilities = np.empty((len(every), len(every.names)))
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(every.labels, every.labels)
+    for number, (rest, judged) in enumerate(folds, 1):
+        print(f"training {number} of {FOLDS}, to judge {len(judged):,} labels", file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "checkpoint"
+            fitted = fit(recipe, every.take(rest), None, seed=seed, checkpoint_path=path)
+        if fitted.interrupted:
+            raise KeyboardInterrupt
+        network = getattr(networks, recipe.network)(duplicates.SIDE, len(every.names))
+        network.set_weights(fitted.weights)
+        logs = calibrate.log_probabilities(network, every.take(judged), mirror=every.mirrored)  # (n, C)
+        probabilities[judged] = softmax(logs, axis=1)
+    return probabilities
+
+
+# --- for a person ---
+
+
+def sections(found: Findings) -> list[Section]:
+    """The kinds of which there is any, the worst first."""
+    seen = found.pictures
+    suspects = found.suspects or []
+    every = [
+        _notes("cannot be read", "Training leaves these out. Mend or delete them.", seen.unreadable),
+        Section(
+            f"{len(found.leaks):,} test pictures are in the training split, too",
+            "What is measured on them is memory. Take them out of one of the splits.",
+            [_copy(seen, copy) for copy in found.leaks],
+            [(copy.row, copy.of) for copy in found.leaks],
+        ),
+        Section(
+            f"{len(found.duplicates):,} pictures are there more than once",
+            "Where the labels differ, one is wrong, or it is no copy. "
+            "Take copies out before a set is split, or they are on both sides.",
+            [_copy(seen, copy) for copy in found.duplicates],
+            [(copy.row, copy.of) for copy in found.duplicates],
+        ),
+        Section(
+            f"{len(suspects):,} labels may be wrong",
+            "Networks that did not see these pictures disagree with their labels. Look before you change one.",
+            [_suspect(seen, suspect) for suspect in suspects],
+            [(suspect.row,) for suspect in suspects],
+        ),
+        _notes("have a name of another format", "Other programs may refuse them. Rename them.", seen.misnamed),
+        _notes("have an odd size", "Crop or replace them where that matters.", seen.odd),
+        _notes(
+            f"classes have less than 1/{MOST_UNEVEN} of the largest one's pictures",
+            "They will be missed more often. Add pictures.",
+            found.uneven,
+        ),
+    ]
+    return [section for section in every if section.lines]
+
+
+def summary(found: Findings) -> str:
+    """One line: what was looked at, and how much was found."""
+    seen, tests = found.pictures, int(found.pictures.is_test.sum())
+    split = f", {len(seen) - tests:,} to train on and {tests:,} to test" if tests else ", not split"
+    counted = f"{found.count:,} findings" if found.count else "nothing found"
+    return f"{printable(seen.source)}: {len(seen):,} pictures of {len(seen.names)} classes{split}; {counted}"
+
+
+def caution(found: Findings) -> str:
+    """What could not be looked for, or nothing."""
+    if found.limit <= duplicates.FINE:
+        return ""
+    told = f"those that are {found.limit:.2f} alike or more" if found.limit < 1 else "exact ones"
+    return f"The pictures of this set are alike by nature: of copies, only {told} can be told."
+
+
+def text(found: Findings) -> str:
+    """For a terminal: what was looked at, then each kind of findings with its count and its worst `LISTED`."""
+    lines = [summary(found), *([caution(found)] if caution(found) else [])]
+    for section in sections(found):
+        lines += ["", section.title, *(f"  {line}" for line in section.lines[:LISTED])]
+        if (more := len(section.lines) - LISTED) > 0:
+            lines.append(f"  … and {more:,} more")
+    return "\n".join(lines)
+
+
+def printable(name: str) -> str:
+    """`name` without what steers a terminal."""
+    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", name)
+
+
+def _within(root: Path, file: Path) -> str:
+    return printable(file.relative_to(root).as_posix())
+
+
+def _notes(title: str, advice: str, notes: list[Note]) -> Section:
+    return Section(f"{len(notes):,} {title}", advice, [f"{where}: {what}" for where, what in notes], [])
+
+
+def _copy(seen: Pictures, copy: Copy) -> str:
+    how = "the same pixels" if copy.exact else f"{copy.likeness:.2f} alike" + ", mirrored" * copy.mirrored
+    labels = f"; labelled {seen.name(copy.row)} and {seen.name(copy.of)}" if copy.relabelled else ""
+    return f"{seen.where(copy.row)} – {seen.where(copy.of)}: {how}{labels}"
+
+
+def _suspect(seen: Pictures, suspect: Suspect) -> str:
+    return (
+        f"{seen.where(suspect.row)}: labelled {seen.name(suspect.row)} ({suspect.given:.0%}), "
+        f"looks like {seen.names[suspect.label]} ({suspect.other:.0%})"
+    )
