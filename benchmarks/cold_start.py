@@ -1,10 +1,11 @@
 """One picture from the shell, each time in a new process: wall time and peak memory.
 
-    python benchmarks/cold_start.py [--rounds 5]
+    python benchmarks/cold_start.py [--rounds 5] [--model NAME]
 
-Four ways, one after the other in each round: the plain TensorFlow script that people write, on the untrained `seed`
-network; `thumbnet predict` with the bundled model; a bare script with the same libraries and model file, which nothing
-that does the work can be faster than; and `thumbnet --help`. The first round is not counted: files are in the cache.
+Four ways, one after the other in each round: the plain TensorFlow script that people write, on the same network
+untrained; `thumbnet predict` with the bundled model; a bare script with the same libraries and model file, which
+nothing that does the work can be faster than; and `thumbnet --help`. The first round is not counted: files are in the
+cache.
 """
 
 import argparse
@@ -19,13 +20,14 @@ from pathlib import Path
 PREPARE = """
 import sys
 import cv2
-from thumbnet.classifier import BUNDLED, PRETRAINED, load
-from thumbnet.training.networks import seed
+from thumbnet.classifier import PRETRAINED, load
+from thumbnet.training import networks
 
-folder, example = sys.argv[1:]
-seed(32, 10).save(f"{folder}/model.keras")
+folder, example, name = sys.argv[1:]
+info = load(name).info
+getattr(networks, info.recipe["network"])(info.size, len(info.names)).save(f"{folder}/model.keras")
 cv2.imwrite(f"{folder}/cat.jpg", cv2.imread(example))
-print(PRETRAINED / f"{BUNDLED[0]}.onnx", load().info.size, sep="\\n")
+print(PRETRAINED / f"{name}.onnx", info.size, sep="\\n")
 """
 PLAIN = """
 import sys
@@ -55,6 +57,8 @@ image = cv2.resize(image, (int(size), int(size)), interpolation=cv2.INTER_AREA)
 probabilities = session.run(None, {"images": image[None]})[0][0]
 print(probabilities.argmax(), probabilities.max())
 """
+# Installed packages have their bytecode at hand, so a checkout shall have it too.
+ENVIRONMENT = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
 EXAMPLE = Path(__file__).parent.parent / "examples" / "cat.png"
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
@@ -65,7 +69,7 @@ def run(command: list[str]) -> tuple[float, float]:
     On Linux the peak is at least that of this process, so nothing large may be imported here.
     """
     start = time.perf_counter()
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT)
     _, status, usage = os.wait4(child.pid, 0)
     seconds = time.perf_counter() - start
     child.returncode = os.waitstatus_to_exitcode(status)  # Popen would wait for it, too
@@ -74,15 +78,15 @@ def run(command: list[str]) -> tuple[float, float]:
     return seconds, usage.ru_maxrss * MAXRSS_UNIT / 1e6
 
 
-def ways(folder: str) -> dict[str, list[str]]:
+def ways(folder: str, name: str) -> dict[str, list[str]]:
     """The commands to measure, with what they need in `folder`."""
-    prepare = [sys.executable, "-c", PREPARE, folder, str(EXAMPLE)]
+    prepare = [sys.executable, "-c", PREPARE, folder, str(EXAMPLE), name]
     model, size = subprocess.run(prepare, check=True, capture_output=True, text=True).stdout.split("\n")[:2]
     picture = f"{folder}/cat.jpg"
     thumbnet = str(Path(sys.executable).with_name("thumbnet"))
     return {
         "TensorFlow script": [sys.executable, "-c", PLAIN, picture, f"{folder}/model.keras"],
-        "thumbnet predict": [thumbnet, "predict", picture],
+        "thumbnet predict": [thumbnet, "predict", "--model", name, picture],
         "bare script": [sys.executable, "-c", BARE, picture, model, size],
         "thumbnet --help": [thumbnet, "--help"],
     }
@@ -97,9 +101,11 @@ def main() -> None:
     """Measure and print a table, and ratios within the rounds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="that count (5)")
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--model", default="cifar10-best", metavar="NAME", help="a bundled model (cifar10-best)")
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     with tempfile.TemporaryDirectory() as folder:
-        commands = ways(folder)
+        commands = ways(folder, arguments.model)
         measured = [{name: run(command) for name, command in commands.items()} for _ in range(rounds + 1)][1:]
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}; {rounds} rounds, median (least to most)\n")
     print("| one picture by | seconds | peak MB |\n|---|---|---|")

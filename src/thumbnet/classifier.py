@@ -97,6 +97,8 @@ class Classifier:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong comes back as an exception
         options.add_session_config_entry("session.load_model_format", "ONNX")  # never ORT's own format, from its bytes
+        # Threads that wait for work by spinning would take the cores from those that decode pictures.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
                 content, options, providers=["CPUExecutionProvider"],

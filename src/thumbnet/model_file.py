@@ -119,8 +119,8 @@ def refuse_external_data(content: bytes) -> None:
             _, place = _varint(content, place)
         elif tag & 7 == 2:  # a text or a message, after its length
             length, place = _varint(content, place)
-            field, place = content[place : place + length], place + length
-            if tag >> 3 != METADATA_PROPS and b"location" in field:
+            start, place = place, place + length
+            if tag >> 3 != METADATA_PROPS and content.find(b"location", start, place) >= 0:  # no copy of the weights
                 raise ModelError("the model file's weights are in other files, which are not read. Save it as one")
         else:
             raise ModelError("not a model file, or a broken one. Make or fetch it again")
