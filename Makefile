@@ -13,7 +13,7 @@ help:
 	@echo "make test    run all tests"
 	@echo "make train   train the CNN; DATA=cifar10 (default), digits, a folder of pictures or an .npz file"
 	@echo "make lint    check style and types"
-	@echo "make bench   measure the training against the tutorial's (about half an hour)"
+	@echo "make bench   measure start-up, bulk prediction and training against what people write (40 minutes)"
 	@echo "make docs    write docs/commands.md again"
 
 run: $(VENV)/installed-base
@@ -31,6 +31,8 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 bench: $(VENV)/installed-train
+	$(BIN)/python benchmarks/cold_start.py
+	$(BIN)/python benchmarks/bulk.py --model cifar10-seed
 	$(BIN)/python benchmarks/seed_vs_tutorial.py
 
 docs: $(VENV)/installed-dev

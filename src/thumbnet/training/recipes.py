@@ -63,6 +63,11 @@ SEED = Recipe(
     mirror_average=True,
     validation=0.1,
 )
+"""The small CNN that this project started from: `thumbnet train --recipe seed`.
+
+78.95 % of CIFAR-10's test images right from one view, 80.19 % with the mirror average, mean of two trainings; 153 s on
+two cores of an AMD EPYC (Zen 4) in bfloat16, on images recompressed to JPEG (docs/experiments.md).
+"""
 
 BEST = Recipe(
     name="best",
@@ -86,5 +91,11 @@ BEST = Recipe(
     mirror_average=True,
     validation=0.04,
 )
+"""For accuracy, and for pictures that were not taken like the training images: `thumbnet train --recipe best`.
+
+91.27 % of CIFAR-10's test images right with the mirror average, one training of 80 minutes (32 epochs) on two busy
+cores of an AMD EPYC (Zen 4) in bfloat16, on images recompressed to JPEG. Its 40 epochs were not timed on a quiet
+machine.
+"""
 
 RECIPES = {recipe.name: recipe for recipe in (SEED, BEST)}
