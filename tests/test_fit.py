@@ -16,16 +16,16 @@ from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
 from thumbnet.training import augment, hardware, networks
 from thumbnet.training.fit import Fitted, accuracy, batch_size_for, fit, renew_statistics, triangle
-from thumbnet.training.recipes import RECIPES, SEED, Recipe
+from thumbnet.training.recipes import BEST, RECIPES, SEED, Recipe
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 16, "averaging": 0.8}
 RECIPE = dataclasses.replace(SEED, **SMALL)
 
 
-def stripes(count: int, seed: int) -> Dataset:
+def stripes(count: int, seed: int, size: int = 18) -> Dataset:
     """Noise in which the middle is brighter across or down: two classes that a small network learns at once."""
     rng = np.random.default_rng(seed)
-    images = rng.integers(0, 128, (count, 18, 18, 3), dtype=np.uint8)
+    images = rng.integers(0, 128, (count, size, size, 3), dtype=np.uint8)
     labels = rng.integers(0, 2, count)
     images[labels == 0, 7:11] += 127
     images[labels == 1, :, 7:11] += 127
@@ -61,6 +61,22 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path: 
     first, again, other = run(tmp_path), run(tmp_path), run(tmp_path, seed=1)
     assert same(first, again)
     assert not same(first, other)
+
+
+@pytest.mark.parametrize(("size", "seen"), [(32, [24, 24, 32]), (23, [23, 23, 23])])
+def test_small_pictures_come_first_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, seen: list[int]
+) -> None:
+    original, shapes = keras.Model.train_on_batch, []
+
+    def step(self: keras.Model, images: Any, targets: Any) -> Any:
+        shapes.append(images.shape)
+        return original(self, images, targets)
+
+    monkeypatch.setattr(keras.Model, "train_on_batch", step)
+    recipe = dataclasses.replace(BEST, **SMALL, small=0.6)
+    fit(recipe, stripes(32, 0, size), None, seed=0, checkpoint_path=tmp_path / "checkpoint")
+    assert shapes == [(16, side, side, 3) for side in seen for _ in range(2)]
 
 
 def test_without_validation_the_last_epoch_counts(tmp_path: Path) -> None:

@@ -18,13 +18,14 @@ from tqdm import tqdm
 from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
 from thumbnet.training import checkpoint, hardware, networks
-from thumbnet.training.augment import augment
+from thumbnet.training.augment import augment, shrink
 from thumbnet.training.checkpoint import State, Weights
 from thumbnet.training.initial import whiten
 from thumbnet.training.optimizers import optimizer
 from thumbnet.training.recipes import Recipe
 
 STATISTICS = 2000  # images that the statistics of batch normalizations are taken from, at the least
+LEAST_SHRUNK = 24  # pixels a side; networks need room for their poolings
 AHEAD = 2  # batches that are made ready while the network trains on another
 T = TypeVar("T")
 
@@ -74,7 +75,7 @@ def fit(
     mirrored_first = np.random.default_rng(seed).random(len(train)) < 0.5  # (N,)
 
     keras.utils.set_random_seed(seed)
-    model = getattr(networks, recipe.network)(size, classes, precision)
+    model = getattr(networks, recipe.network)(None if recipe.small else size, classes, precision)
     if recipe.whiten:
         whiten(model, train.images)
     _compile(model, recipe, precision)
@@ -95,7 +96,9 @@ def fit(
                 rng = np.random.default_rng((seed, state.epoch + 1))  # so that an epoch needs none of those before it
                 mirrored = (mirrored_first ^ bool(state.epoch % 2)) & (recipe.flip and train.mirrored)  # (N,)
                 results: list[tuple[float, float]] = []  # loss and accuracy of each step
-                for rows, images in _ahead(_batches(recipe, train.images, mirrored, batch_size, rng)):
+                small = size >= LEAST_SHRUNK and share() < recipe.small
+                seen = size * 3 // 4 if small else size  # pixels a side: the smaller take about half the time
+                for rows, images in _ahead(_batches(recipe, train.images, mirrored, batch_size, seen, rng)):
                     done = min(share(), 1)
                     if done == 1 and results:
                         break
@@ -157,13 +160,15 @@ def _batches(
     images: NDArray[np.uint8],
     mirrored: NDArray[np.bool_],
     batch_size: int,
+    size: int,
     rng: np.random.Generator,
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-    """An epoch of augmented pictures and their rows in the data set: `(B,)`, `(B, S, S, 3)`."""
+    """An epoch of augmented pictures and their rows in the data set: `(B,)`, `(B, size, size, 3)`."""
     order = rng.permutation(len(images))
     for start in range(0, len(images) - batch_size + 1, batch_size):
         rows = order[start : start + batch_size]
-        yield rows, augment(recipe, images[rows], mirrored[rows], rng)
+        changed = augment(recipe, images[rows], mirrored[rows], rng)  # (B, S, S, 3)
+        yield rows, changed if size == images.shape[1] else shrink(changed, size)
 
 
 def _ahead(values: Iterator[T]) -> Iterator[T]:

@@ -32,14 +32,14 @@ def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
     )
 
 
-def residual(size: int, classes: int, precision: str = "float32") -> keras.Model:
+def residual(size: int | None, classes: int, precision: str = "float32") -> keras.Model:
     """Three stages of 64, 128 and 256 channels with a residual block each: 1.9 million parameters.
 
     The first convolution halves the picture at once: half of CIFAR-10's pixels a side cost little accuracy, and three
     quarters of the computation are gone.
 
     Args:
-        size: Pixels a side, 16 or more.
+        size: Pixels a side, 16 or more; None for a network that takes any, batch by batch.
         classes: Number of classes.
         precision: A Keras dtype policy for the hidden layers. What goes in and what comes out is float32.
 

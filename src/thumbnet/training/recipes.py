@@ -30,6 +30,8 @@ class Recipe:
     stretch: float  # likewise for its width to height
     focus: float  # share of the pictures that are blurred or sharpened, 0 to 1
     light: float  # the logarithm of the most that contrast changes by, and ten times the most that a colour moves
+    cutout: float  # side of a square that is painted over, as a share of the picture's, 0 to 1
+    small: float  # share of the training on pictures shrunk to three quarters of a side, 0 to 1
     whiten: bool  # the first convolution starts as the training images' whitening filters
     averaging: float  # momentum a step of the weights' moving average, which is the network that ships; 0 to 1
     mirror_average: bool  # the model file averages a picture's answer with its mirror image's, where the data allows
@@ -58,6 +60,8 @@ SEED = Recipe(
     stretch=0,
     focus=0,
     light=0,
+    cutout=0,
+    small=0,
     whiten=True,
     averaging=0.99,
     mirror_average=True,
@@ -82,10 +86,12 @@ BEST = Recipe(
     label_smoothing=0.1,
     flip=True,
     shift=3,
-    zoom=0.25,
+    zoom=0.3,
     stretch=0.2,
     focus=0.4,
     light=0.2,
+    cutout=0.375,
+    small=0.5,
     whiten=True,
     averaging=0.995,
     mirror_average=True,
