@@ -26,6 +26,7 @@ from typing import Any
 import pytest
 
 _PATIENCE = 10.0  # seconds, after which an endless answer ends: a limit that fails must fail a test, not hang it
+_look_up = socket.getaddrinfo  # as it is, before a test replaces it
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy", "all_proxy")
 
 
@@ -136,6 +137,38 @@ def web(monkeypatch: pytest.MonkeyPatch) -> Iterator[Web]:
     monkeypatch.setattr(socket, "getaddrinfo", look_up_here)
     with serve() as served:
         yield served
+
+
+@dataclass
+class Internet:
+    """The internet as a test has it: where names lead, and what was asked of it."""
+
+    names: dict[str, list[str]] = field(default_factory=lambda: {"public.example": ["93.184.216.34"]})
+    looked_up: list[str] = field(default_factory=list)
+    connected: list[str] = field(default_factory=list)  # addresses
+
+    def look_up(self, host: str, port: int, *_args: Any, **_options: Any) -> list[Any]:
+        """As `socket.getaddrinfo`, numbers of every form too, and no name server is asked."""
+        self.looked_up.append(host)
+        addresses = self.names.get(host.rstrip("."), [host])
+        options: Any = {"type": socket.SOCK_STREAM, "flags": socket.AI_NUMERICHOST}
+        return [found for address in addresses for found in _look_up(address, port, **options)]
+
+
+@pytest.fixture
+def internet(web: Web, monkeypatch: pytest.MonkeyPatch) -> Internet:
+    """Every connection, whatever its address, ends at `web`: so it is http://public.example too."""
+    made = Internet()
+
+    def connect(connecting: socket.socket, where: Any) -> None:
+        made.connected.append(where[0])
+        if connecting.family != socket.AF_INET:
+            raise ConnectionRefusedError
+        socket.SocketType.connect(connecting, ("127.0.0.1", web.port))  # of the class below Python's own
+
+    monkeypatch.setattr(socket, "getaddrinfo", made.look_up)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    return made
 
 
 def ok(body: bytes, kind: str = "application/octet-stream", **headers: str) -> Answer:

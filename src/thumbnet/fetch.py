@@ -14,6 +14,7 @@ import functools
 import hashlib
 import http.client
 import io
+import ipaddress
 import math
 import os
 import socket
@@ -48,10 +49,40 @@ _NEXT_STEP = {
     404: "check the address",
     429: "the server asks for a pause: try again later",
 }
+# What is public: IPv4 but the blocks that are set apart (iana.org/assignments/iana-ipv4-special-registry), of IPv6
+# the part that is given to the internet's hosts, 2000::/3, but those of iana-ipv6-special-registry.
+_PUBLIC_PORTS = (80, 443)
+_PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: in its last four bytes is the IPv4 address that is meant
+_SET_APART = [
+    ipaddress.ip_network(block)
+    for block in (
+        "0.0.0.0/8",  # this network; 0.0.0.0 reaches this machine
+        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # private
+        "100.64.0.0/10",  # between a provider and its customers, and some clouds' own services
+        "127.0.0.0/8",  # this machine
+        "168.63.129.16/32",  # is public, but on Azure's machines it is Azure's own service
+        "169.254.0.0/16",  # link-local, clouds' 169.254.169.254 too
+        "192.0.0.0/24", "192.88.99.0/24",  # protocols, and relays to 6to4
+        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",  # documentation
+        "198.18.0.0/15",  # benchmarks
+        "224.0.0.0/4", "240.0.0.0/4",  # multicast, reserved and broadcast
+        "2001::/23",  # protocols, Teredo too
+        "2001:db8::/32", "3fff::/20",  # documentation
+        "2002::/16",  # 6to4, which leads to an IPv4 address
+    )
+]  # fmt: skip
 _NO_LOGIN = "open it in a browser: it may ask for a login, or show the picture at another address"
 
 
-def read(url: str, *, timeout: float = 10.0, deadline: float = 30.0, max_bytes: int = 32 * 2**20) -> bytes:
+def read(
+    url: str,
+    *,
+    timeout: float = 10.0,
+    deadline: float = 30.0,
+    max_bytes: int = 32 * 2**20,
+    public_only: bool = False,
+) -> bytes:
     """What an http, https or data URL holds, whatever its type, unless it is a web page.
 
     At most five redirects are followed, never to another scheme nor from https down to http. A user and password in
@@ -63,15 +94,18 @@ def read(url: str, *, timeout: float = 10.0, deadline: float = 30.0, max_bytes: 
         timeout: Seconds that the server may stay silent.
         deadline: Seconds for everything together, the look-up of names and redirects included.
         max_bytes: The largest body taken, packed and unpacked.
+        public_only: For a server, whose URLs are strangers': connect to nothing but public addresses, ports 80 and 443,
+            on every hop. What counts is the address that is connected to, and not how the URL writes it. Proxies are
+            not used then, as they would look the name up once more. docs/fetching.md tells what is refused.
 
     Raises:
         FetchError: The URL is malformed or of another scheme, the host is unknown, the connection was refused, cut off
             or not secure, the server was too slow, answered with another status than 200 or with a web page,
-            redirected too often, packed the body in an unknown way, or sent more than `max_bytes`.
+            redirected too often, packed the body in an unknown way, or sent more than `max_bytes`; or it is not public.
     """
     if is_data(url):
         return read_data(url, max_bytes)
-    limits = _Limits(timeout, deadline)
+    limits = _Limits(timeout, deadline, public_only)
     response, where = _open(url, limits, {}, statuses=(200,))
     with response:
         body = b"".join(_unpacked(response, where, limits, max_bytes))
@@ -121,11 +155,15 @@ class _LookUpTimeoutError(TimeoutError):
     """The look-up of a host's name took too long."""
 
 
-class _Limits:
-    """How long one `read` or `download` may wait, and the connections that keep to it."""
+class _NotPublicError(socket.gaierror):
+    """A host has an address that is not public. Told as if there were no such host: its name is nobody's business."""
 
-    def __init__(self, timeout: float, deadline: float) -> None:
-        self.timeout, self.deadline = timeout, deadline
+
+class _Limits:
+    """How long one `read` or `download` may wait, where it may go, and the connections that keep to it."""
+
+    def __init__(self, timeout: float, deadline: float, public_only: bool = False) -> None:
+        self.timeout, self.deadline, self.public_only = timeout, deadline, public_only
         self._end = time.monotonic() + deadline
 
     @property
@@ -137,17 +175,35 @@ class _Limits:
         return min(self.timeout, max(self._end - time.monotonic(), 0.001))
 
     def connect(self, address: tuple[str, int], *_options: object) -> socket.socket:
-        """`socket.create_connection` with a deadline: a connection to the first of the addresses that answers."""
+        """`socket.create_connection` with a deadline: a connection to the first of the addresses that answers.
+
+        The name is looked up once, and the addresses that are connected to are those that were checked: a name server
+        that answers otherwise a moment later is not asked.
+        """
+        host, port = address
+        if self.public_only and port not in _PUBLIC_PORTS:
+            raise OSError(f"expected port 80 or 443, got {port}; other ports are not read here")
+        found = self._look_up(host, port)
+        # One that is not public is enough: nobody's pictures are at such a host, and its next answer may be that alone.
+        if self.public_only and not all(_is_public(where[0]) for *_, where in found):
+            raise _NotPublicError
         failure: OSError = socket.gaierror("no address")
-        for *_, found in self._look_up(*address):
+        for family, kind, protocol, _, where in found:
             try:
-                connected = socket.create_connection((str(found[0]), int(found[1])), self.wait())
+                return self._connected(socket.socket(family, kind, protocol), where)
             except OSError as error:
                 failure = error
-            else:
-                connected.settimeout(self.wait())  # for the TLS handshake as a whole, if one follows
-                return connected
         raise failure
+
+    def _connected(self, unconnected: socket.socket, where: Any) -> socket.socket:
+        try:
+            unconnected.settimeout(self.wait())
+            unconnected.connect(where)
+            unconnected.settimeout(self.wait())  # for the TLS handshake as a whole, if one follows
+        except BaseException:
+            unconnected.close()
+            raise
+        return unconnected
 
     def _look_up(self, host: str, port: int) -> list[Any]:
         """`socket.getaddrinfo` in a thread that is left to itself when it is too slow: nothing can end its waiting."""
@@ -168,6 +224,14 @@ class _Limits:
         if thread.is_alive():
             raise _LookUpTimeoutError
         return found
+
+
+def _is_public(address: str) -> bool:
+    """Whether a numeric address is one of the public internet's hosts."""
+    ip = ipaddress.ip_address(address)
+    if ip in _NAT64:  # where there is no IPv4, all of it is reached by this
+        ip = ipaddress.IPv4Address(ip.packed[-4:])
+    return (ip.version == 4 or ip in _PUBLIC_IPV6) and not any(ip in block for block in _SET_APART)
 
 
 class _TimedReader(io.RawIOBase):
@@ -235,7 +299,8 @@ def _open(
 ) -> tuple[http.client.HTTPResponse, str]:
     """The answer to a GET, after its redirects, and how messages name it. The caller closes the answer."""
     opener = urllib.request.OpenerDirector()
-    for handler in (urllib.request.ProxyHandler(), _Handler(limits), urllib.request.UnknownHandler()):
+    proxies = urllib.request.ProxyHandler({} if limits.public_only else None)  # None: those of the environment
+    for handler in (proxies, _Handler(limits), urllib.request.UnknownHandler()):
         opener.add_handler(handler)
     hop, where = url, shown(url)
     for _ in range(_MAX_REDIRECTS + 1):
@@ -356,6 +421,9 @@ def _reason(cause: object, limits: _Limits) -> tuple[type[FetchError], str]:
             return FetchError, f"not read within {limits.deadline:g} seconds"
         case TimeoutError():
             return _BreakError, f"the server was silent for {limits.timeout:g} seconds; try again later"
+        case socket.gaierror() if limits.public_only:
+            told = "no public host of this name was found, and others are not read here"
+            return FetchError, f"{told}; check the name, or send the picture itself"
         case socket.gaierror():
             return FetchError, "the host was not found; check its name and the network connection"
         case ConnectionRefusedError():
