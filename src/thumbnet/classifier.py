@@ -182,9 +182,12 @@ class Classifier:
 
     def describe(self, sources: Sequence[str], squares: NDArray[np.uint8], top_k: int = 3) -> list[Prediction]:
         """Classify what `square` made: names, uint8 `(N, S, S, 3)` → a prediction each."""
+        return self.answers(sources, self.probabilities(squares), top_k)
+
+    def answers(self, sources: Sequence[str], probabilities: NDArray[np.float32], top_k: int = 3) -> list[Prediction]:
+        """Put into words what `probabilities` gave: names, float32 `(N, C)` → a prediction each."""
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
-        probabilities = self.probabilities(squares)  # (N, C)
         best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]  # (N, K)
         return [
             Prediction(

@@ -222,6 +222,20 @@ def _check_data(arguments: argparse.Namespace) -> int:
     return SOME_FAILED if found.count else DONE
 
 
+def _serve(arguments: argparse.Namespace) -> int:
+    from thumbnet.server.run import KEY, Settings, serve
+
+    if arguments.private_urls and not arguments.urls:
+        arguments.wrong("--allow-private-urls and --no-urls exclude each other")
+    if arguments.api_key is not None:
+        os.environ[KEY] = arguments.api_key
+    settings = Settings(
+        arguments.model, arguments.urls, arguments.private_urls, tuple(arguments.cors), arguments.log_format
+    )
+    serve(settings, arguments.host, arguments.port, arguments.workers)
+    return DONE
+
+
 def _info(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
@@ -273,6 +287,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_train(commands)
     _add_evaluate(commands)
     _add_check_data(commands)
+    _add_serve(commands)
     info = _add(commands, "info", _info, "show what a model file says of itself", "thumbnet info cifar10-seed")
     info.add_argument("model", metavar="MODEL", help="a bundled model's name or a file")
     return parser
@@ -371,6 +386,32 @@ def _add(commands: Any, name: str, run: Callable[[argparse.Namespace], int], wha
     return command
 
 
+def _add_serve(commands: Any) -> None:
+    command = _add(
+        commands, "serve", _serve, "answer over HTTP, and by a web page",
+        "thumbnet serve                                   (then open http://127.0.0.1:8080/)\n"
+        "curl --data-binary @cat.jpg http://127.0.0.1:8080/classify\n"
+        "THUMBNET_API_KEY=secret thumbnet serve --host 0.0.0.0 --workers 2 --log-format json",
+    )  # fmt: skip
+    _add_model(command)
+    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 for all (127.0.0.1)")
+    command.add_argument("--port", type=_port, default=8080, help="0 for a free one (8080)")
+    command.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port (1)")
+    command.add_argument(
+        "--api-key", metavar="KEY", help="ask requests for it; $THUMBNET_API_KEY does the same, and hides it"
+    )
+    command.add_argument("--no-urls", dest="urls", action="store_false", help="read no pictures from URLs")
+    command.add_argument(
+        "--allow-private-urls", dest="private_urls", action="store_true",
+        help="read URLs that lead to private addresses, too: for tests and intranets",
+    )  # fmt: skip
+    command.add_argument(
+        "--cors", action="append", default=[], metavar="ORIGIN", help="let this origin's pages use the API; repeatable"
+    )
+    command.add_argument("--log-format", choices=("text", "json"), default="text", help="of the access log (text)")
+    command.set_defaults(wrong=command.error)
+
+
 def _add_model(command: Any) -> None:
     command.add_argument("--model", metavar="NAME|FILE", help="a bundled model's name or a file (the best bundled one)")
 
@@ -388,6 +429,12 @@ def _count(text: str) -> int:
 
 def _natural(text: str) -> int:
     return _number(text, int, 0, "a whole number from 0")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"expected 0 to 65535, got {text}")
+    return int(text)
 
 
 def _minutes(text: str) -> float:

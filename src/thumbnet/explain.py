@@ -96,6 +96,11 @@ def overlay(picture: RGB, heat: NDArray[np.float32], fit: Fit) -> RGB:
     return np.rint(drawn).astype(np.uint8)
 
 
+def drawn(classifier: Classifier, picture: RGB) -> RGB:
+    """`heat` of a picture's answer laid over it: uint8 `(H, W, 3)` → `(h, w, 3)`, RGB. Raises what `heat` raises."""
+    return overlay(picture, heat(classifier, classifier.square(picture)), classifier.info.fit)
+
+
 def predict(
     model: Classifier, sources: Iterable[str | Failure], folder: Path, *, top_k: int = 3, first: int = 1
 ) -> Generator[Row]:

@@ -1,0 +1,162 @@
+"""Thumbnet's own API: a picture in, an answer as `thumbnet predict --format json` gives it."""
+
+import dataclasses
+import json
+from collections.abc import AsyncIterator
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from thumbnet import explain, images
+from thumbnet.errors import ThumbnetError
+from thumbnet.rows import Failure, Row
+from thumbnet.server import openapi
+from thumbnet.server.metrics import CONTENT_TYPE
+from thumbnet.server.service import RequestError, Service
+from thumbnet.urls import without_password
+
+BODY = "picture"  # the source of one that came as a body
+Input: TypeAlias = "tuple[str, bytes | ThumbnetError]"  # what it is called; what it holds, or why that is unknown
+
+
+def routes(service: Service) -> list[BaseRoute]:
+    """`/classify`, `/explain`, `/square`, `/model`, `/health/…`, `/metrics`, `/openapi.json`, `/docs`."""
+
+    async def classify(request: Request, body: bytes) -> Response:
+        top_k = _top_k(request)
+        inputs, several = await _inputs(service, request, body)
+        answers = [row.as_dict() for row in await _answered(service, inputs, top_k)]
+        if several:
+            return JSONResponse(answers)
+        return JSONResponse(answers[0], 422 if "error" in answers[0] else 200)
+
+    async def heat_map(request: Request, body: bytes) -> Response:
+        content = await _one(service, request, body)
+
+        def draw() -> bytes:
+            picture = images.decode(content, least=service.classifier.info.size)
+            return _png(explain.drawn(service.classifier, picture))
+
+        return Response(await service.explained(draw), media_type="image/png")
+
+    async def square(request: Request, body: bytes) -> Response:
+        (seen,) = await service.squares([await _one(service, request, body)])
+        if isinstance(seen, ThumbnetError):
+            raise seen
+        return Response(_png(seen), media_type="image/png")
+
+    async def model(_: Request) -> Response:
+        info = dataclasses.asdict(service.classifier.info)
+        return JSONResponse({"model": service.name, "urls": service.urls, **info})
+
+    async def health(_: Request) -> Response:
+        return JSONResponse({"status": "ok", "model": service.name})
+
+    async def metrics(_: Request) -> Response:
+        return Response(service.metrics.text(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def description(_: Request) -> Response:
+        return JSONResponse(openapi.document(service))
+
+    async def documentation(_: Request) -> Response:
+        return Response(openapi.page(service), media_type="text/html")
+
+    return [
+        Route("/classify", service.endpoint(classify), methods=["POST"], name="classify"),
+        Route("/explain", service.endpoint(heat_map), methods=["POST"], name="explain"),
+        Route("/square", service.endpoint(square), methods=["POST"], name="square"),
+        Route("/model", model, name="model"),
+        Route("/health/live", health, name="health"),
+        Route("/health/ready", health, name="health"),
+        Route("/metrics", metrics, name="metrics"),
+        Route("/openapi.json", description, name="openapi"),
+        Route("/docs", documentation, name="docs"),
+    ]
+
+
+async def _answered(service: Service, inputs: list[Input], top_k: int) -> list[Row]:
+    """A row for each input, in their order."""
+    contents = [found for _, found in inputs if isinstance(found, bytes)]
+    seen = iter(await service.squares(contents))
+    squares = [(source, next(seen) if isinstance(found, bytes) else found) for source, found in inputs]
+    good = [(source, square) for source, square in squares if not isinstance(square, ThumbnetError)]
+    probabilities = await service.probabilities(np.array([square for _, square in good], np.uint8))
+    answers = iter(service.classifier.answers([source for source, _ in good], probabilities, top_k))
+    return [
+        Failure(source, square) if isinstance(square, ThumbnetError) else next(answers) for source, square in squares
+    ]
+
+
+async def _inputs(service: Service, request: Request, body: bytes) -> tuple[list[Input], bool]:
+    """The pictures that a request brings or names, and whether it is answered by a list.
+
+    Raises:
+        RequestError: A body that is not what its type says (400), too many pictures (413), URLs, where this server
+            reads none (403).
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return await _named(service, body)
+    if kind == "multipart/form-data":
+        files = await _files(service, request, body)
+        return files, len(files) > 1
+    return [(BODY, body)], False
+
+
+async def _named(service: Service, body: bytes) -> tuple[list[Input], bool]:
+    try:
+        asked = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise RequestError(400, f"expected JSON, as the Content-Type says: {error}") from None
+    if not isinstance(asked, dict) or len(asked) != 1 or not asked.keys() <= {"url", "urls"}:
+        raise RequestError(400, 'expected {"url": "https://…"} or {"urls": ["https://…", …]}')
+    ((key, value),) = asked.items()
+    urls = [value] if key == "url" else value
+    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
+        raise RequestError(400, f"expected {key} to be {'a text' if key == 'url' else 'a list of texts, one at least'}")
+    found = await service.fetched(urls)
+    return [(without_password(url), content) for url, content in zip(urls, found, strict=True)], key == "urls"
+
+
+async def _files(service: Service, request: Request, body: bytes) -> list[Input]:
+    async def whole() -> AsyncIterator[bytes]:
+        yield body
+
+    parser = MultiPartParser(request.headers, whole(), max_files=service.limits.pictures + 1, max_fields=16)  # type: ignore[arg-type]
+    parser.spool_max_size = service.limits.body  # held in memory as the body is; never written to the disk
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, UnicodeError) as error:
+        raise RequestError(400, f"expected multipart/form-data: {getattr(error, 'message', error)}") from None
+    files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    if not files:
+        raise RequestError(400, "expected a file in the form, got none: curl -F file=@cat.jpg")
+    return [(part.filename or BODY, await part.read()) for part in files]
+
+
+async def _one(service: Service, request: Request, body: bytes) -> bytes:
+    inputs, several = await _inputs(service, request, body)
+    if several:
+        raise RequestError(400, f"expected one picture, got {len(inputs)}")
+    ((_, content),) = inputs
+    if isinstance(content, ThumbnetError):
+        raise content
+    return content
+
+
+def _top_k(request: Request) -> int:
+    text = request.query_params.get("top_k", "3")
+    if not (text.isascii() and text.isdigit() and int(text[:9]) >= 1 and len(text) < 10):
+        raise RequestError(400, f"expected top_k to be 1 or more, got {text!r:.40}")
+    return int(text)
+
+
+def _png(picture: images.RGB) -> bytes:
+    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return data.tobytes()

@@ -1,0 +1,198 @@
+"""The ASGI application: all APIs and the page, and around them keys, logs, numbers and errors."""
+
+import contextlib
+import hmac
+import json
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Literal
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from thumbnet.classifier import Classifier
+from thumbnet.errors import ModelError, ThumbnetError
+from thumbnet.server import api
+from thumbnet.server.metrics import Metrics
+from thumbnet.server.service import Limits, RequestError, Service
+
+PAGE = Path(__file__).parent.parent / "page"
+OPEN = ("GET", "HEAD", "OPTIONS")  # with a key asked for, these read the page, the documents and health without it
+KEYED = ("/metrics", "/model", "/v1/", "/v2")  # but these do not
+SECURITY_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+LogFormat = Literal["text", "json"]
+log = logging.getLogger("thumbnet.server")
+
+
+def create_app(
+    classifier: Classifier,
+    *,
+    name: str = "thumbnet",
+    limits: Limits | None = None,
+    urls: bool = True,
+    private_urls: bool = False,
+    api_key: str | None = None,
+    cors: Sequence[str] = (),
+    log_format: LogFormat = "text",
+) -> Starlette:
+    """An ASGI application that answers for one classifier.
+
+    Args:
+        classifier: What answers.
+        name: The model's name in the paths of the protocols that have one.
+        limits: What requests may take; `Limits()` if not given.
+        urls: Whether pictures are fetched from URLs that a request names.
+        private_urls: Whether those may lead to addresses that are not public: for tests and intranets alone.
+        api_key: Asked for as `Authorization: Bearer KEY` or `X-API-Key: KEY`, but not by the page and its documents.
+        cors: Origins whose pages may use the API from a browser, such as `https://example.org`.
+        log_format: Of the access log, a line a request, through `logging` as `thumbnet.server`.
+    """
+    metrics = Metrics()
+    service = Service(classifier, name, limits or Limits(), metrics, urls=urls, private_urls=private_urls)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        yield
+        service.close()
+
+    routes = api.routes(service)
+    paths = {route.path for route in routes if isinstance(route, Route)}
+    middleware = [Middleware(_Observed, metrics=metrics, paths=paths, log_format=log_format)]
+    if cors:
+        allowed = ["Authorization", "Content-Type", "X-API-Key"]
+        middleware.append(
+            Middleware(CORSMiddleware, allow_origins=list(cors), allow_methods=["*"], allow_headers=allowed)
+        )
+    if api_key:
+        middleware.append(Middleware(_Keyed, key=api_key))
+    return Starlette(
+        routes=[*routes, Mount("/", StaticFiles(directory=PAGE, html=True), name="page")],
+        middleware=middleware,
+        exception_handlers={
+            RequestError: _refused,
+            ThumbnetError: _failed,
+            HTTPException: _not_found,
+            Exception: _unforeseen,
+        },
+        lifespan=lifespan,
+    )
+
+
+async def _refused(_: Request, error: Any) -> Response:
+    return JSONResponse({"error": error.message}, error.status, error.headers)
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    """A picture that cannot be read is its sender's fault, a model that fails is not."""
+    return JSONResponse({"error": str(error)}, 500 if isinstance(error, ModelError) else 422)
+
+
+async def _not_found(_: Request, error: Any) -> Response:
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def _unforeseen(_: Request, error: Exception) -> Response:
+    log.error("a request failed", exc_info=error)
+    return JSONResponse({"error": "the server failed; its log says why"}, 500)
+
+
+class _Keyed:
+    """Answers nobody who has not the key."""
+
+    def __init__(self, app: ASGIApp, key: str) -> None:
+        self._app, self._key = app, key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._asked_for(scope) and not self._has_key(scope):
+            headers = {"WWW-Authenticate": "Bearer", "Connection": "close"}
+            refusal = JSONResponse({"error": "expected a key: Authorization: Bearer KEY"}, 401, headers)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    @staticmethod
+    def _asked_for(scope: Scope) -> bool:
+        return scope["method"] not in OPEN or scope["path"].startswith(KEYED)
+
+    def _has_key(self, scope: Scope) -> bool:
+        headers = dict(scope["headers"])
+        kind, _, given = headers.get(b"authorization", b"").partition(b" ")
+        if kind.lower() != b"bearer":
+            given = headers.get(b"x-api-key", b"")
+        return hmac.compare_digest(given.strip(), self._key)
+
+
+class _Observed:
+    """Counts and logs every request, and puts the page's security headers on every answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: set[str], log_format: LogFormat) -> None:
+        self._app, self._metrics, self._paths, self._as_json = app, metrics, paths, log_format == "json"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        start, status, sent = time.perf_counter(), 500, 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status, sent
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), *_SECURITY]
+            else:
+                sent += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._app(scope, receive, observed)
+        finally:
+            seconds = time.perf_counter() - start
+            # Any other path is a stranger's text, of which there is no end.
+            path = scope["path"] if scope["path"] in self._paths else "other"
+            self._metrics.requests.labels(path, status).inc()
+            self._metrics.seconds.labels(path).observe(seconds)
+            if log.isEnabledFor(logging.INFO):
+                log.info(self._line(scope, status, sent, seconds))
+
+    def _line(self, scope: Scope, status: int, sent: int, seconds: float) -> str:
+        fields = {
+            "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
+            "client": (scope.get("client") or ("-",))[0],
+            "method": scope["method"],
+            "path": scope["path"],  # without the query, which may hold what should not be kept
+            "status": status,
+            "bytes": sent,
+            "ms": round(seconds * 1000, 1),
+        }
+        if self._as_json:
+            return json.dumps(fields)
+        # Escaped, as a path could hold what steers a terminal.
+        return "{time} {client} {method} {path!a} {status} {bytes} B {ms} ms".format(**fields)
+
+
+_SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+
+
+def log_to_stderr() -> None:
+    """What `thumbnet serve` does with the log: each record a line on standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

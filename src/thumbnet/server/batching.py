@@ -1,0 +1,85 @@
+"""Pictures of many requests go through the network together.
+
+While the network works on one batch, the next one gathers: so a lone request waits for nobody, and the busier the
+server is, the larger its batches are and the less a picture costs.
+"""
+
+import asyncio
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.classifier import Classifier
+from thumbnet.server.metrics import Metrics
+
+LARGEST = 64  # pictures a batch: more gain no speed, and each would wait for all
+
+
+@dataclass
+class _Waiting:
+    squares: NDArray[np.uint8]  # (n, S, S, 3)
+    answer: "asyncio.Future[NDArray[np.float32]]"
+
+
+class Batcher:
+    """Runs the network, one batch at a time, in a thread of its own."""
+
+    def __init__(self, classifier: Classifier, metrics: Metrics) -> None:
+        self._classifier, self._metrics = classifier, metrics
+        self._waiting: deque[_Waiting] = deque()
+        self._thread = ThreadPoolExecutor(1, "network")
+        self._running: asyncio.Task[None] | None = None
+
+    async def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network says of `(n, S, S, 3)`: `(n, C)`. Cancelled while it waits, it takes no place in a batch.
+
+        Raises:
+            ModelError: The network of a stranger's file fails.
+        """
+        waiting = _Waiting(squares, asyncio.get_running_loop().create_future())
+        self._waiting.append(waiting)
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return await waiting.answer
+
+    def close(self) -> None:
+        """Let the thread end."""
+        self._thread.shutdown(wait=False)
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while batch := self._next():
+                squares = np.concatenate([each.squares for each in batch])  # (N, S, S, 3)
+                self._metrics.batch.observe(len(squares))
+                try:
+                    with self._metrics.stage("network"):
+                        rows = await loop.run_in_executor(self._thread, self._classifier.probabilities, squares)
+                except Exception as error:  # a stranger's network; or the server ends
+                    for each in batch:
+                        if not each.answer.done():
+                            each.answer.set_exception(error)
+                    continue
+                ends = np.cumsum([len(each.squares) for each in batch])[:-1]
+                for each, part in zip(batch, np.split(rows, ends), strict=True):
+                    if not each.answer.done():  # it is, where the client has left meanwhile
+                        each.answer.set_result(part)
+        finally:
+            self._running = None
+
+    def _next(self) -> list[_Waiting]:
+        """The next batch, at least one request's pictures; those whose client has left are dropped."""
+        batch: list[_Waiting] = []
+        count = 0
+        while self._waiting:
+            first = self._waiting[0]
+            if not first.answer.done():
+                if batch and count + len(first.squares) > LARGEST:
+                    break
+                batch.append(first)
+                count += len(first.squares)
+            self._waiting.popleft()
+        return batch

@@ -1,0 +1,60 @@
+"""What the server counts and times, in Prometheus' format, over all worker processes."""
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # names the folder in which several workers add up their numbers
+
+
+class Metrics:
+    """The server's numbers. Each app has its own."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "thumbnet_requests", "Requests answered, by what was asked for and status.", ["path", "status"],
+            registry=registry,
+        )  # fmt: skip
+        self.refusals = Counter(
+            "thumbnet_refusals", "Requests refused for want of room or time.", ["reason"], registry=registry
+        )
+        self.seconds = Histogram(
+            "thumbnet_request_seconds", "From a request's headers to the end of its answer.", ["path"],
+            buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self._stages = Histogram(
+            "thumbnet_stage_seconds", "Time of a request's stages: body, fetch, decode, wait (with network), and of "
+            "the network on a batch.", ["stage"], buckets=SECONDS, registry=registry,
+        )  # fmt: skip
+        self.batch = Histogram(
+            "thumbnet_batch_pictures", "Pictures that went through the network together.",
+            buckets=(1, 2, 4, 8, 16, 32, 64), registry=registry,
+        )  # fmt: skip
+        self.queue = Gauge(
+            "thumbnet_queue_pictures", "Pictures that are decoded or wait for the network.",
+            multiprocess_mode="livesum", registry=registry,
+        )  # fmt: skip
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, also one that fails."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._stages.labels(name).observe(time.perf_counter() - start)
+
+    def text(self) -> bytes:
+        """All of it, as `GET /metrics` gives it."""
+        if SHARED_FOLDER not in os.environ:
+            return bytes(generate_latest(self._registry))
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return bytes(generate_latest(together))
