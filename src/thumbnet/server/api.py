@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from thumbnet import explain, images
 from thumbnet.errors import ThumbnetError
+from thumbnet.model_file import CONTROL
 from thumbnet.rows import Failure, Row
 from thumbnet.server import openapi
 from thumbnet.server.metrics import CONTENT_TYPE
@@ -118,8 +119,8 @@ async def _named(service: Service, body: bytes) -> tuple[list[Input], bool]:
         raise RequestError(400, 'expected {"url": "https://…"} or {"urls": ["https://…", …]}')
     ((key, value),) = asked.items()
     urls = [value] if key == "url" else value
-    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) for url in urls):
-        raise RequestError(400, f"expected {key} to be {'a text' if key == 'url' else 'a list of texts, one at least'}")
+    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) and not CONTROL.search(url) for url in urls):
+        raise RequestError(400, f"expected {key} to be {'a URL' if key == 'url' else 'a list of URLs, one at least'}")
     found = await service.fetched(urls)
     return [(without_password(url), content) for url, content in zip(urls, found, strict=True)], key == "urls"
 
@@ -132,12 +133,15 @@ async def _files(service: Service, request: Request, body: bytes) -> list[Input]
     parser.spool_max_size = service.limits.body  # held in memory as the body is; never written to the disk
     try:
         form = await parser.parse()
-    except (MultiPartException, KeyError, UnicodeError) as error:
+    except (MultiPartException, LookupError, UnicodeError) as error:
         raise RequestError(400, f"expected multipart/form-data: {getattr(error, 'message', error)}") from None
-    files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+    files: list[Input] = [
+        (part.filename or BODY, await part.read()) for _, part in form.multi_items() if isinstance(part, UploadFile)
+    ]
+    await form.close()
     if not files:
         raise RequestError(400, "expected a file in the form, got none: curl -F file=@cat.jpg")
-    return [(part.filename or BODY, await part.read()) for part in files]
+    return files
 
 
 async def _one(service: Service, request: Request, body: bytes) -> bytes:

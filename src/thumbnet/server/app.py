@@ -16,9 +16,8 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thumbnet.classifier import Classifier
@@ -71,7 +70,7 @@ def create_app(
         yield
         service.close()
 
-    routes = api.routes(service)
+    routes = [*api.routes(service), *_page()]
     paths = {route.path for route in routes if isinstance(route, Route)}
     middleware = [Middleware(_Observed, metrics=metrics, paths=paths, log_format=log_format)]
     if cors:
@@ -82,7 +81,7 @@ def create_app(
     if api_key:
         middleware.append(Middleware(_Keyed, key=api_key))
     return Starlette(
-        routes=[*routes, Mount("/", StaticFiles(directory=PAGE, html=True), name="page")],
+        routes=routes,
         middleware=middleware,
         exception_handlers={
             RequestError: _refused,
@@ -92,6 +91,19 @@ def create_app(
         },
         lifespan=lifespan,
     )
+
+
+def _page() -> list[Route]:
+    """A route for each file of the page, and for no other."""
+
+    def route(file: Path) -> Route:
+        async def send(_: Request) -> Response:
+            return FileResponse(file)
+
+        name = file.relative_to(PAGE).as_posix()
+        return Route("/" if name == "index.html" else f"/{name}", send)
+
+    return [route(file) for file in sorted(PAGE.rglob("*")) if file.is_file()]
 
 
 async def _refused(_: Request, error: Any) -> Response:
