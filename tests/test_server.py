@@ -29,7 +29,6 @@ from thumbnet.server import Limits, create_app
 from thumbnet.server.batching import LARGEST, Batcher
 from thumbnet.server.metrics import Metrics
 
-
 # A PNG that claims 50,000 pixels a side.
 BOMB = png("red")[:16] + struct.pack(">II", 50_000, 50_000) + png("red")[24:]
 
@@ -64,9 +63,9 @@ def test_what_a_body_is_called_does_not_count(client: TestClient, kind: str) -> 
 def test_a_form_with_one_file_is_one_answer_and_with_several_a_list(client: TestClient) -> None:
     one = client.post("/classify", files={"file": ("a.png", png("green"))}).json()
     assert (one["source"], one["label"]) == ("a.png", "green")
-    files = [("file", (f"{name}.png", png(name))) for name in ("red", "blue", "green")]
-    many = client.post("/classify", files=files).json()
-    assert [(row["source"], row["label"]) for row in many] == [(f"{name}.png", name) for name in ("red", "blue", "green")]
+    colours = ["red", "blue", "green"]
+    many = client.post("/classify", files=[("file", (f"{name}.png", png(name))) for name in colours]).json()
+    assert [(row["source"], row["label"]) for row in many] == [(f"{name}.png", name) for name in colours]
 
 
 def test_one_bad_picture_among_several_fails_alone(client: TestClient) -> None:
@@ -101,7 +100,8 @@ def test_urls_are_read(client: TestClient, web: Web) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["/etc/passwd", "file:///etc/passwd", "ftp://localhost/a", "etc/passwd", "~/.netrc", "", "-", "@list", "C:\\a"]
+    "url",
+    ["/etc/passwd", "file:///etc/passwd", "ftp://localhost/a", "etc/passwd", "~/.netrc", "", "-", "@list", "C:\\a"],
 )
 def test_no_request_reads_a_local_file(client: TestClient, url: str) -> None:
     answer = client.post("/classify", json={"url": url})
@@ -143,14 +143,14 @@ def test_json_that_says_nothing_sensible_is_refused(client: TestClient, body: by
         ("multipart/form-data", b"--x\r\n"),
         ("multipart/form-data; boundary=x", b""),
         ("multipart/form-data; boundary=x", b"not a form"),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\ntext\r\n--x--\r\n'),
+        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\nb\r\n--x--\r\n'),
         ("multipart/form-data; boundary=x", b"--x\r\nContent-Disposition: form-data\r\n\r\ntext\r\n--x--\r\n"),
         ("multipart/form-data; boundary=\xe4", b"--\xe4\r\n"),
         ("multipart/form-data; boundary=x; charset=none", b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n'),
     ],
 )
 def test_a_form_that_is_none_is_refused(client: TestClient, kind: str, body: bytes) -> None:
-    answer = client.post("/classify", content=body, headers={"Content-Type": kind.encode("latin-1")})
+    answer = client.post("/classify", content=body, headers=[(b"Content-Type", kind.encode("latin-1"))])
     assert answer.status_code == 400
     assert answer.json()["error"]
 
@@ -250,7 +250,7 @@ def test_a_full_queue_is_told_at_once(classifier: Classifier) -> None:
 
 def test_an_answer_that_takes_too_long_is_given_up(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = threading.Event()
-    monkeypatch.setattr(Classifier, "square", lambda self, content: stuck.wait(10) and square("red", 4))
+    monkeypatch.setattr(Classifier, "square", lambda *_: stuck.wait(10) and square("red", 4))
     with serving(classifier, limits=Limits(seconds=0.2)) as client:
         answer = client.post("/classify", content=png("red"))
         stuck.set()
@@ -424,10 +424,10 @@ def test_a_model_that_fails_is_the_servers_fault(tmp_path: Path, monkeypatch: py
     assert "network fails" in answer.json()["error"]
 
 
-def test_the_loop_stays_free_while_pictures_are_decoded(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_loop_is_free_while_pictures_are_decoded(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = threading.Event()
 
-    def slow(self: Classifier, content: bytes) -> NDArray[np.uint8]:
+    def slow(*_: Any) -> NDArray[np.uint8]:
         decoding.set()
         time.sleep(0.5)
         return square("red", 4)

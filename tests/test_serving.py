@@ -20,8 +20,8 @@ import pytest
 from models import png, write
 
 pytest.importorskip("starlette", reason="serving is not installed: pip install -e '.[serve]'")
+pytest.importorskip("schemathesis", reason="part of the test group: pip install --group test")
 
-import schemathesis
 import uvicorn
 
 import thumbnet
@@ -125,7 +125,8 @@ def test_no_tensorflow_is_imported(model: Path) -> None:
 
 
 def children(process: int) -> set[int]:
-    found = subprocess.run(["ps", "-o", "pid=,args=", "--ppid", str(process)], capture_output=True, text=True, check=True)
+    command = ["ps", "-o", "pid=,args=", "--ppid", str(process)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True)
     workers = [line for line in found.stdout.splitlines() if "spawn_main" in line]
     return {int(line.split()[0]) for line in workers}
 
@@ -183,14 +184,15 @@ def test_the_rest_of_a_large_body_is_read_only_so_long(model: Path, monkeypatch:
     head = b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n"
     with listening(model, limits, monkeypatch) as (_, port):
         assert b" 413 " in said(port, head, bytes(500_000))
-        answer = said(port, head, bytes(1_000_000), b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        another = b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        answer = said(port, head, bytes(1_000_000), another)
         assert b" 413 " in answer
         assert b" 200 OK" in answer  # the connection goes on after a body that was thrown away
 
 
 def test_a_client_that_leaves_frees_its_place(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = threading.Event()
-    monkeypatch.setattr(thumbnet.Classifier, "square", lambda self, content: stuck.wait(20) and None)
+    monkeypatch.setattr(thumbnet.Classifier, "square", lambda *_: stuck.wait(20) and None)
     with listening(model, Limits(queue=1), monkeypatch) as (_, port):
         content = png("red")
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -224,11 +226,9 @@ def test_what_is_under_way_is_finished_on_shutdown(model: Path, monkeypatch: pyt
 
 
 def test_schemathesis_finds_no_fault(model: Path) -> None:
-    """In a process of its own, as it draws thousands of requests from the API's description."""
+    # No schema can say which bytes are a picture: that those which are none are refused is no fault.
+    options = ["--max-examples", "30", "--exclude-checks", "positive_data_acceptance"]
     with running(model, "--no-urls") as (_, port):
-        root = f"http://127.0.0.1:{port}"
-        command = [str(Path(schemathesis.__file__).parent), "run", f"{root}/openapi.json", "--max-examples", "30"]
-        done = subprocess.run(
-            [sys.executable, "-m", "schemathesis.cli", *command[1:]], capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stdout[-5000:]
+        command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{port}/openapi.json", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]

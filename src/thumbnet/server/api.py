@@ -119,7 +119,7 @@ async def _named(service: Service, body: bytes) -> tuple[list[Input], bool]:
         raise RequestError(400, 'expected {"url": "https://…"} or {"urls": ["https://…", …]}')
     ((key, value),) = asked.items()
     urls = [value] if key == "url" else value
-    if not isinstance(urls, list) or not urls or not all(isinstance(url, str) and not CONTROL.search(url) for url in urls):
+    if not isinstance(urls, list) or not urls or not all(map(_is_line, urls)):
         raise RequestError(400, f"expected {key} to be {'a URL' if key == 'url' else 'a list of URLs, one at least'}")
     found = await service.fetched(urls)
     return [(without_password(url), content) for url, content in zip(urls, found, strict=True)], key == "urls"
@@ -152,6 +152,10 @@ async def _one(service: Service, request: Request, body: bytes) -> bytes:
     if isinstance(content, ThumbnetError):
         raise content
     return content
+
+
+def _is_line(value: object) -> bool:
+    return isinstance(value, str) and not CONTROL.search(value)
 
 
 def _top_k(request: Request) -> int:

@@ -181,15 +181,13 @@ def _schemas(service: Service) -> dict[str, Any]:
         "Error": {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}},
         "Url": _object({"url": url}),
         "Urls": {"oneOf": [_object({"url": url}), _object({"urls": {"type": "array", "items": url, "minItems": 1}})]},
-        "File": _object({"file": {"type": "string", "format": "binary"}}),
-        "Files": _object({"file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}}),
+        "File": _object({"file": {"type": "string", "format": "binary"}}, more=True),
+        "Files": _object(
+            {"file": {"type": "array", "items": {"type": "string", "format": "binary"}, "minItems": 1}}, more=True
+        ),
     }
 
 
-def _object(properties: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "required": list(properties),
-        "properties": properties,
-        "additionalProperties": False,
-    }
+def _object(properties: dict[str, Any], *, more: bool = False) -> dict[str, Any]:
+    """All of these properties; with `more`, others too, which are not looked at."""
+    return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": more}
