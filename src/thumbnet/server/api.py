@@ -11,7 +11,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from thumbnet import explain, images
 from thumbnet.errors import ThumbnetError
@@ -26,7 +26,7 @@ BODY = "picture"  # the source of one that came as a body
 Input: TypeAlias = "tuple[str, bytes | ThumbnetError]"  # what it is called; what it holds, or why that is unknown
 
 
-def routes(service: Service) -> list[BaseRoute]:
+def routes(service: Service) -> list[Route]:
     """`/classify`, `/explain`, `/square`, `/model`, `/health/…`, `/metrics`, `/openapi.json`, `/docs`."""
 
     async def classify(request: Request, body: bytes) -> Response:

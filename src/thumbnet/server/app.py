@@ -22,7 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from thumbnet.classifier import Classifier
 from thumbnet.errors import ModelError, ThumbnetError
-from thumbnet.server import api
+from thumbnet.server import api, open_inference, tensorflow_serving
 from thumbnet.server.metrics import Metrics
 from thumbnet.server.service import Limits, RequestError, Service
 
@@ -70,9 +70,8 @@ def create_app(
         yield
         service.close()
 
-    routes = [*api.routes(service), *_page()]
-    paths = {route.path for route in routes if isinstance(route, Route)}
-    middleware = [Middleware(_Observed, metrics=metrics, paths=paths, log_format=log_format)]
+    apis = [*api.routes(service), *open_inference.routes(service), *tensorflow_serving.routes(service)]
+    middleware = [Middleware(_Observed, metrics=metrics, routes=apis, log_format=log_format)]
     if cors:
         allowed = ["Authorization", "Content-Type", "X-API-Key"]
         middleware.append(
@@ -81,7 +80,7 @@ def create_app(
     if api_key:
         middleware.append(Middleware(_Keyed, key=api_key))
     return Starlette(
-        routes=routes,
+        routes=[*apis, *_page()],
         middleware=middleware,
         exception_handlers={
             RequestError: _refused,
@@ -153,8 +152,8 @@ class _Keyed:
 class _Observed:
     """Counts and logs every request, and puts the page's security headers on every answer."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: set[str], log_format: LogFormat) -> None:
-        self._app, self._metrics, self._paths, self._as_json = app, metrics, paths, log_format == "json"
+    def __init__(self, app: ASGIApp, metrics: Metrics, routes: list[Route], log_format: LogFormat) -> None:
+        self._app, self._metrics, self._routes, self._as_json = app, metrics, routes, log_format == "json"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -175,12 +174,15 @@ class _Observed:
             await self._app(scope, receive, observed)
         finally:
             seconds = time.perf_counter() - start
-            # Any other path is a stranger's text, of which there is no end.
-            path = scope["path"] if scope["path"] in self._paths else "other"
+            path = self._path(scope["path"])
             self._metrics.requests.labels(path, status).inc()
             self._metrics.seconds.labels(path).observe(seconds)
             if log.isEnabledFor(logging.INFO):
                 log.info(self._line(scope, status, sent, seconds))
+
+    def _path(self, path: str) -> str:
+        """A route's, `/v2/models/{name}/infer`. Any other is a stranger's text, of which there is no end."""
+        return next((route.path for route in self._routes if route.path_regex.match(path)), "other")
 
     def _line(self, scope: Scope, status: int, sent: int, seconds: float) -> str:
         fields = {

@@ -80,9 +80,7 @@ def document(service: Service) -> dict[str, Any]:
                     "summary": "Show what the network sees of a picture",
                     "operationId": "square",
                     "requestBody": {"required": True, "content": one},
-                    "responses": {
-                        "200": {"description": "The small square.", "content": png}, **_errors(*_TEXTS)
-                    },
+                    "responses": {"200": {"description": "The small square.", "content": png}, **_errors(*_TEXTS)},
                 }
             },
             "/model": {
@@ -128,8 +126,8 @@ def page(service: Service) -> str:
             )
     return (
         '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f"<title>Thumbnet's API</title><link rel=\"stylesheet\" href=\"docs.css\"><main><h1>Thumbnet's API</h1>"
-        f"<p>{escape(described['info']['description'])} For programs: <a href=\"openapi.json\">openapi.json</a>.</p>"
+        f'<title>Thumbnet\'s API</title><link rel="stylesheet" href="docs.css"><main><h1>Thumbnet\'s API</h1>'
+        f'<p>{escape(described["info"]["description"])} For programs: <a href="openapi.json">openapi.json</a>.</p>'
         f"{''.join(parts)}</main></html>"
     )
 

@@ -1,0 +1,196 @@
+"""The Open Inference Protocol, version 2, as KServe, Triton and MLServer speak it, with Triton's binary tensors.
+
+https://github.com/kserve/open-inference-protocol, and Triton's extensions "binary tensor data" and "classification".
+The input `images` is uint8 `(n, S, S, 3)`, or `n` encoded pictures as BYTES.
+"""
+
+import json
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+import thumbnet
+from thumbnet.server.service import RequestError, Service
+from thumbnet.server.tensors import VERSION, check_model, from_base64, from_numbers, from_pictures, read_json
+
+HEADER_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON before the binary tensors
+INPUT, OUTPUT = "images", "probabilities"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """How the output is asked for."""
+
+    binary: bool
+    classes: int  # the most probable ones as texts; 0 for all probabilities
+
+
+def routes(service: Service) -> list[Route]:
+    """`/v2` and all below it."""
+    info = service.classifier.info
+
+    async def server(_: Request) -> Response:
+        extensions = ["binary_tensor_data", "classification"]
+        return JSONResponse({"name": "thumbnet", "version": thumbnet.__version__, "extensions": extensions})
+
+    async def live(_: Request) -> Response:
+        return JSONResponse({"live": True})
+
+    async def ready(_: Request) -> Response:
+        return JSONResponse({"ready": True})
+
+    async def model(request: Request) -> Response:
+        check_model(service, **request.path_params)
+        return JSONResponse(
+            {
+                "name": service.name,
+                "versions": [VERSION],
+                "platform": "onnxruntime_onnx",
+                "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, info.size, info.size, 3]}],
+                "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(info.names)]}],
+            }
+        )
+
+    async def model_ready(request: Request) -> Response:
+        check_model(service, **request.path_params)
+        return JSONResponse({"name": service.name, "ready": True})
+
+    async def infer(request: Request, body: bytes) -> Response:
+        check_model(service, **request.path_params)
+        head, tail = _split(request.headers.get(HEADER_LENGTH), body)
+        asked = await read_json(head)
+        wanted = _wanted(asked, len(info.names))
+        squares = await _squares(service, asked, tail)
+        probabilities = await service.probabilities(squares)
+        return _response(service, asked, probabilities, wanted)
+
+    def both(path: str, run: Callable[[Request], Any], methods: list[str]) -> list[Route]:
+        whole = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
+        return [Route(start + path, run, methods=methods) for start in whole]
+
+    return [
+        Route("/v2", server),
+        Route("/v2/health/live", live),
+        Route("/v2/health/ready", ready),
+        *both("/infer", service.endpoint(infer), ["POST"]),
+        *both("/ready", model_ready, ["GET"]),
+        *both("", model, ["GET"]),
+    ]
+
+
+def _split(length: str | None, body: bytes) -> tuple[bytes, bytes]:
+    """The JSON and the binary tensors after it."""
+    if length is None:
+        return body, b""
+    if not (length.isascii() and length.isdigit() and len(length) < 12 and int(length) <= len(body)):
+        raise RequestError(400, f"expected {HEADER_LENGTH} to be at most the body's {len(body)}, got {length!r:.40}")
+    return body[: int(length)], body[int(length) :]
+
+
+def _wanted(asked: dict[str, Any], classes: int) -> _Wanted:
+    all_binary = _parameters(asked).get("binary_data_output") is True
+    outputs = asked.get("outputs") or [{"name": OUTPUT}]
+    if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
+        raise RequestError(400, f"expected one output, {OUTPUT}")
+    if outputs[0].get("name") != OUTPUT:
+        raise RequestError(400, f"expected the output {OUTPUT}, got {outputs[0].get('name')!r:.80}")
+    parameters = _parameters(outputs[0])
+    count = parameters.get("classification", 0)
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise RequestError(400, f"expected classification to be a number of classes, got {count!r:.40}")
+    return _Wanted(parameters.get("binary_data", all_binary) is True, min(count, classes))
+
+
+async def _squares(service: Service, asked: dict[str, Any], tail: bytes) -> NDArray[np.uint8]:
+    inputs = asked.get("inputs")
+    if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
+        raise RequestError(400, f"expected one input, {INPUT}")
+    (given,) = inputs
+    if given.get("name") != INPUT:
+        raise RequestError(400, f"expected the input {INPUT}, got {given.get('name')!r:.80}")
+    shape, kind, parameters = given.get("shape"), given.get("datatype"), _parameters(given)
+    if not isinstance(shape, list) or not shape or not all(type(length) is int and length > 0 for length in shape):
+        raise RequestError(400, f"expected shape to be a list of lengths, got {shape!r:.80}")
+    if shape[0] > service.limits.pictures:
+        raise RequestError(413, f"expected at most {service.limits.pictures} pictures a request, got {shape[0]:,}")
+    if (kind == "BYTES" and len(shape) != 1) or kind not in ("BYTES", "UINT8"):
+        raise RequestError(400, f"expected UINT8 (n, S, S, 3) or BYTES (n), got {kind!r:.40} {shape!r:.80}")
+    size = parameters.get("binary_data_size")
+    if size is None and tail:
+        raise RequestError(400, f"expected no bytes after the JSON without binary_data_size, got {len(tail)}")
+    if size is not None and (type(size) is not int or size != len(tail)):
+        raise RequestError(
+            400, f"expected binary_data_size to be the {len(tail)} bytes after the JSON, got {size!r:.40}"
+        )
+    if kind == "UINT8":
+        return from_numbers(service, given.get("data") if size is None else _uint8(tail, shape), shape)
+    contents = _texts(given.get("data"), parameters) if size is None else _strings(tail)
+    if len(contents) != shape[0]:
+        raise RequestError(400, f"expected {shape[0]} pictures, as shape says, got {len(contents)}")
+    return await from_pictures(service, contents)
+
+
+def _uint8(tail: bytes, shape: list[int]) -> NDArray[np.uint8]:
+    return np.frombuffer(tail, np.uint8).reshape(shape if len(tail) == np.prod(shape, dtype=object) else -1)
+
+
+def _texts(data: Any, parameters: dict[str, Any]) -> list[bytes]:
+    if parameters.get("content_type") != "base64" or not isinstance(data, list):
+        raise RequestError(400, 'expected pictures in base64: "data": […], "parameters": {"content_type": "base64"}')
+    return [from_base64(text) for text in data]
+
+
+def _strings(tail: bytes) -> list[bytes]:
+    """Each is four bytes with its length, little-endian, and itself."""
+    found, at = [], 0
+    while at < len(tail):
+        length = int.from_bytes(tail[at : at + 4], "little")
+        found.append(tail[at + 4 : at + 4 + length])
+        at += 4 + length
+    if at != len(tail):
+        raise RequestError(400, "expected BYTES as lengths of four bytes and contents, got one that is cut off")
+    return found
+
+
+def _parameters(value: dict[str, Any]) -> dict[str, Any]:
+    parameters = value.get("parameters") or {}
+    if not isinstance(parameters, dict):
+        raise RequestError(400, "expected parameters to be an object")
+    return parameters
+
+
+def _response(service: Service, asked: dict[str, Any], probabilities: NDArray[np.float32], wanted: _Wanted) -> Response:
+    output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
+    answer: dict[str, Any] = {"model_name": service.name, "model_version": VERSION, "outputs": [output]}
+    if isinstance(asked.get("id"), str):
+        answer["id"] = asked["id"]
+    if wanted.classes:
+        texts = _classes(service.classifier.info.names, probabilities, wanted.classes)
+        output |= {"datatype": "BYTES", "shape": [len(probabilities), wanted.classes]}
+        data: Any = texts
+        packed = b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in texts)
+    else:
+        data, packed = probabilities.ravel().tolist(), probabilities.tobytes()
+    if not wanted.binary:
+        output["data"] = data
+        return JSONResponse(answer)
+    output["parameters"] = {"binary_data_size": len(packed)}
+    head = json.dumps(answer).encode()
+    return Response(head + packed, media_type="application/octet-stream", headers={HEADER_LENGTH: str(len(head))})
+
+
+def _classes(names: tuple[str, ...], probabilities: NDArray[np.float32], count: int) -> list[str]:
+    """The most probable ones of each picture, as Triton writes them: `0.996023:3:cat`."""
+    best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]  # (n, count)
+    return [
+        f"{row[index]:.6f}:{index}:{names[index]}"
+        for row, order in zip(probabilities, best, strict=True)
+        for index in order
+    ]
