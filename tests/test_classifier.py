@@ -1,10 +1,13 @@
 """classifier: every kind of source, and every model file that is none."""
 
 import contextlib
+import os
 import random
+import sys
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import onnx
@@ -18,6 +21,7 @@ from web import Web
 from thumbnet import classifier as module
 from thumbnet.classifier import BATCH, Classifier, Guess, Prediction, Source, load, read
 from thumbnet.errors import FetchError, ImageError, ModelError, SourceError
+from thumbnet.model_file import refuse_external_data
 
 
 @pytest.fixture
@@ -241,6 +245,41 @@ def test_load_takes_a_bundled_name_and_the_best_by_default(tmp_path: Path, monke
     assert load("other").info.version == "other"
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
+def test_load_takes_a_pipe_and_a_name_in_no_encoding(tmp_path: Path) -> None:
+    named = tmp_path / os.fsdecode(b"\xff.onnx")
+    if sys.platform == "linux":  # macOS has no such names
+        assert load(write(named)).info.names == NAMES
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "wb") as pipe:
+        pipe.write(content())
+    assert load(f"/dev/fd/{read_end}").info.names == NAMES
+    os.close(read_end)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is read into memory")
+def test_load_takes_no_copy_of_the_file() -> None:
+    path = module.PRETRAINED / "cifar10-best.onnx"
+    tracemalloc.start()
+    load(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < path.stat().st_size / 4
+
+
+def test_load_uses_the_file_that_was_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, other = write(tmp_path / "model.onnx", version="checked"), write(tmp_path / "other.onnx", version="other")
+
+    def then_replace(file: IO[bytes]) -> None:
+        refuse_external_data(file)
+        other.replace(path)
+
+    monkeypatch.setattr(module, "refuse_external_data", then_replace)
+    assert load(path).info.version == "checked"
+    monkeypatch.undo()
+    assert load(path).info.version == "other"
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [
@@ -386,8 +425,12 @@ def test_other_files_are_not_read(location: str, inner: bool, tmp_path: Path, mo
     else:
         model = graph(extra=(add,))
         model.graph.initializer.append(external("weights", location))
-    with pytest.raises(ModelError, match="weights are in other files, which are not read"):
+    told = "weights are in other files, which are not read"
+    with pytest.raises(ModelError, match=told):
         Classifier(content(model))
+    (tmp_path / "here" / "model.onnx").write_bytes(content(model))
+    with pytest.raises(ModelError, match=told):
+        load("model.onnx")
 
 
 def test_a_class_may_be_called_location() -> None:

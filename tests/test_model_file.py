@@ -1,6 +1,7 @@
 """model_file: what is written is read, and what a hostile file says is refused."""
 
 import dataclasses
+import io
 import json
 import math
 from typing import Any
@@ -11,7 +12,7 @@ from models import content, graph, info
 
 from thumbnet import model_file
 from thumbnet.errors import ModelError
-from thumbnet.model_file import ModelInfo, write_info
+from thumbnet.model_file import BLOCK, METADATA_PROPS, ModelInfo, refuse_external_data, write_info
 
 FULL = info(
     names=("Füße", "猫", "a,b", "family 👨\u200d👩\u200d👧"),
@@ -149,3 +150,26 @@ def test_whole_numbers_are_numbers(number: float) -> None:
 def test_other_format_is_refused_before_all_else(text: str, shown: str) -> None:
     with pytest.raises(ModelError, match=f"format {shown}, this Thumbnet reads 1. Upgrade"):
         read(format=text, names="5")
+
+
+def message(number: int, payload: bytes) -> bytes:
+    """A field of a protobuf that is a text or a message; its length may have up to four bytes."""
+    length = len(payload)
+    sizes = [length & 0x7F | 0x80, length >> 7 & 0x7F | 0x80, length >> 14 & 0x7F | 0x80, length >> 21]
+    return bytes([number << 3 | 2, *sizes]) + payload
+
+
+@pytest.mark.parametrize("place", [0, 1, *range(BLOCK - 9, BLOCK + 2), 2 * BLOCK - 4, 3 * BLOCK - 8])
+def test_name_of_a_file_is_found_wherever_it_stands(place: int) -> None:
+    weights = bytearray(3 * BLOCK)
+    refuse_external_data(io.BytesIO(message(7, bytes(weights))))
+    weights[place : place + 8] = b"location"
+    with pytest.raises(ModelError, match="weights are in other files"):
+        refuse_external_data(io.BytesIO(message(1, b"x" * 9) + message(7, bytes(weights))))
+    refuse_external_data(io.BytesIO(message(METADATA_PROPS, bytes(weights)) + message(7, b"x" * 9)))
+
+
+@pytest.mark.parametrize("content", [b"\x0a", b"\x0a\x80", b"\x08", b"\x80" * 11 + b"\0\0", b"\x09" + bytes(8)])
+def test_bytes_that_are_no_protobuf_are_refused(content: bytes) -> None:
+    with pytest.raises(ModelError, match="not a model file, or a broken one"):
+        refuse_external_data(io.BytesIO(content))

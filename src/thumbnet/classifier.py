@@ -1,5 +1,6 @@
 """A model file in use: pictures → predictions, through ONNX Runtime alone."""
 
+import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import FileIO
@@ -73,7 +74,11 @@ def load(model: str | Path | None = None) -> "Classifier":
     name = BUNDLED[0] if model is None else str(model)
     path = PRETRAINED / f"{name}.onnx" if name in BUNDLED else Path(name)
     try:
-        return Classifier(path.read_bytes())
+        with path.open("rb") as file:
+            # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
+            # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
+            opened = Path(f"/proc/self/fd/{file.fileno()}")
+            return Classifier(opened if opened.is_file() else file.read())
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
@@ -87,13 +92,15 @@ def load(model: str | Path | None = None) -> "Classifier":
 class Classifier:
     """A loaded model file. `info` is what the file says of itself."""
 
-    def __init__(self, content: bytes) -> None:
-        """Load a model file from its bytes. It holds no code: nothing in it is run but its network.
+    def __init__(self, model: bytes | Path) -> None:
+        """Load a model file, from its bytes or its path. It holds no code: nothing in it is run but its network.
 
         Raises:
             ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
+            OSError: The path cannot be read; `load` tells that in words.
         """
-        refuse_external_data(content)
+        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
+            refuse_external_data(file)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4  # what goes wrong comes back as an exception
         options.add_session_config_entry("session.load_model_format", "ONNX")  # never ORT's own format, from its bytes
@@ -101,7 +108,7 @@ class Classifier:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                content, options, providers=["CPUExecutionProvider"],
+                model, options, providers=["CPUExecutionProvider"],
                 enable_fallback=False,  # which prints, and tries the same once more
             )  # fmt: skip
             metadata = self._session.get_modelmeta().custom_metadata_map
