@@ -1,5 +1,6 @@
 """The training loop: it learns, ends in time, and goes on after a break as if there had been none."""
 
+import csv
 import dataclasses
 import itertools
 from pathlib import Path
@@ -113,6 +114,30 @@ def test_resumed_is_as_if_never_interrupted(tmp_path: Path, monkeypatch: pytest.
     shown = [{key: row[key] for key in row if key != "seconds"} for row in whole.state.history]
     assert [{key: row[key] for key in row if key != "seconds"} for row in resumed.state.history] == shown
     assert resumed.state.seconds > 0
+
+
+def test_the_table_of_epochs_is_there_after_each_and_right_after_a_break(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "results.csv"
+    with monkeypatch.context() as patch:
+        raise_at(8, _KilledError, patch)  # in the second epoch
+        with pytest.raises(_KilledError):
+            run(tmp_path, table=table)
+    lines = table.read_text().splitlines()
+    assert lines[0] == "epoch,loss,training,validation,seconds"
+    assert len(lines) == 2
+    table.unlink()  # as if the kill had come right after the checkpoint
+    raise_at(0, _KilledError, monkeypatch)
+    with pytest.raises(_KilledError):
+        run(tmp_path, table=table, resume=True)
+    assert table.read_text().splitlines() == lines
+
+
+def test_the_table_says_nothing_where_nothing_is_held_out(tmp_path: Path) -> None:
+    run(tmp_path, validation=None, table=tmp_path / "results.csv")
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert [row["validation"] for row in rows] == ["", "", ""]
 
 
 def test_resuming_a_finished_training_trains_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,10 +18,10 @@ import cv2
 import keras
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet import datasets, report
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import ExportError, TrainingError
-from thumbnet.training import pipeline
+from thumbnet.training import curves, pipeline
 from thumbnet.training.recipes import RECIPES
 
 
@@ -73,8 +73,26 @@ def test_the_keras_file_beside_it_is_the_same_network(trained: pipeline.Trained,
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_nothing_but_the_two_files_is_left(trained: pipeline.Trained) -> None:
-    assert sorted(path.name for path in trained.path.parent.iterdir()) == ["digits.keras", "digits.onnx"]
+def test_nothing_but_these_files_is_left(trained: pipeline.Trained) -> None:
+    names = sorted(path.name for path in trained.path.parent.iterdir())
+    assert names == ["digits.keras", "digits.onnx", "results.csv"]
+
+
+def test_the_table_of_epochs_is_drawn_in_the_report(trained: pipeline.Trained) -> None:
+    assert curves.TABLE == report.CURVES
+    rows = report._epochs(trained.path.with_name(report.CURVES))
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    assert all(tuple(row) == curves.COLUMNS for row in rows)
+    assert "accuracy over the epochs" in report._training(str(trained.path))
+
+
+@pytest.mark.parametrize("content", ["epoch,box_loss\n1,2\n", "", None])
+def test_another_programs_results_are_not_written_over(splits: Splits, tmp_path: Path, content: str | None) -> None:
+    table = tmp_path / "results.csv"
+    table.mkdir() if content is None else table.write_text(content)
+    with pytest.raises(TrainingError, match=r"results\.csv is not of a training of Thumbnet\. Move it"):
+        thumbnet.train(splits, output=tmp_path / "model.onnx")
+    assert table.is_dir() if content is None else table.read_text() == content
 
 
 def test_a_refit_ships_a_network_of_all_training_images(splits: Splits, tmp_path: Path) -> None:

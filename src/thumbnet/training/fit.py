@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
-from thumbnet.training import checkpoint, hardware, networks
+from thumbnet.training import checkpoint, curves, hardware, networks
 from thumbnet.training.augment import augment, shrink
 from thumbnet.training.checkpoint import State, Weights
 from thumbnet.training.initial import whiten
@@ -48,6 +48,7 @@ def fit(
     minutes: float | None = None,
     checkpoint_path: Path,
     resume: bool = False,
+    table: Path | None = None,
 ) -> Fitted:
     """Train `recipe`'s network on `train`; keep the weights that are best on `validation`.
 
@@ -60,6 +61,7 @@ def fit(
             does not count. Such a training depends on the machine's speed, so it cannot be repeated bit for bit.
         checkpoint_path: The file that takes the state after each epoch.
         resume: Go on from that file.
+        table: The file that takes a row an epoch (`curves`).
 
     Raises:
         TrainingError: Nothing fitting to resume, or a loss that is no longer a number.
@@ -84,6 +86,8 @@ def fit(
         "train": train.fingerprint(), "validation": validation and validation.fingerprint(),
     }  # fmt: skip
     state = checkpoint.load(checkpoint_path, settings, model) if resume else State()
+    if table and resume:
+        curves.write_table(table, state.history)  # as a kill may have come between the checkpoint and it
     elapsed = _stopwatch(state.seconds)
     interrupted = False
 
@@ -109,6 +113,8 @@ def fit(
                     bar.update(min(elapsed(), bar.total) - bar.n if minutes else 1)
                 _end_epoch(state, model, train, validation, results, elapsed)
                 checkpoint.save(checkpoint_path, settings, state, model)
+                if table:
+                    curves.write_table(table, state.history)
                 bar.write(_row(state), file=sys.stderr)
         except KeyboardInterrupt:
             if not state.best:

@@ -18,7 +18,7 @@ from thumbnet.evaluation import Scores, evaluate
 from thumbnet.files import write_atomically
 from thumbnet.images import Fit
 from thumbnet.model_file import ModelInfo
-from thumbnet.training import calibrate, networks
+from thumbnet.training import calibrate, curves, networks
 from thumbnet.training.checkpoint import Weights
 from thumbnet.training.export import export, with_info
 from thumbnet.training.fit import fit
@@ -33,7 +33,7 @@ SAMPLES = 1000  # pictures on which Keras and the model file are compared, at th
 class Trained:
     """What a training leaves behind."""
 
-    path: Path  # the model file; the Keras model is beside it
+    path: Path  # the model file; the Keras model and the table of epochs are beside it
     classifier: Classifier  # the model file, loaded
     scores: Scores  # of that file, on the test images
     interrupted: bool  # by Ctrl-C; the model is the best until then
@@ -51,7 +51,7 @@ def train(
     refit: bool = False,
     mirror: bool = True,
 ) -> Trained:
-    """Train a network and write its model file, and the `.keras` file beside it for further training.
+    """Train a network and write its model file; beside it, a `.keras` file for further training, and `results.csv`.
 
     Args:
         data: `cifar10`, `digits`, a folder of pictures, an `.npz` file, or splits that are already read.
@@ -75,6 +75,8 @@ def train(
     if output.is_dir():
         raise TrainingError(f"{output} is a folder. Expected a file's name for the model, such as model.onnx")
     output.parent.mkdir(parents=True, exist_ok=True)
+    table = output.with_name(curves.TABLE)
+    curves.refuse_foreign_table(table)
     recipe = _settle(recipe, epochs)
     if recipe.epochs < 1 or (minutes is not None and not minutes > 0):
         raise TrainingError(f"expected 1 epoch or more, or minutes above 0, got {recipe.epochs} and {minutes}")
@@ -92,7 +94,9 @@ def train(
     if not resume and any(path.exists() for path in checkpoints):
         _say(f"Starting over. {checkpoints[0].name} is of a training that did not end: --resume would go on with it")
         checkpoints[1].unlink(missing_ok=True)  # or a later --resume would take it for one of this training
-    fitted = fit(recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume)
+    fitted = fit(
+        recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume, table=table
+    )
     network = _float32(recipe, splits, fitted.weights)
     log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
     temperature = calibrate.temperature(log_probs, held_out.labels)
