@@ -22,11 +22,11 @@ from models import png, write
 pytest.importorskip("starlette", reason="serving is not installed: pip install -e '.[serve]'")
 pytest.importorskip("schemathesis", reason="part of the test group: pip install --group test")
 
+import live
 import uvicorn
 
 import thumbnet
 from thumbnet.server import Limits, create_app, protocol
-from thumbnet.server.protocol import Protocol
 
 
 @contextlib.contextmanager
@@ -61,19 +61,8 @@ def model(tmp_path: Path) -> Path:
 def listening(model: Path, limits: Limits, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[uvicorn.Server, int]]:
     """The same in this process, with other limits."""
     monkeypatch.setattr(protocol, "LIMITS", limits)
-    app = create_app(thumbnet.load(model), limits=limits)
-    server = uvicorn.Server(uvicorn.Config(app, http=Protocol, log_config=None, lifespan="on"))
-    with socket.create_server(("127.0.0.1", 0)) as bound:
-        thread = threading.Thread(target=server.run, args=([bound],), daemon=True)
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        try:
-            yield server, bound.getsockname()[1]
-        finally:
-            server.should_exit = True
-            thread.join(20)
-        assert not thread.is_alive()
+    with live.listening(create_app(thumbnet.load(model), limits=limits)) as listening:
+        yield listening
 
 
 def said(port: int, *parts: bytes, pause: float = 0) -> bytes:
