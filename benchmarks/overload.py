@@ -113,6 +113,7 @@ def main() -> None:
     parser.add_argument("--workers", default="1")
     arguments = parser.parse_args()
     options = ["--model", arguments.model, "--workers", arguments.workers, "--port", "0"]
+    start = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "thumbnet", "serve", *options],
         stderr=subprocess.PIPE,
@@ -123,6 +124,8 @@ def main() -> None:
     found = re.search(rb":(\d+)/", process.stderr.readline())
     try:
         assert found
+        asyncio.run(Client(int(found[1])).ask(0))
+        print(f"the first answer came {time.perf_counter() - start:.2f} s after the start")
         # The access log is read, as it would be: a full pipe would stop the server.
         drain = subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
         asyncio.run(measure(int(found[1]), arguments.seconds, process.pid))

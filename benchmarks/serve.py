@@ -134,7 +134,8 @@ def main() -> None:
         for _ in range(arguments.rounds):
             limits.append(_limit(arguments.model, contents, arguments.seconds))
             for name, python in [
-                ("thumbnet", sys.executable), ("thumbnet (body)", sys.executable), ("LitServe", arguments.litserve),
+                ("thumbnet", sys.executable), ("thumbnet (body)", sys.executable),
+                ("thumbnet (2 workers)", sys.executable), ("LitServe", arguments.litserve),
                 ("BentoML", arguments.bentoml), ("MLServer", arguments.mlserver),
             ]:  # fmt: skip
                 if python is None:
@@ -186,7 +187,9 @@ def _server(name: str, python: str, folder: Path) -> Iterator[tuple["subprocess.
         port = free.getsockname()[1]
     environment = {**os.environ, "PORT": str(port), "BENTOML_DO_NOT_TRACK": "true", "PYTHONPATH": str(folder)}
     command = [python, "-m", "thumbnet", "serve", "--model", os.environ["MODEL"], "--port", str(port)]
-    if name == "LitServe":
+    if name == "thumbnet (2 workers)":
+        command += ["--workers", "2"]
+    elif name == "LitServe":
         (folder / "lit.py").write_text(LITSERVE)
         command = [python, "lit.py"]
     elif name == "BentoML":
@@ -233,8 +236,9 @@ def _request(name: str, content: bytes) -> tuple[str, str, bytes]:
         return "/classify", "image/jpeg", content
     text = base64.b64encode(content).decode()
     tensor = {"name": "images", "datatype": "BYTES", "shape": [1, 1], "data": [text]}
+    tensorflow = f"/v1/models/{Path(os.environ['MODEL']).stem}:predict", {"instances": [{"b64": text}]}
     path, value = {
-        "thumbnet": (f"/v1/models/{Path(os.environ['MODEL']).stem}:predict", {"instances": [{"b64": text}]}),
+        "thumbnet": tensorflow, "thumbnet (2 workers)": tensorflow,
         "LitServe": ("/predict", {"image": text}),
         "BentoML": ("/classify", {"images": [text]}),
         "MLServer": (

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import web as pages
@@ -244,19 +244,26 @@ def test_train_passes_everything_on(capsys: pytest.CaptureFixture[str], monkeypa
 
     monkeypatch.setitem(vars(thumbnet), "train", train)
     options = "--data digits --recipe seed --time 1.5 --seed 7 --output a.onnx --resume --refit --no-mirror"
+    options += " --precision float32 --patience 3"
     assert run(capsys, "train", *options.split()) == (1, "", "error: far enough\n")
     assert seen == {
         "data": "digits", "recipe": "seed", "epochs": None, "minutes": 1.5, "seed": 7, "output": "a.onnx",
-        "resume": True, "refit": True, "mirror": False,
+        "resume": True, "refit": True, "mirror": False, "precision": "float32", "patience": 3,
     }  # fmt: skip
     run(capsys, "train", "--epochs", "3")
-    assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", "seed", 3, None)
+    assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", "fast", 3, None)
 
 
 def test_recipes_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import RECIPES
 
     assert tuple(RECIPES) == cli.RECIPES
+
+
+def test_precisions_are_those_of_the_training() -> None:
+    from thumbnet.training.recipes import Precision
+
+    assert get_args(Precision) == cli.PRECISIONS
 
 
 def test_formats_are_those_of_the_rows() -> None:

@@ -80,6 +80,16 @@ def test_small_pictures_come_first_where_there_is_room(
     assert shapes == [(16, side, side, 3) for side in seen for _ in range(2)]
 
 
+def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scores = iter([0.5, 0.6, 0.55, 0.55, 0.9])
+    monkeypatch.setattr("thumbnet.training.fit.accuracy", lambda *_: next(scores))
+    recipe = dataclasses.replace(RECIPE, epochs=5)
+    fitted = run(tmp_path, recipe, patience=2)
+    assert (fitted.state.epoch, fitted.state.best_epoch, fitted.interrupted) == (4, 2, False)
+    assert run(tmp_path, recipe, patience=2, resume=True).state.epoch == 4  # to resume is no new chance
+    assert run(tmp_path, recipe, patience=3, resume=True).state.epoch == 5
+
+
 def test_without_validation_the_last_epoch_counts(tmp_path: Path) -> None:
     assert run(tmp_path, validation=None).state.best_epoch == RECIPE.epochs
 

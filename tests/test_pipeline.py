@@ -32,7 +32,7 @@ def splits() -> Splits:
 
 @pytest.fixture(scope="module")
 def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Trained:
-    return thumbnet.train(splits, epochs=6, output=tmp_path_factory.mktemp("trained") / "digits.onnx")
+    return thumbnet.train(splits, "seed", epochs=6, output=tmp_path_factory.mktemp("trained") / "digits.onnx")
 
 
 def test_a_trained_digits_model_reads_digits_from_its_file(
@@ -91,13 +91,13 @@ def test_another_programs_results_are_not_written_over(splits: Splits, tmp_path:
     table = tmp_path / "results.csv"
     table.mkdir() if content is None else table.write_text(content)
     with pytest.raises(TrainingError, match=r"results\.csv is not of a training of Thumbnet\. Move it"):
-        thumbnet.train(splits, output=tmp_path / "model.onnx")
+        thumbnet.train(splits, "seed", output=tmp_path / "model.onnx")
     assert table.is_dir() if content is None else table.read_text() == content
 
 
 def test_a_refit_ships_a_network_of_all_training_images(splits: Splits, tmp_path: Path) -> None:
-    held_out = thumbnet.train(splits, epochs=1, output=tmp_path / "a.onnx").classifier
-    refitted = thumbnet.train(splits, epochs=1, output=tmp_path / "b.onnx", refit=True).classifier
+    held_out = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "a.onnx").classifier
+    refitted = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "b.onnx", refit=True).classifier
     assert refitted.info.recipe["refit"] is True
     assert (refitted.info.temperature, refitted.info.threshold) == (held_out.info.temperature, held_out.info.threshold)
     images = splits.test.images[:10]
@@ -122,10 +122,10 @@ def interrupt_at(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_ctrl_c_in_the_refit_ships_what_came_before_it(
     splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
-    whole = thumbnet.train(splits, epochs=2, output=tmp_path / "a.onnx").classifier
+    whole = thumbnet.train(splits, "seed", epochs=2, output=tmp_path / "a.onnx").classifier
     # 64 steps an epoch of 1,293 pictures, then 65 of 1,437.
     interrupt_at(2 * 64 + 65 * (epoch - 1) + 5, monkeypatch)
-    stopped = thumbnet.train(splits, epochs=2, output=tmp_path / "b.onnx", refit=True)
+    stopped = thumbnet.train(splits, "seed", epochs=2, output=tmp_path / "b.onnx", refit=True)
     assert stopped.interrupted
     assert stopped.classifier.info.recipe["refit"] is False
     images = splits.test.images[:10]
@@ -138,7 +138,7 @@ def test_starting_over_forgets_the_refit_of_a_broken_training(
 ) -> None:
     (tmp_path / "model.onnx.refit.checkpoint").write_bytes(b"of other settings")
     interrupt_at(70, monkeypatch)  # in the second epoch
-    assert thumbnet.train(splits, epochs=2, output=tmp_path / "model.onnx", refit=True).interrupted
+    assert thumbnet.train(splits, "seed", epochs=2, output=tmp_path / "model.onnx", refit=True).interrupted
     assert [path.name for path in tmp_path.glob("*.checkpoint")] == ["model.onnx.checkpoint"]
 
 
@@ -147,7 +147,7 @@ def test_a_failed_export_leaves_the_old_files(splits: Splits, tmp_path: Path, mo
     output.write_bytes(b"old")
     monkeypatch.setattr("thumbnet.training.export.TOLERANCE", -1.0)
     with pytest.raises(ExportError):
-        thumbnet.train(splits, epochs=1, output=output)
+        thumbnet.train(splits, "seed", epochs=1, output=output)
     assert output.read_bytes() == b"old"
     assert not output.with_suffix(".keras").exists()
     assert output.with_name("model.onnx.checkpoint").exists()  # so that hours of training are not lost
@@ -169,7 +169,17 @@ def test_an_unknown_recipe_is_named(splits: Splits, tmp_path: Path) -> None:
 @pytest.mark.parametrize("length", [{"epochs": 0}, {"minutes": 0}, {"minutes": float("nan")}])
 def test_a_training_of_no_length_is_refused(splits: Splits, tmp_path: Path, length: dict[str, Any]) -> None:
     with pytest.raises(TrainingError, match=r"expected 1 epoch or more, or minutes above 0"):
-        thumbnet.train(splits, output=tmp_path / "model.onnx", **length)
+        thumbnet.train(splits, "seed", output=tmp_path / "model.onnx", **length)
+
+
+def test_a_patience_of_no_epoch_is_refused(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"expected a patience of 1 epoch or more"):
+        thumbnet.train(splits, "seed", output=tmp_path / "model.onnx", patience=0)
+
+
+def test_the_precision_goes_into_the_recipe(splits: Splits, tmp_path: Path) -> None:
+    trained = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "model.onnx", precision="float32")
+    assert trained.classifier.info.recipe["precision"] == "float32"
 
 
 def test_a_folder_in_place_of_the_model_file_is_told_before_the_training(splits: Splits, tmp_path: Path) -> None:
@@ -180,7 +190,7 @@ def test_a_folder_in_place_of_the_model_file_is_told_before_the_training(splits:
 def test_pictures_that_must_not_be_mirrored_are_not_mirrored_in_the_file_either(splits: Splits, tmp_path: Path) -> None:
     photographs = Splits(*(dataclasses.replace(split, mirrored=True) for split in splits))
     for mirror in (True, False):
-        trained = thumbnet.train(photographs, epochs=1, output=tmp_path / "model.onnx", mirror=mirror)
+        trained = thumbnet.train(photographs, "seed", epochs=1, output=tmp_path / "model.onnx", mirror=mirror)
         assert trained.classifier.info.mirror_average is mirror
 
 

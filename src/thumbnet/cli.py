@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from thumbnet.classifier import Classifier
 
 DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
-RECIPES = ("seed", "best")  # as in training.recipes, which cannot be imported without Keras
+RECIPES = ("seed", "fast", "best")  # as in training.recipes, which cannot be imported without Keras
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
 
 Number = TypeVar("Number", int, float)
@@ -55,6 +56,7 @@ def _train(arguments: argparse.Namespace) -> int:
     trained = thumbnet.train(
         arguments.data, arguments.recipe, epochs=arguments.epochs, minutes=arguments.time, seed=arguments.seed,
         output=arguments.output, resume=arguments.resume, refit=arguments.refit, mirror=arguments.mirror,
+        precision=arguments.precision, patience=arguments.patience,
     )  # fmt: skip
     if trained.interrupted:
         _say("Stopped. The model is the best until then; --resume goes on with the training.")
@@ -336,7 +338,7 @@ def _add_train(commands: Any) -> None:
         "thumbnet train --data my-pictures/ --time 10 --output mine.onnx --resume",
     )  # fmt: skip
     _add_data(command)
-    command.add_argument("--recipe", choices=RECIPES, default="seed", help="network and training (seed)")
+    command.add_argument("--recipe", choices=RECIPES, default="fast", help="network and training (fast)")
     length = command.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="times over all images (the recipe's)")
     length.add_argument("--time", type=_minutes, metavar="MINUTES", help="stop after so long; the schedule fits that")
@@ -344,6 +346,12 @@ def _add_train(commands: Any) -> None:
     command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="where it goes (model.onnx)")
     command.add_argument("--resume", action="store_true", help="go on with a training that was broken off")
     command.add_argument("--refit", action="store_true", help="train again on all images, held-out ones too")
+    command.add_argument(
+        "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
+    )
+    command.add_argument(
+        "--precision", choices=PRECISIONS, help="of the training; the model file is float32 (what the processor has)"
+    )
     command.add_argument(
         "--no-mirror", dest="mirror", action="store_false", help="mirror images mean something else: letters, signs"
     )

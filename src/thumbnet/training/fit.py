@@ -49,6 +49,7 @@ def fit(
     checkpoint_path: Path,
     resume: bool = False,
     table: Path | None = None,
+    patience: int | None = None,
 ) -> Fitted:
     """Train `recipe`'s network on `train`; keep the weights that are best on `validation`.
 
@@ -62,6 +63,7 @@ def fit(
         checkpoint_path: The file that takes the state after each epoch.
         resume: Go on from that file.
         table: The file that takes a row an epoch (`curves`).
+        patience: Stop once so many epochs in a row were no better than the best. Without `validation` none is.
 
     Raises:
         TrainingError: Nothing fitting to resume, or a loss that is no longer a number.
@@ -96,7 +98,7 @@ def fit(
 
     with _progress(state, minutes * 60 if minutes else steps * recipe.epochs) as bar:
         try:
-            while share() < 1:
+            while share() < 1 and not (patience and state.epoch - state.best_epoch >= patience):
                 rng = np.random.default_rng((seed, state.epoch + 1))  # so that an epoch needs none of those before it
                 mirrored = (mirrored_first ^ bool(state.epoch % 2)) & (recipe.flip and train.mirrored)  # (N,)
                 results: list[tuple[float, float]] = []  # loss and accuracy of each step

@@ -22,7 +22,7 @@ from thumbnet.training import calibrate, curves, networks
 from thumbnet.training.checkpoint import Weights
 from thumbnet.training.export import export, with_info
 from thumbnet.training.fit import fit
-from thumbnet.training.recipes import RECIPES, Recipe
+from thumbnet.training.recipes import RECIPES, Precision, Recipe
 
 SIZE = 32  # pixels a side
 FIT: Fit = "centre"  # what of a picture is taken, in training and by the model file
@@ -41,7 +41,7 @@ class Trained:
 
 def train(
     data: str | Splits = "cifar10",
-    recipe: str | Recipe = "seed",
+    recipe: str | Recipe = "fast",
     *,
     epochs: int | None = None,
     minutes: float | None = None,
@@ -50,6 +50,8 @@ def train(
     resume: bool = False,
     refit: bool = False,
     mirror: bool = True,
+    precision: Precision | None = None,
+    patience: int | None = None,
 ) -> Trained:
     """Train a network and write its model file; beside it, a `.keras` file for further training, and `results.csv`.
 
@@ -64,6 +66,8 @@ def train(
         refit: After the training that holds pictures out to choose the epoch and to calibrate, train again on all
             training images, and ship that network with the calibration of the first. Takes twice the time.
         mirror: Whether a picture's mirror image keeps its class. Say no for letters, digits or signs.
+        precision: In place of the recipe's, which is what the processor computes fast.
+        patience: Stop once so many epochs in a row were no better on the held-out pictures.
 
     Raises:
         DataError: The data cannot be found, read or used.
@@ -77,7 +81,9 @@ def train(
     output.parent.mkdir(parents=True, exist_ok=True)
     table = output.with_name(curves.TABLE)
     curves.refuse_foreign_table(table)
-    recipe = _settle(recipe, epochs)
+    recipe = _settle(recipe, epochs, precision)
+    if patience is not None and patience < 1:
+        raise TrainingError(f"expected a patience of 1 epoch or more, got {patience}")
     if recipe.epochs < 1 or (minutes is not None and not minutes > 0):
         raise TrainingError(f"expected 1 epoch or more, or minutes above 0, got {recipe.epochs} and {minutes}")
     splits = datasets.load(data, SIZE, fit=FIT, seed=seed) if isinstance(data, str) else data
@@ -95,8 +101,9 @@ def train(
         _say(f"Starting over. {checkpoints[0].name} is of a training that did not end: --resume would go on with it")
         checkpoints[1].unlink(missing_ok=True)  # or a later --resume would take it for one of this training
     fitted = fit(
-        recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume, table=table
-    )
+        recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume, table=table,
+        patience=patience,
+    )  # fmt: skip
     network = _float32(recipe, splits, fitted.weights)
     log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
     temperature = calibrate.temperature(log_probs, held_out.labels)
@@ -146,12 +153,13 @@ def samples(dataset: Dataset) -> NDArray[np.uint8]:
     return dataset.images[:: max(1, len(dataset) // SAMPLES)]
 
 
-def _settle(recipe: str | Recipe, epochs: int | None) -> Recipe:
+def _settle(recipe: str | Recipe, epochs: int | None, precision: Precision | None) -> Recipe:
     if isinstance(recipe, str):
         if recipe not in RECIPES:
             raise TrainingError(f"no recipe {recipe!r}. There is: {', '.join(RECIPES)}")
         recipe = RECIPES[recipe]
-    return recipe if epochs is None else dataclasses.replace(recipe, epochs=epochs)
+    epochs = recipe.epochs if epochs is None else epochs
+    return dataclasses.replace(recipe, epochs=epochs, precision=precision or recipe.precision)
 
 
 def _float32(recipe: Recipe, splits: Splits, weights: Weights) -> keras.Model:
