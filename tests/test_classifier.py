@@ -447,3 +447,10 @@ def test_damaged_file_is_told_or_works(capfd: pytest.CaptureFixture[str]) -> Non
         with contextlib.suppress(ModelError):
             Classifier(bytes(data)).predict(square("red"))
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_number_of_threads_changes_no_answer(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.onnx")
+    squares = np.stack([square(colour, SIZE) for colour in NAMES])
+    np.testing.assert_array_equal(load(path, threads=1).probabilities(squares), load(path).probabilities(squares))
+    assert load(path, threads=1)._session.get_session_options().intra_op_num_threads == 1

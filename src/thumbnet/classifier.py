@@ -62,11 +62,12 @@ class Prediction:
         }
 
 
-def load(model: str | Path | None = None) -> "Classifier":
+def load(model: str | Path | None = None, *, threads: int = 0) -> "Classifier":
     """The classifier in a model file.
 
     Args:
         model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
+        threads: That the network computes with; 0 for one a core.
 
     Raises:
         ModelError: No such file or name, or no model file of Thumbnet.
@@ -78,7 +79,7 @@ def load(model: str | Path | None = None) -> "Classifier":
             # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
             # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
             opened = Path(f"/proc/self/fd/{file.fileno()}")
-            return Classifier(opened if opened.is_file() else file.read())
+            return Classifier(opened if opened.is_file() else file.read(), threads)
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
@@ -92,8 +93,10 @@ def load(model: str | Path | None = None) -> "Classifier":
 class Classifier:
     """A loaded model file. `info` is what the file says of itself."""
 
-    def __init__(self, model: bytes | Path) -> None:
+    def __init__(self, model: bytes | Path, threads: int = 0) -> None:
         """Load a model file, from its bytes or its path. It holds no code: nothing in it is run but its network.
+
+        `threads` is as for `load`.
 
         Raises:
             ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
@@ -102,6 +105,7 @@ class Classifier:
         with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
             refuse_external_data(file)
         options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what goes wrong comes back as an exception
         options.add_session_config_entry("session.load_model_format", "ONNX")  # never ORT's own format, from its bytes
         # Threads that wait for work by spinning would take the cores from those that decode pictures.

@@ -232,9 +232,10 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.api_key is not None:
         os.environ[KEY] = arguments.api_key
     settings = Settings(
-        arguments.model, arguments.urls, arguments.private_urls, tuple(arguments.cors), arguments.log_format
-    )
-    serve(settings, arguments.host, arguments.port, arguments.workers)
+        arguments.model, arguments.urls, arguments.private_urls, tuple(arguments.cors), arguments.log_format,
+        arguments.workers,
+    )  # fmt: skip
+    serve(settings, arguments.host, arguments.port)
     return DONE
 
 

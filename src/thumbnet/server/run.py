@@ -25,23 +25,23 @@ LAST_SECONDS = 10  # that requests under way have, after SIGTERM
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says of the application."""
+    """What the command line says of the application, and how many processes of it share the port."""
 
     model: str | None
     urls: bool
     private_urls: bool
     cors: tuple[str, ...]
     log_format: LogFormat
+    workers: int
 
 
-def serve(settings: Settings, host: str, port: int, workers: int) -> None:
+def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C. The API key, if any, is $THUMBNET_API_KEY.
 
     Args:
         settings: What to serve, and how.
         host: The address to listen at.
         port: Likewise; 0 takes a free one.
-        workers: Processes that share the port. One that dies is started again.
 
     Raises:
         ModelError: No such model, or a broken one.
@@ -53,11 +53,11 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
     shown = f"[{host}]" if ":" in host else host
     _say(f"{_name(settings.model)} at http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends)")
     config = Config(
-        "thumbnet.server.run:application", factory=True, workers=workers, http=Protocol, ws="none", lifespan="on",
-        log_config=None, access_log=False, server_header=False, limit_concurrency=LIMITS.connections,
-        timeout_graceful_shutdown=LAST_SECONDS,
+        "thumbnet.server.run:application", factory=True, workers=settings.workers, http=Protocol, ws="none",
+        lifespan="on", log_config=None, access_log=False, server_header=False,
+        limit_concurrency=LIMITS.connections, timeout_graceful_shutdown=LAST_SECONDS,
     )  # fmt: skip
-    if workers == 1:
+    if settings.workers == 1:
         Server(config).run([listening])
         return
     with tempfile.TemporaryDirectory(prefix="thumbnet-serve-") as folder:
@@ -71,7 +71,7 @@ def application() -> Starlette:
     settings = Settings(**{**read, "cors": tuple(read["cors"])})
     log_to_stderr()
     return create_app(
-        classifiers.load(settings.model),
+        classifiers.load(settings.model, threads=_threads(settings.workers)),
         name=_name(settings.model),
         urls=settings.urls,
         private_urls=settings.private_urls,
@@ -79,6 +79,11 @@ def application() -> Starlette:
         cors=settings.cors,
         log_format=settings.log_format,
     )
+
+
+def _threads(workers: int) -> int:
+    """Of the network in each process: as many as there are cores for it. More would wait for each other."""
+    return max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0
 
 
 def _name(model: str | None) -> str:
