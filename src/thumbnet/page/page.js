@@ -195,12 +195,14 @@ function listenToCamera() {
   find('#camera').hidden = !navigator.mediaDevices?.getUserMedia; // there is none, or the page came over plain HTTP
   find('#camera').addEventListener('click', async () => {
     try {
+      find('#shoot').disabled = true; // until there is something to see
       video.srcObject = await navigator.mediaDevices.getUserMedia({ video: { facingMode: 'environment' } });
       dialog.showModal();
     } catch (error) {
       say(`The camera cannot be used: ${error.message}`);
     }
   });
+  video.addEventListener('loadeddata', () => { find('#shoot').disabled = false; });
   find('#shoot').addEventListener('click', () => {
     const canvas = document.createElement('canvas');
     [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
