@@ -10,7 +10,7 @@ import keras
 from scipy.special import log_softmax
 
 from thumbnet.datasets import Dataset
-from thumbnet.evaluation import calibration_error
+from thumbnet.evaluation import Answers, calibration_error
 from thumbnet.training import calibrate
 
 
@@ -39,14 +39,15 @@ def test_the_temperature_stays_finite_where_every_answer_is_right() -> None:
 
 def test_the_threshold_keeps_95_percent_of_the_right_answers() -> None:
     log_probs, labels = overconfident(2.0)
-    threshold = calibrate.threshold(log_probs, labels, 2.0)
-    calibrated = np.exp(log_softmax(log_probs / 2.0, axis=1))
-    right = calibrated.argmax(axis=1) == labels
-    assert (calibrated.max(axis=1)[right] >= threshold).mean() == pytest.approx(0.95, abs=1e-3)
+    probabilities = np.exp(log_softmax(log_probs / 2.0, axis=1)).astype(np.float32)
+    sureness = np.random.default_rng(1).random(len(labels)).astype(np.float32)
+    answers = Answers(tuple("abcde"), labels, probabilities, sureness, 0)
+    assert (sureness[answers.right] >= calibrate.threshold(answers)).mean() == pytest.approx(0.95, abs=1e-3)
 
 
 def test_without_a_right_answer_nothing_is_unsure() -> None:
-    assert calibrate.threshold(np.log([[0.9, 0.1]]), np.array([1]), 1.0) == 0
+    probabilities = np.array([[0.9, 0.1]], np.float32)
+    assert calibrate.threshold(Answers(("a", "b"), np.array([1]), probabilities, probabilities.max(axis=1), 0)) == 0
 
 
 def test_mirror_averaging_averages_the_logits_of_both_views() -> None:

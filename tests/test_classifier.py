@@ -59,7 +59,7 @@ def test_every_kind_of_source_gives_the_same(classifier: Classifier, red_file: P
 
 
 def test_prediction_in_json() -> None:
-    prediction = Prediction("a.png", (Guess("cat", 0.75), Guess("dog", 0.25)), known=False)
+    prediction = Prediction("a.png", (Guess("cat", 0.75), Guess("dog", 0.25)), known=False, sureness=0.5)
     assert prediction.as_dict() == {
         "source": "a.png",
         "label": "cat",
@@ -382,6 +382,32 @@ def test_network_that_does_not_keep_its_word_is_refused(operator: str, attribute
     model.graph.output[0].type.tensor_type.shape.dim.add(dim_value=3)
     with pytest.raises(ModelError):
         Classifier(content(model)).predict(square("red"))
+
+
+def with_sureness(operator: str, **attributes: Any) -> onnx.ModelProto:
+    """A network whose sureness is this of its probabilities, `(N, 3)` → `(N,)`."""
+    model = graph()
+    model.graph.initializer.append(helper.make_tensor("last", TensorProto.INT64, [1], [1]))
+    model.graph.node.append(helper.make_node(operator, ["probabilities", "last"], ["sureness"], **attributes))
+    model.graph.output.append(helper.make_tensor_value_info("sureness", TensorProto.FLOAT, ["N"]))
+    return model
+
+
+def test_a_sureness_of_its_own_decides_what_is_known() -> None:
+    plain, own = Classifier(content()), Classifier(content(with_sureness("ReduceMin", keepdims=0)))
+    for colour, least in (("red", 0), ("grey", 1 / 3)):
+        usual, answer = plain.predict(square(colour)), own.predict(square(colour))
+        assert usual.top == answer.top
+        assert usual.sureness == pytest.approx(usual.confidence, abs=1e-6)
+        assert usual.known == (colour == "red")
+        assert answer.sureness == pytest.approx(least, abs=1e-3)
+        assert not answer.known
+    assert Classifier(content(with_sureness("ReduceMin", keepdims=0), threshold=0.3)).predict(square("grey")).known
+
+
+def test_a_sureness_above_one_is_refused() -> None:
+    with pytest.raises(ModelError, match="no probabilities"):
+        Classifier(content(with_sureness("ReduceLogSumExp", keepdims=0))).predict(square("red"))
 
 
 def test_network_that_fails_is_told() -> None:

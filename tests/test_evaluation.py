@@ -31,13 +31,14 @@ def answers_of(
     sure = np.array(confidence or [0.9] * len(labels))[:, np.newaxis]
     hit = np.eye(classes, dtype=bool)[guesses]  # (N, C)
     probabilities = np.where(hit, sure, (1 - sure) / (classes - 1)).astype(np.float32)
-    return Answers(tuple("abcdefgh"[:classes]), np.array(labels), probabilities, 0.5)
+    return Answers(tuple("abcdefgh"[:classes]), np.array(labels), probabilities, probabilities.max(axis=1), 0.5)
 
 
 def random_answers(count: int, classes: int, seed: int) -> Answers:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(classes, 0.7), count).astype(np.float32)
-    return Answers(tuple("abcdefgh"[:classes]), rng.integers(0, classes, count), probabilities, 0.5)
+    labels = rng.integers(0, classes, count)
+    return Answers(tuple("abcdefgh"[:classes]), labels, probabilities, probabilities.max(axis=1), 0.5)
 
 
 def test_all_right() -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 
 import keras
 
-from thumbnet.classifier import Classifier
+from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import ExportError
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import networks
@@ -50,6 +50,28 @@ def test_the_file_scales_mirrors_and_calibrates_by_itself(
     assert len(np.unique(expected.argmax(axis=1))) > 1  # or the comparison would say little
 
 
+@pytest.mark.parametrize("mirror_average", [True, False])
+def test_sureness_is_the_confidence_less_where_no_sample_is_like_the_picture(
+    network: keras.Model, samples: NDArray[np.uint8], mirror_average: bool
+) -> None:
+    classifier = Classifier(export(network, dataclasses.replace(INFO, mirror_average=mirror_average), samples[:100]))
+    last_but_one = keras.Model(network.inputs, network.layers[-1].input)
+    views = [samples, samples[:, :, ::-1]] if mirror_average else [samples]
+    features = np.mean([last_but_one.predict(view, verbose=0) for view in views], axis=0)  # (N, D)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    nearest = (features @ features[:100].T).max(axis=1)  # (N,)
+    probabilities, sureness = classifier.ask(samples)
+    np.testing.assert_allclose(sureness, probabilities.max(axis=1) * nearest**8, atol=1e-4)
+    np.testing.assert_allclose(sureness[:100], probabilities[:100].max(axis=1), atol=1e-4)
+    assert (nearest[100:] < 0.999).all()
+
+
+def test_a_picture_that_gives_no_features_is_not_familiar(samples: NDArray[np.uint8]) -> None:
+    network = networks.seed(32, 10)
+    network.layers[-2].set_weights([np.zeros((1024, 64)), np.zeros(64)])
+    assert Classifier(export(network, INFO, samples[:20])).ask(samples).sureness.tolist() == [0] * 300
+
+
 def test_the_file_says_all_that_it_was_given(network: keras.Model, samples: NDArray[np.uint8]) -> None:
     content = export(network, INFO, samples)
     assert Classifier(content).info == INFO
@@ -68,20 +90,23 @@ class _Wrong(Classifier):
     """A model file whose answers are moved, as a broken conversion's would be."""
 
     moved = 0.0
+    output = "probabilities"
 
-    def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        answers = super().probabilities(squares)
-        answers[:, 0] += self.moved
-        return answers
+    def ask(self, squares: NDArray[np.uint8]) -> Asked:
+        asked = super().ask(squares)
+        getattr(asked, self.output)[..., 0] += self.moved
+        return asked
 
 
+@pytest.mark.parametrize("output", ["probabilities", "sureness"])
 @pytest.mark.parametrize("moved", [0.002, 1.0, float("nan")])
 def test_the_export_fails_where_the_answers_differ(
-    network: keras.Model, samples: NDArray[np.uint8], moved: float, monkeypatch: pytest.MonkeyPatch
+    network: keras.Model, samples: NDArray[np.uint8], moved: float, output: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_Wrong, "moved", moved)
+    monkeypatch.setattr(_Wrong, "output", output)
     monkeypatch.setattr("thumbnet.training.export.Classifier", _Wrong)
-    with pytest.raises(ExportError, match=r"Keras and ONNX Runtime disagree on .* of 300 pictures"):
+    with pytest.raises(ExportError, match=r"Keras and ONNX Runtime disagree on .* of 600 pictures"):
         export(network, INFO, samples)
 
 

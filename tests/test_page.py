@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium, chromium-browser or google-chrome")
+expect.set_options(timeout=30_000)  # ms: a busy machine is slow, and no failure
 
 ROOT = Path(__file__).parent.parent
 CAT = (ROOT / "examples" / "cat.png").read_bytes()

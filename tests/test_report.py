@@ -63,7 +63,7 @@ def judgement(names: tuple[str, ...], count: int, seed: int = 0, model: str = "m
     labels = rng.integers(0, len(names) - (len(names) > 3), count)
     probabilities = rng.dirichlet(np.full(len(names), 0.2), count).astype(np.float32)
     images = rng.integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8)
-    answers = Answers(names, labels, probabilities, 0.4)
+    answers = Answers(names, labels, probabilities, probabilities.max(axis=1), 0.4)
     return Judgement(model, "data", Classifier(content()), Dataset(images, labels, names), answers, Speed(1234.5, 0.5))
 
 
@@ -259,7 +259,8 @@ def test_page_loads_nothing_and_tells_its_pictures() -> None:
 
 
 def test_surest_mistakes_come_first() -> None:
-    answers = Answers(("a", "b"), np.array([0, 0, 0]), np.array([[0.4, 0.6], [0.9, 0.1], [0.1, 0.9]], np.float32), 0.5)
+    probabilities = np.array([[0.4, 0.6], [0.9, 0.1], [0.1, 0.9]], np.float32)
+    answers = Answers(("a", "b"), np.array([0, 0, 0]), probabilities, probabilities.max(axis=1), 0.5)
     images = np.zeros((3, SIZE, SIZE, 3), np.uint8)
     judged = Judgement(
         "m", "d", Classifier(content()), Dataset(images, answers.labels, ("a", "b")), answers, Speed(1, 1)

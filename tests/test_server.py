@@ -24,7 +24,7 @@ pytest.importorskip("starlette", reason="serving is not installed: pip install -
 from starlette.testclient import TestClient
 
 import thumbnet
-from thumbnet.classifier import Classifier
+from thumbnet.classifier import Asked, Classifier
 from thumbnet.server import Limits, create_app
 from thumbnet.server.batching import LARGEST, Batcher
 from thumbnet.server.metrics import Metrics
@@ -354,12 +354,13 @@ class Slow:
         self.batches: list[int] = []
         self.go_on = threading.Event()
 
-    def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def ask(self, squares: NDArray[np.uint8]) -> Asked:
         self.batches.append(len(squares))
         if 255 in squares:
             raise RuntimeError
         self.go_on.wait(10)
-        return squares[:, 0, 0, :1].astype(np.float32)
+        first = squares[:, 0, 0, :1].astype(np.float32)
+        return Asked(first, -first[:, 0])
 
 
 def numbered(number: int, count: int = 1) -> NDArray[np.uint8]:
@@ -369,11 +370,11 @@ def numbered(number: int, count: int = 1) -> NDArray[np.uint8]:
 def test_requests_gather_into_batches_and_each_has_its_own_rows() -> None:
     network = Slow()
 
-    async def run() -> list[NDArray[np.float32]]:
+    async def run() -> list[Asked]:
         batcher = Batcher(network, Metrics())  # type: ignore[arg-type]
-        tasks = [asyncio.create_task(batcher.probabilities(numbered(0)))]
+        tasks = [asyncio.create_task(batcher.ask(numbered(0)))]
         await asyncio.sleep(0.05)
-        tasks += [asyncio.create_task(batcher.probabilities(numbered(n, n))) for n in range(1, 15)]
+        tasks += [asyncio.create_task(batcher.ask(numbered(n, n))) for n in range(1, 15)]
         await asyncio.sleep(0.05)
         network.go_on.set()
         answers = list(await asyncio.gather(*tasks))
@@ -381,8 +382,9 @@ def test_requests_gather_into_batches_and_each_has_its_own_rows() -> None:
         return answers
 
     answers = asyncio.run(run())
-    for number, rows in enumerate(answers):
+    for number, (rows, sureness) in enumerate(answers):
         assert rows.tolist() == [[number]] * max(number, 1)
+        assert sureness.tolist() == [-number] * max(number, 1)
     assert network.batches[0] == 1
     assert sum(network.batches) == 1 + sum(range(1, 15))
     assert max(network.batches) <= LARGEST
@@ -394,19 +396,19 @@ def test_who_leaves_takes_no_place_in_a_batch_and_a_failing_batch_is_its_own() -
 
     async def run() -> None:
         batcher = Batcher(network, Metrics())  # type: ignore[arg-type]
-        first = asyncio.create_task(batcher.probabilities(numbered(1)))
+        first = asyncio.create_task(batcher.ask(numbered(1)))
         await asyncio.sleep(0.05)
-        left = asyncio.create_task(batcher.probabilities(numbered(2, 5)))
-        stays = asyncio.create_task(batcher.probabilities(numbered(3)))
+        left = asyncio.create_task(batcher.ask(numbered(2, 5)))
+        stays = asyncio.create_task(batcher.ask(numbered(3)))
         await asyncio.sleep(0.05)
         left.cancel()
         await asyncio.sleep(0)
         network.go_on.set()
-        assert (await first).tolist() == [[1]]
-        assert (await stays).tolist() == [[3]]
+        assert (await first).probabilities.tolist() == [[1]]
+        assert (await stays).probabilities.tolist() == [[3]]
         with pytest.raises(RuntimeError):
-            await batcher.probabilities(numbered(255))
-        assert (await batcher.probabilities(numbered(4))).tolist() == [[4]]
+            await batcher.ask(numbered(255))
+        assert (await batcher.ask(numbered(4))).probabilities.tolist() == [[4]]
         batcher.close()
 
     asyncio.run(run())
@@ -418,7 +420,7 @@ def test_a_model_that_fails_is_the_servers_fault(tmp_path: Path, monkeypatch: py
         raise thumbnet.ModelError("the model file's network fails")
 
     classifier = thumbnet.load(write(tmp_path / "model.onnx"))
-    monkeypatch.setattr(Classifier, "probabilities", fails)
+    monkeypatch.setattr(Classifier, "ask", fails)
     answer = serving(classifier).post("/classify", content=png("red"))
     assert answer.status_code == 500
     assert "network fails" in answer.json()["error"]

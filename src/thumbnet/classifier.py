@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
-from typing import IO, Any, TypeAlias, overload
+from typing import IO, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import onnxruntime
@@ -39,7 +39,8 @@ class Prediction:
 
     source: str  # what was asked: a path, a URL, or what stands for bytes and arrays
     top: tuple[Guess, ...]  # the most probable classes, the best first
-    known: bool  # whether the best is confident enough; if not, the answer is "unsure"
+    known: bool  # whether it is sure enough; if not, the answer is "unsure"
+    sureness: float  # what decides that, 0 to 1: see `Asked`
 
     @property
     def label(self) -> str:
@@ -60,6 +61,13 @@ class Prediction:
             "known": self.known,
             "top": [{"label": guess.label, "confidence": guess.confidence} for guess in self.top],
         }
+
+
+class Asked(NamedTuple):
+    """What a network says of N pictures."""
+
+    probabilities: NDArray[np.float32]  # (N, C), each row adding up to one
+    sureness: NDArray[np.float32]  # (N,), 0 to 1: the confidence, less where training had nothing like the picture
 
 
 def load(model: str | Path | None = None, *, threads: int = 0) -> "Classifier":
@@ -121,35 +129,42 @@ class Classifier:
             raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
         self.info = ModelInfo.from_metadata(metadata)
         size, classes = self.info.size, len(self.info.names)
-        expected = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
-        if signature != expected:
+        taken, given = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
+        if signature not in ((taken, given), (taken, f"{given}, sureness float (N)")):
             raise ModelError(
-                f"expected a graph that takes {expected[0]} and gives {expected[1]}, as the metadata says, "
+                f"expected a graph that takes {taken} and gives {given}, as the metadata says, "
                 f"got {signature[0]!r:.200} and {signature[1]!r:.200}. Make or fetch it again"
             )
 
     def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network says: uint8 `(N, S, S, 3)` RGB → float32 `(N, C)`, each row adding up to one.
+        """How probable each class is: uint8 `(N, S, S, 3)` RGB → float32 `(N, C)`. Raises what `ask` raises."""
+        return self.ask(squares).probabilities
+
+    def ask(self, squares: NDArray[np.uint8]) -> Asked:
+        """What the network says of pictures, uint8 `(N, S, S, 3)` RGB. Without a sureness of its own: the confidence.
 
         Raises:
             ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
         """
-        rows = [self._run(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
-        return np.concatenate(rows) if rows else np.zeros((0, len(self.info.names)), np.float32)
+        runs = [self._run(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
+        if not runs:
+            return Asked(np.zeros((0, len(self.info.names)), np.float32), np.zeros(0, np.float32))
+        return Asked(*map(np.concatenate, zip(*runs, strict=True)))
 
-    def _run(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def _run(self, squares: NDArray[np.uint8]) -> Asked:
         # An even number, the last one twice if need be: ONNX Runtime computes an odd one by other kernels. So, the same
         # picture has the same row to the last digit, however many come at once.
         asked = np.concatenate([squares, squares[-1:]]) if len(squares) % 2 else squares
         try:
-            given: NDArray[np.float32] = self._session.run(["probabilities"], {"images": asked})[0]
+            given: list[NDArray[np.float32]] = self._session.run(None, {"images": asked})
         except Exception as error:  # as in __init__
             raise ModelError("the model file's network fails. Make or fetch it again") from error
-        rows = given[: len(squares)]
+        shapes = [(len(asked), len(self.info.names)), (len(asked),)][: len(given)]
+        rows = [each[: len(squares)] for each in given]
         # Asked so that a NaN is refused too. A softmax may be above one by a rounding.
-        if given.shape != (len(asked), len(self.info.names)) or not ((rows >= 0) & (rows <= 1.001)).all():
+        if [each.shape for each in given] != shapes or not all(((each >= 0) & (each <= 1.001)).all() for each in rows):
             raise ModelError("the model file's network gives numbers that are no probabilities. Make or fetch it again")
-        return rows
+        return Asked(rows[0], rows[1] if rows[1:] else rows[0].max(axis=1))
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is an iterable of such, too
@@ -193,20 +208,21 @@ class Classifier:
 
     def describe(self, sources: Sequence[str], squares: NDArray[np.uint8], top_k: int = 3) -> list[Prediction]:
         """Classify what `square` made: names, uint8 `(N, S, S, 3)` → a prediction each."""
-        return self.answers(sources, self.probabilities(squares), top_k)
+        return self.answers(sources, self.ask(squares), top_k)
 
-    def answers(self, sources: Sequence[str], probabilities: NDArray[np.float32], top_k: int = 3) -> list[Prediction]:
-        """Put into words what `probabilities` gave: names, float32 `(N, C)` → a prediction each."""
+    def answers(self, sources: Sequence[str], asked: Asked, top_k: int = 3) -> list[Prediction]:
+        """Put into words what `ask` gave: a prediction for each name."""
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
-        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]  # (N, K)
+        best = np.argsort(-asked.probabilities, axis=1, kind="stable")[:, :top_k]  # (N, K)
         return [
             Prediction(
                 source,
                 tuple(Guess(self.info.names[index], round(float(row[index]), 6)) for index in order),
-                known=bool(row[order[0]] >= self.info.threshold),
+                known=bool(sureness >= self.info.threshold),
+                sureness=float(sureness),
             )
-            for source, row, order in zip(sources, probabilities, best, strict=True)
+            for source, row, sureness, order in zip(sources, *asked, best, strict=True)
         ]
 
 

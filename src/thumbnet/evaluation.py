@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet import bulk
-from thumbnet.classifier import BATCH, Classifier, Prediction
+from thumbnet.classifier import BATCH, Asked, Classifier, Prediction
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.progress import progress
@@ -24,7 +24,7 @@ BINS = 15  # of confidence, for the calibration error: as in Guo et al. 2017
 Z = 1.959964  # the normal distribution's 97.5 % point, for 95 % intervals
 CHANCE = 0.05  # a difference with a smaller p is called more than chance
 SECONDS = 0.3  # that each speed is measured for, at the least
-SHOWN = 12  # foreign pictures that are kept, the most confident ones
+SHOWN = 12  # foreign pictures that are kept, the surest ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,12 +35,14 @@ class Answers:
         names: The classes.
         labels: int64 `(N,)`, the truth, as places in `names`.
         probabilities: float32 `(N, C)`.
-        threshold: The least confidence of an answer that is known, not unsure; 0 to 1.
+        sureness: float32 `(N,)`.
+        threshold: The least sureness of an answer that is known, not unsure; 0 to 1.
     """
 
     names: tuple[str, ...]
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
+    sureness: NDArray[np.float32]
     threshold: float
 
     @cached_property
@@ -60,8 +62,8 @@ class Answers:
 
     @cached_property
     def known(self) -> NDArray[np.bool_]:
-        """Whether they are confident enough, `(N,)`."""
-        return self.confidence >= self.threshold
+        """Whether they are sure enough, `(N,)`."""
+        return self.sureness >= self.threshold
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Scores:
     accuracy_high: float
     cross_entropy: float  # nats a picture
     calibration_error: float  # expected: the mean gap between confidence and accuracy, over `BINS` equal bins
-    known: float  # answers with at least the threshold's confidence
+    known: float  # answers with at least the threshold's sureness
     known_accuracy: float  # the accuracy among these
 
     def as_dict(self) -> dict[str, float]:
@@ -120,8 +122,8 @@ class Foreign:
     images: int
     unreadable: int
     rejected: float  # the share that it is unsure of, 0 to 1
-    auroc: float  # how often a test picture gets more confidence than a foreign one; 0.5 is chance, 1 is always
-    surest: tuple[Prediction, ...]  # the answers with most confidence, `SHOWN` at most
+    auroc: float  # how often a test picture gets more sureness than a foreign one; 0.5 is chance, 1 is always
+    surest: tuple[Prediction, ...]  # the answers with most sureness, `SHOWN` at most
 
 
 @dataclass(frozen=True)
@@ -155,12 +157,13 @@ def answer(classifier: Classifier, dataset: Dataset) -> Answers:
         raise DataError(f"the model knows {', '.join(info.names)}; the data has {', '.join(dataset.names)}")
     if not len(dataset) or dataset.images.shape[1] != info.size:
         raise DataError(f"expected pictures of {info.size} pixels a side, got an array {dataset.images.shape}")
-    rows: list[NDArray[np.float32]] = []
+    rows: list[Asked] = []
     with progress("evaluation", len(dataset), " pictures") as show:
         for start in range(0, len(dataset), BATCH):
-            rows.append(classifier.probabilities(dataset.images[start : start + BATCH]))
-            show(start + len(rows[-1]))
-    return Answers(info.names, dataset.labels, np.concatenate(rows), info.threshold)
+            rows.append(classifier.ask(dataset.images[start : start + BATCH]))
+            show(start + len(rows[-1].sureness))
+    probabilities, sureness = map(np.concatenate, zip(*rows, strict=True))
+    return Answers(info.names, dataset.labels, probabilities, sureness, info.threshold)
 
 
 def scores(answers: Answers) -> Scores:
@@ -234,15 +237,15 @@ def reliability(answers: Answers) -> list[Bin]:
 
 
 def coverage(answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Accuracy against the share that is answered, when the least confident answers are left out.
+    """Accuracy against the share that is answered, when the least sure answers are left out.
 
     Returns:
-        Shares, rising to 1, and the accuracy among the answers that are left, `(K,)` each: one for each confidence that
-        occurs, as answers of the same confidence stay or go together (Geifman and El-Yaniv 2017).
+        Shares, rising to 1, and the accuracy among the answers that are left, `(K,)` each: one for each sureness that
+        occurs, as answers of the same one stay or go together (Geifman and El-Yaniv 2017).
     """
-    order = np.argsort(-answers.confidence, kind="stable")
-    falling = answers.confidence[order]
-    last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # (K,), the last one of each confidence
+    order = np.argsort(-answers.sureness, kind="stable")
+    falling = answers.sureness[order]
+    last = np.append(np.flatnonzero(np.diff(falling)), len(falling) - 1)  # (K,), the last one of each sureness
     return (last + 1) / len(falling), np.cumsum(answers.right[order])[last] / (last + 1)
 
 
@@ -274,13 +277,12 @@ def foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> For
     if failures:
         told = f"{failures[0].source}: {failures[0].message}"
         warnings.warn(f"{folder}: {len(failures)} of {len(rows)} are left out: {told}", DataWarning, stacklevel=2)
-    confidence = np.array([row.confidence for row in found])
     return Foreign(
         images=len(found),
         unreadable=len(failures),
         rejected=sum(not row.known for row in found) / len(found),
-        auroc=auroc(answers.confidence.astype(float).round(6), confidence),  # rounded as predictions are
-        surest=tuple(sorted(found, key=lambda row: -row.confidence)[:SHOWN]),
+        auroc=auroc(answers.sureness, np.array([row.sureness for row in found], np.float32)),
+        surest=tuple(sorted(found, key=lambda row: -row.sureness)[:SHOWN]),
     )
 
 

@@ -72,7 +72,7 @@ def coverage(shares: NDArray[np.float64], accuracies: NDArray[np.float64], known
         plot.line(list(zip(shares[some].tolist(), accuracies[some].tolist(), strict=True)), "main"),
         plot.dot(known, known_accuracy, "at the threshold") if known else "",
     ]
-    told = f"Accuracy rises from {accuracies[-1]:.1%} with all pictures answered as the least confident are left out."
+    told = f"Accuracy rises from {accuracies[-1]:.1%} with all pictures answered as the least sure are left out."
     return plot.svg(told, parts)
 
 

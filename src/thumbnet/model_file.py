@@ -26,7 +26,7 @@ class ModelInfo:
     names: tuple[str, ...]  # one a class, in the order of the graph's output
     size: int  # pixels a side of the graph's input
     fit: Fit  # how a picture becomes that square
-    threshold: float  # an answer with less confidence is "unsure"; 0 to 1
+    threshold: float  # an answer with less sureness is "unsure"; 0 to 1
     temperature: float  # by which the network's logits are divided inside the graph
     mirror_average: bool  # whether the graph averages over a picture and its mirror image
     recipe: dict[str, Any] = field(default_factory=dict)

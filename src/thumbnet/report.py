@@ -356,7 +356,7 @@ def _confidence(judged: Judgement) -> Html:
         f"{scores.calibration_error:.3f}."
     )
     answered = (
-        "Where it answers only what it is surest of, it is right more often. Below a confidence of "
+        "Where it answers only what it is surest of, it is right more often. Below a sureness of "
         f"{threshold:.2f} its answer is “unsure”: {scores.known:.1%} are above, and {scores.known_accuracy:.2%} of "
         "these are right."
     )
@@ -433,7 +433,7 @@ def _foreign(judged: Judgement) -> Html:
     ]  # fmt: skip
     told = (
         f"{found.rejected:.1%} of {found.images:,} pictures in {folder} are rejected as unsure. A test picture gets "
-        f"more confidence than one of these in {found.auroc:.1%} of all pairs (the AUROC; 50 % would be chance)."
+        f"more sureness than one of these in {found.auroc:.1%} of all pairs (the AUROC; 50 % would be chance)."
     )
     return join(
         element("p", told), element("h3", "The surest answers to them"), element("div", *cards, class_="gallery")

@@ -87,8 +87,8 @@ async def _answered(service: Service, inputs: list[Input], top_k: int) -> list[R
     seen = iter(await service.squares(contents))
     squares = [(source, next(seen) if isinstance(found, bytes) else found) for source, found in inputs]
     good = [(source, square) for source, square in squares if not isinstance(square, ThumbnetError)]
-    probabilities = await service.probabilities(np.array([square for _, square in good], np.uint8))
-    answers = iter(service.classifier.answers([source for source, _ in good], probabilities, top_k))
+    asked = await service.ask(np.array([square for _, square in good], np.uint8))
+    answers = iter(service.classifier.answers([source for source, _ in good], asked, top_k))
     return [
         Failure(source, square) if isinstance(square, ThumbnetError) else next(answers) for source, square in squares
     ]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Classifier
+from thumbnet.classifier import Asked, Classifier
 from thumbnet.server.metrics import Metrics
 
 LARGEST = 64  # pictures a batch: more gain no speed, and each would wait for all
@@ -21,7 +21,7 @@ LARGEST = 64  # pictures a batch: more gain no speed, and each would wait for al
 @dataclass
 class _Waiting:
     squares: NDArray[np.uint8]  # (n, S, S, 3)
-    answer: "asyncio.Future[NDArray[np.float32]]"
+    answer: "asyncio.Future[Asked]"
 
 
 class Batcher:
@@ -33,8 +33,8 @@ class Batcher:
         self._thread = ThreadPoolExecutor(1, "network")
         self._running: asyncio.Task[None] | None = None
 
-    async def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network says of `(n, S, S, 3)`: `(n, C)`. Cancelled while it waits, it takes no place in a batch.
+    async def ask(self, squares: NDArray[np.uint8]) -> Asked:
+        """What the network says of `(n, S, S, 3)`. Cancelled while it waits, it takes no place in a batch.
 
         Raises:
             ModelError: The network of a stranger's file fails.
@@ -57,16 +57,17 @@ class Batcher:
                 self._metrics.batch.observe(len(squares))
                 try:
                     with self._metrics.stage("network"):
-                        rows = await loop.run_in_executor(self._thread, self._classifier.probabilities, squares)
+                        asked = await loop.run_in_executor(self._thread, self._classifier.ask, squares)
                 except Exception as error:  # a stranger's network; or the server ends
                     for each in batch:
                         if not each.answer.done():
                             each.answer.set_exception(error)
                     continue
                 ends = np.cumsum([len(each.squares) for each in batch])[:-1]
-                for each, part in zip(batch, np.split(rows, ends), strict=True):
+                parts = (np.split(rows, ends) for rows in asked)
+                for each, *part in zip(batch, *parts, strict=True):
                     if not each.answer.done():  # it is, where the client has left meanwhile
-                        each.answer.set_result(part)
+                        each.answer.set_result(Asked(*part))
         finally:
             self._running = None
 

@@ -68,7 +68,7 @@ def routes(service: Service) -> list[Route]:
         asked = await read_json(head)
         wanted = _wanted(asked, len(info.names))
         squares = await _squares(service, asked, tail)
-        probabilities = await service.probabilities(squares)
+        probabilities = (await service.ask(squares)).probabilities
         return _response(service, asked, probabilities, wanted)
 
     def both(path: str, run: Callable[[Request], Any], methods: list[str]) -> list[Route]:

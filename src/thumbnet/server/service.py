@@ -15,7 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from thumbnet import fetch
-from thumbnet.classifier import Classifier
+from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import FetchError, ThumbnetError
 from thumbnet.server.batching import Batcher
 from thumbnet.server.metrics import Metrics
@@ -121,17 +121,17 @@ class Service:
         with self._room(len(contents)), self.metrics.stage("decode"):
             return await self._each(self._decoders, self.square_or_error, contents)
 
-    async def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """What the network says: uint8 `(n, S, S, 3)` → float32 `(n, C)`, together with other requests' pictures.
+    async def ask(self, squares: NDArray[np.uint8]) -> Asked:
+        """What the network says of pictures, uint8 `(n, S, S, 3)`, together with other requests' pictures.
 
         Raises:
             RequestError: Too many (413), or no room for them (503).
             ModelError: The network of a stranger's file fails.
         """
         if not len(squares):
-            return np.zeros((0, len(self.classifier.info.names)), np.float32)
+            return self.classifier.ask(squares)
         with self._room(len(squares)), self.metrics.stage("wait"):
-            return await self._batcher.probabilities(squares)
+            return await self._batcher.ask(squares)
 
     async def fetched(self, urls: Sequence[str]) -> "list[bytes | ThumbnetError]":
         """What URLs hold, or why not.

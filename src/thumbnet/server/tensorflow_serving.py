@@ -50,7 +50,7 @@ def routes(service: Service) -> list[Route]:
         if len(given) != 1:
             raise RequestError(400, "expected either instances or inputs")
         squares = await _squares(service, _unnamed(asked[given[0]]))
-        return JSONResponse({FORMS[given[0]]: (await service.probabilities(squares)).tolist()})
+        return JSONResponse({FORMS[given[0]]: (await service.ask(squares)).probabilities.tolist()})
 
     starts = "/v1/models/{name}", "/v1/models/{name}/versions/{version}"
     return [

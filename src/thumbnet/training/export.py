@@ -19,6 +19,8 @@ from thumbnet.training.calibrate import FLOOR
 
 OPSET = 18
 TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
+POWER = 8  # of the familiarity in the sureness: docs/evaluation.md tells what others give
+BATCH = 500  # pictures at once
 
 
 def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
@@ -27,12 +29,13 @@ def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
     Args:
         network: Float32; uint8 `(N, S, S, 3)` → probabilities `(N, C)`, not yet calibrated.
         info: What the file shall say of itself; its temperature and mirror average go into the graph.
-        samples: Real pictures, `(N, S, S, 3)`, on which network and file are compared; 1,000 or more where there are.
+        samples: Pictures that the network was trained on, `(N, S, S, 3)`, 1,000 or more where there are. Network and
+            file are compared on them, and what the network makes of them stays in the file as what is familiar.
 
     Raises:
         ExportError: The network cannot be converted, or the file answers differently from it.
     """
-    shipped = _as_shipped(network, info)
+    shipped = _as_shipped(network, info, samples)
     model, _ = tf2onnx.convert.from_function(shipped, shipped.input_signature, opset=OPSET)
     model.producer_name, model.producer_version = "thumbnet", info.version
     _name_in_order(model.graph)
@@ -43,7 +46,8 @@ def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
         classifier = Classifier(content)
     except (onnx.checker.ValidationError, ModelError) as error:
         raise ExportError(f"the network cannot be converted: {error.__cause__ or error}") from error
-    _prove_equal(shipped, classifier, samples)
+    # Upside down, too: samples are as familiar as can be, and that shall not be all that is compared.
+    _prove_equal(shipped, classifier, np.concatenate([samples, samples[:, ::-1]]))
     return content
 
 
@@ -54,18 +58,41 @@ def with_info(content: bytes, info: ModelInfo) -> bytes:
     return bytes(model.SerializeToString())
 
 
-def _as_shipped(network: keras.Model, info: ModelInfo) -> tf.types.experimental.PolymorphicFunction:
-    """The whole computation of the model file, as a TensorFlow function: uint8 pictures → calibrated probabilities."""
+def _as_shipped(
+    network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]
+) -> tf.types.experimental.PolymorphicFunction:
+    """The whole computation of the model file, as a TensorFlow function: uint8 pictures → what `Classifier.ask` gives.
+
+    How familiar a picture is tells the cosine between its features, the input of the network's last layer, and the
+    nearest of the samples' (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors").
+    """
     signature = [tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")]
+    both = keras.Model(network.inputs, [network.layers[-1].input, *network.outputs])
+
+    def seen(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        views = [images, tf.reverse(images, [2])] if info.mirror_average else [images]
+        features, answers = zip(*(both(view, training=False) for view in views), strict=True)  # (N, D), (N, C) each
+        # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
+        logs = [tf.math.log(tf.maximum(each, FLOOR)) for each in answers]
+        probabilities = tf.nn.softmax(tf.add_n(logs) / (len(logs) * info.temperature))  # (N, C)
+        return tf.math.l2_normalize(tf.add_n(features), axis=1), probabilities
+
+    # As an array, for what is a tensor outside of the function would be an input of its graph.
+    familiar = np.concatenate([seen(tf.constant(batch))[0].numpy() for batch in _batches(samples)])  # (M, D)
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def shipped(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        views = [images, tf.reverse(images, [2])] if info.mirror_average else [images]
-        # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
-        logs = [tf.math.log(tf.maximum(network(view, training=False), FLOOR)) for view in views]  # (N, C) each
-        return {"probabilities": tf.nn.softmax(tf.add_n(logs) / (len(logs) * info.temperature))}
+        features, probabilities = seen(images)
+        cosines = tf.matmul(features, familiar, transpose_b=True)  # (N, M)
+        familiarity = tf.clip_by_value(tf.reduce_max(cosines, axis=1), 0.0, 1.0)  # (N,)
+        sureness = tf.reduce_max(probabilities, axis=1) * familiarity**POWER
+        return {"probabilities": probabilities, "sureness": sureness}
 
     return shipped
+
+
+def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
 
 
 def _name_in_order(graph: onnx.GraphProto) -> None:
@@ -99,11 +126,11 @@ def _name_in_order(graph: onnx.GraphProto) -> None:
 def _prove_equal(
     shipped: tf.types.experimental.PolymorphicFunction, classifier: Classifier, samples: NDArray[np.uint8]
 ) -> None:
-    batches = [samples[start : start + 500] for start in range(0, len(samples), 500)]
-    ours = np.concatenate([shipped(tf.constant(batch))["probabilities"].numpy() for batch in batches])  # (N, C)
-    theirs = classifier.probabilities(samples)  # (N, C)
-    moved = float(np.abs(ours - theirs).max())
-    differing = int((ours.argmax(axis=1) != theirs.argmax(axis=1)).sum())
+    given = [shipped(tf.constant(batch)) for batch in _batches(samples)]
+    ours = [np.concatenate([each[name].numpy() for each in given]) for name in ("probabilities", "sureness")]
+    theirs = classifier.ask(samples)  # (N, C), (N,)
+    moved = float(np.max([np.abs(mine - other).max() for mine, other in zip(ours, theirs, strict=True)]))  # NaN stays
+    differing = int((ours[0].argmax(axis=1) != theirs.probabilities.argmax(axis=1)).sum())
     if differing or not moved <= TOLERANCE:
         raise ExportError(
             f"Keras and ONNX Runtime disagree on {differing} of {len(samples)} pictures, and by up to {moved:.1e} in a "

@@ -14,7 +14,7 @@ from thumbnet import __version__, datasets
 from thumbnet.classifier import Classifier
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import TrainingError
-from thumbnet.evaluation import Scores, evaluate
+from thumbnet.evaluation import Scores, answer, evaluate
 from thumbnet.files import write_atomically
 from thumbnet.images import Fit
 from thumbnet.model_file import ModelInfo
@@ -106,8 +106,22 @@ def train(
     )  # fmt: skip
     network = _float32(recipe, splits, fitted.weights)
     log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
-    temperature = calibrate.temperature(log_probs, held_out.labels)
     interrupted = fitted.interrupted
+    info = ModelInfo(
+        names=splits.train.names,
+        size=SIZE,
+        fit=FIT,
+        threshold=0,
+        temperature=calibrate.temperature(log_probs, held_out.labels),
+        mirror_average=mirror_average,
+        data={
+            "train": splits.train.fingerprint(), "train_images": len(splits.train),
+            "test": splits.test.fingerprint(), "test_images": len(splits.test),
+        },
+        version=__version__,
+    )  # fmt: skip
+    content = export(network, info, samples(rest))
+    threshold = calibrate.threshold(answer(Classifier(content), held_out))
 
     if refit and not interrupted:
         _say(f"Again, on all {len(splits.train):,} training images")
@@ -121,23 +135,11 @@ def train(
             interrupted = True
         if not interrupted:  # half of a refit is worse than the whole of what came before it
             network = _float32(recipe, splits, again.weights)
+            content = export(network, info, samples(splits.train))
 
-    info = ModelInfo(
-        names=splits.train.names,
-        size=SIZE,
-        fit=FIT,
-        threshold=calibrate.threshold(log_probs, held_out.labels, temperature),
-        temperature=temperature,
-        mirror_average=mirror_average,
-        recipe={**recipe.as_dict(), "minutes": minutes, "seed": seed, "refit": refit and not interrupted},
-        data={
-            "train": splits.train.fingerprint(), "train_images": len(splits.train),
-            "test": splits.test.fingerprint(), "test_images": len(splits.test),
-        },
-        version=__version__,
-    )  # fmt: skip
-    content = export(network, info, samples(splits.train))
-    scores = evaluate(Classifier(content), splits.test)
+    told = {**recipe.as_dict(), "minutes": minutes, "seed": seed, "refit": refit and not interrupted}
+    info = dataclasses.replace(info, recipe=told, threshold=threshold)
+    scores = evaluate(Classifier(with_info(content, info)), splits.test)
     content = with_info(content, dataclasses.replace(info, scores=scores.as_dict()))
     _save_keras(network, output.with_suffix(".keras"))
     with write_atomically(output) as file:
@@ -149,7 +151,7 @@ def train(
 
 
 def samples(dataset: Dataset) -> NDArray[np.uint8]:
-    """Pictures for the comparison of Keras and model file, from all over the set, were it sorted: `(N, S, S, 3)`."""
+    """Pictures for the export, from all over the set, were it sorted: `(N, S, S, 3)`."""
     return dataset.images[:: max(1, len(dataset) // SAMPLES)]
 
 
