@@ -809,7 +809,7 @@ def test_part_that_is_cut_anywhere_goes_on(capsys: pytest.CaptureFixture[str], f
     starts = [whole.index(rows._start(name, form)) for name in names] + [len(whole)]
     for length in range(len(whole) + 1):
         part.write_bytes(whole[:length])
-        tally = rows.resume(part, iter(names), form)
+        tally = rows.resume(part, iter(names), form, rows.Maker("model.onnx", None, 1))
         assert tally.rows == max(place for place, start in enumerate(starts) if place == 0 or start <= length)
         assert tally.failures == (tally.rows > 0)  # the first picture is broken
         assert part.read_bytes() == whole[: starts[tally.rows] if tally.rows else 0]
@@ -834,7 +834,11 @@ def test_rows_that_are_there_are_not_done_again(
     monkeypatch.setattr(bulk, "read", lambda source: seen.append(source) or read(source))  # type: ignore[func-returns-value]
     code, _, errors = run(capsys, *given, "--resume")
     assert (code, seen) == (3, ["blue.png"])  # 3, as the row that failed counts
-    assert errors == "note: out.part has 2 rows; going on from there\nout: 3 rows, 1 of them errors\n"
+    assert errors == (
+        "note: out.part has 2 rows; going on from there\n"
+        "note: by which model they were made is not known, as out.part.json does not say it\n"
+        "out: 3 rows, 1 of them errors\n"
+    )
     assert Path("out").read_bytes() == b"".join(lines)
 
 
@@ -869,6 +873,133 @@ def test_other_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         code, _, errors = run(capsys, "--format", other, "-o", "out", "--resume", "red.png", "blue.png")
         assert code == 1
         assert errors.startswith(f"error: out.part: {told} does not fit")
+
+
+def killed(goal: int, *arguments: str) -> None:
+    """A run into `out` that is killed when its `out.part` has that many lines, and it waits for one more source."""
+    part = Path("out.part")
+    before = part.stat().st_mtime_ns if part.exists() else 0
+    with start("@-", "-o", "out", *arguments, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"red.png\nblue.png\n")
+        process.stdin.flush()
+        while not (part.exists() and part.stat().st_mtime_ns > before and part.read_bytes().count(b"\n") == goal):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.kill()
+
+
+LINES = {"jsonl": 2, "csv": 3}  # of two rows
+MAKER = r"--model {} \(SHA-256 [0-9a-f]{{12}}…\) --top-k {}"
+
+
+@POSIX
+@pytest.mark.parametrize("form", LINES)
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [(["--model", "other.onnx"], MAKER.format(r"other\.onnx", 3)), (["--top-k", "2"], MAKER.format(r"model\.onnx", 2))],
+)
+def test_resume_with_another_model_or_top_k_is_refused(
+    capsys: pytest.CaptureFixture[str], form: str, now: list[str], told: str
+) -> None:
+    write(Path("other.onnx"), threshold=0.6)
+    killed(LINES[form], "--format", form)
+    given = ["--format", form, "-o", "out", "--resume", "red.png", "blue.png", "green.png"]
+    before = {path: path.read_bytes() for path in Path().glob("out*")}
+    assert set(before) == {Path("out.part"), Path("out.part.json")}
+    code, output, errors = run(capsys, *given, *now)
+    assert (code, output) == (1, "")
+    assert re.fullmatch(
+        rf"error: out\.part: its rows were made with {MAKER.format(r'model.onnx', 3)}; now it is {told}\. Give what it "
+        r"was begun with, or leave out --resume to begin again\n",
+        errors,
+    )
+    assert {path: path.read_bytes() for path in Path().glob("out*")} == before
+    assert run(capsys, *given)[0] == 0
+    assert list(Path().glob("out*")) == [Path("out")]
+
+
+@POSIX
+def test_model_is_told_by_its_content(capsys: pytest.CaptureFixture[str]) -> None:
+    killed(2, "--format", "jsonl")
+    given = ["--format", "jsonl", "-o", "out", "--resume", "red.png", "blue.png", "green.png"]
+    Path("model.onnx").rename("old.onnx")
+    write(Path("model.onnx"), threshold=0.6)
+    assert "its rows were made with --model model.onnx" in run(capsys, *given)[2]
+    assert run(capsys, *given, "--model", "old.onnx")[0] == 0
+
+
+@POSIX
+def test_model_from_a_pipe_is_not_taken_for_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo("pipe.onnx")
+
+    def pipe() -> None:
+        Path("pipe.onnx").write_bytes(Path("model.onnx").read_bytes())
+
+    given = ["--format", "jsonl", "--model", "pipe.onnx"]
+    threading.Thread(target=pipe).start()
+    killed(2, *given)
+    threading.Thread(target=pipe).start()
+    code, _, errors = run(capsys, *given, "-o", "out", "--resume", "red.png", "blue.png")
+    assert code == 1
+    assert "now it is --model pipe.onnx (through a pipe, which cannot be compared) --top-k 3. " in errors
+
+
+@POSIX
+@pytest.mark.parametrize("known", [None, b"", b"[]", b'{"model": "a"}'])
+def test_part_of_an_older_version_goes_on_and_is_told(capsys: pytest.CaptureFixture[str], known: bytes | None) -> None:
+    killed(2, "--format", "jsonl")
+    Path("out.part.json").unlink()
+    if known is not None:
+        Path("out.part.json").write_bytes(known)
+    given = ["--format", "jsonl", "-o", "out", "--resume", "red.png", "blue.png", "green.png"]
+    code, _, errors = run(capsys, *given)
+    assert code == 0
+    assert "note: by which model they were made is not known, as out.part.json does not say it\n" in errors
+    assert list(Path().glob("out*")) == [Path("out")]
+
+
+@POSIX
+def test_part_of_another_model_can_be_begun_again(capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("other.onnx"), threshold=0.6)
+    given = ["--format", "jsonl", "-o", "out", "red.png", "blue.png", "green.png", "--model", "other.onnx"]
+    killed(2, "--format", "jsonl")
+    killed(2, "--format", "jsonl", "--model", "other.onnx")
+    code, _, errors = run(capsys, *given, "--resume")
+    assert (code, errors) == (0, "note: out.part has 2 rows; going on from there\nout: 3 rows, 0 of them errors\n")
+    killed(2, "--format", "jsonl")
+    assert run(capsys, *given)[0] == 0
+    assert list(Path().glob("out*")) == [Path("out")]
+
+
+@POSIX
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_kill_while_the_maker_is_written_mixes_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
+    write(Path("other.onnx"), threshold=0.6)
+    killed(2, "--format", "jsonl")
+    write_maker = rows.write_maker
+
+    def break_off(part: Path, maker: rows.Maker) -> None:
+        if moment == "after":
+            write_maker(part, maker)
+        raise KeyboardInterrupt
+
+    given = ["--format", "jsonl", "-o", "out", "red.png", "blue.png", "--model", "other.onnx"]
+    with monkeypatch.context() as patch:
+        patch.setattr(rows, "write_maker", break_off)
+        assert run(capsys, *given)[0] == 130
+    assert Path("out.part").read_bytes() == b""  # so it does not count what out.part.json says
+    code, _, errors = run(capsys, *given, "--model", "model.onnx", "--resume")
+    assert (code, errors) == (0, "note: out.part has 0 rows; going on from there\nout: 2 rows, 0 of them errors\n")
+
+
+def test_kill_at_the_very_end_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out").write_text("done")
+    Path("out.part.json").write_text("{}")
+    assert run(capsys, "--format", "csv", "-o", "out", "--resume", "red.png")[0] == 0
+    assert list(Path().glob("out*")) == [Path("out")]
 
 
 def test_resume_of_what_is_complete_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:

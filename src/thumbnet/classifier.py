@@ -80,8 +80,7 @@ def load(model: str | Path | None = None, *, threads: int = 0) -> "Classifier":
     Raises:
         ModelError: No such file or name, or no model file of Thumbnet.
     """
-    name = BUNDLED[0] if model is None else str(model)
-    path = PRETRAINED / f"{name}.onnx" if name in BUNDLED else Path(name)
+    name, path = _located(model)
     try:
         with path.open("rb") as file:
             # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
@@ -96,6 +95,14 @@ def load(model: str | Path | None = None, *, threads: int = 0) -> "Classifier":
         raise ModelError(f"cannot read the model file {name}: {getattr(error, 'strerror', None) or error}") from error
     except ModelError as error:
         raise ModelError(f"{name}: {error}") from error
+
+
+def fingerprint(model: str | Path | None = None) -> str | None:
+    """The SHA-256 of a model file, named as for `load`. None for a pipe, which gives its content only once."""
+    from thumbnet import files  # hashlib and tempfile are not for every start
+
+    _, path = _located(model)
+    return files.sha256(path) if path.is_file() else None
 
 
 class Classifier:
@@ -260,6 +267,12 @@ def take(file: IO[bytes] | FileIO, most: int) -> bytes:
         blocks.append(block)
         most -= len(block)
     return b"".join(blocks)
+
+
+def _located(model: str | Path | None) -> tuple[str, Path]:
+    """A model's name, as messages have it, and its path."""
+    name = BUNDLED[0] if model is None else str(model)
+    return name, PRETRAINED / f"{name}.onnx" if name in BUNDLED else Path(name)
 
 
 def _signature(nodes: Sequence[Any]) -> str:

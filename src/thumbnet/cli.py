@@ -89,17 +89,24 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _predict_into(path: Path, classifier: "Classifier", named: list[str], arguments: argparse.Namespace) -> int:
-    """The rows go to FILE.part, which becomes FILE when all are there."""
+    """The rows go to FILE.part, which becomes FILE when all are there. FILE.part.json says by what they are made."""
     from thumbnet import bulk, rows
+    from thumbnet.classifier import BUNDLED, fingerprint
 
     if path.exists() and not path.is_file():
         raise ThumbnetError(f"{path}: expected a file to write to, got a folder or a device")
     part = path.with_name(f"{path.name}.part")
     sources, tally = bulk.expand(named), rows.Tally()
+    resumable = arguments.format in rows.RESUMABLE
+    sha256 = fingerprint(arguments.model) if resumable else None
+    maker = rows.Maker(arguments.model or BUNDLED[0], sha256, arguments.top_k)
     if arguments.resume and part.exists():
-        tally = rows.resume(part, map(bulk.named, sources), arguments.format)
+        tally = rows.resume(part, map(bulk.named, sources), arguments.format, maker)
         _say(f"note: {part} has {tally.rows:,} rows; going on from there")
+        if tally.rows and rows.read_maker(part) is None:
+            _say(f"note: by which model they were made is not known, as {rows.maker_path(part)} does not say it")
     elif arguments.resume and path.exists():
+        rows.maker_path(part).unlink(missing_ok=True)  # of a run that was killed at its very end
         _say(f"note: {path} is complete, as there is no {part}. Leave out --resume to do it again")
         return DONE
     elif part.exists():
@@ -112,14 +119,17 @@ def _predict_into(path: Path, classifier: "Classifier", named: list[str], argume
             part.open(mode, encoding="utf-8", errors="backslashreplace", newline="\n") as file,
             _bar(named, tally, False) as show,
         ):
+            if resumable:  # by now, `part` is empty or its rows are of this maker: a kill here mixes nothing
+                rows.write_maker(part, maker)
             _write(_answers(classifier, sources, arguments, tally), file, form, tally, show)
             os.fsync(file.fileno())
     except BaseException:  # Ctrl-C, a full disk
         if tally.rows:
-            goes_on = "; --resume goes on from there" * (arguments.format in rows.RESUMABLE)
+            goes_on = "; --resume goes on from there" * resumable
             _say(f"note: {part} keeps {tally.rows:,} rows{goes_on}")
         raise
     part.replace(path)
+    rows.maker_path(part).unlink(missing_ok=True)
     _say(f"{path}: {tally.rows:,} rows, {tally.failures:,} of them errors")
     return _code(tally)
 

@@ -11,7 +11,6 @@ than a prediction.
 import base64
 import contextlib
 import functools
-import hashlib
 import http.client
 import io
 import ipaddress
@@ -31,6 +30,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import thumbnet
+from thumbnet import files
 from thumbnet.errors import FetchError
 from thumbnet.progress import progress
 from thumbnet.urls import host_and_port, is_data, one_line, read_data, shown
@@ -138,7 +138,7 @@ def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> Non
         path.parent.mkdir(parents=True, exist_ok=True)
         with progress(label, size, "B", _size(part)) as show:
             _complete(url, part, size, show)
-        found = _sha256(part)
+        found = files.sha256(part)
         if found != sha256.lower():
             part.unlink()
             raise FetchError(f"{shown(url)}: expected the SHA-256 {sha256}, got {found}; what came was deleted")
@@ -492,11 +492,3 @@ def _resume(url: str, part: Path, size: int, show: Callable[[int], object]) -> N
 
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeAlias
 
@@ -35,6 +35,23 @@ class Failure:
     def as_dict(self) -> dict[str, Any]:
         """As it stands in JSON."""
         return {"source": self.source, "error": {"type": type(self.error).__name__, "message": self.message}}
+
+
+@dataclass(frozen=True)
+class Maker:
+    """What rows depend on besides their sources."""
+
+    model: str  # as it was typed; another name of the same file is the same model
+    sha256: str | None  # of the model file; None where it came through a pipe
+    top_k: int
+
+    def __str__(self) -> str:
+        content = f"SHA-256 {self.sha256[:12]}…" if self.sha256 else "through a pipe, which cannot be compared"
+        return f"--model {_printable(self.model)} ({content}) --top-k {self.top_k}"
+
+    def makes_the_same(self, other: "Maker") -> bool:
+        """Whether rows of both may be in one file."""
+        return self.sha256 is not None and (self.sha256, self.top_k) == (other.sha256, other.top_k)
 
 
 @dataclass
@@ -85,16 +102,40 @@ def complaint(failure: Failure) -> str:
     return failure.message if named else f"{_printable(failure.source)}: {failure.message}"
 
 
-def resume(part: Path, sources: Iterator[str], form_name: str) -> Tally:
+def maker_path(part: Path) -> Path:
+    """Where it stands by what the rows in `part` are made; in `part` itself it would be no row."""
+    return part.with_name(f"{part.name}.json")
+
+
+def write_maker(part: Path, maker: Maker) -> None:
+    """Say of `part` by what its rows are made, before the first one is in it."""
+    from thumbnet.files import write_atomically  # tempfile takes longer to import than a picture takes
+
+    with write_atomically(maker_path(part)) as file:
+        file.write(json.dumps(asdict(maker)).encode())
+
+
+def read_maker(part: Path) -> Maker | None:
+    """What `write_maker` wrote; None where it is missing or no such thing."""
+    try:
+        return Maker(**json.loads(maker_path(part).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def resume(part: Path, sources: Iterator[str], form_name: str, maker: Maker) -> Tally:
     """Cut a torn row off the end of `part`, and count the rows before it, which have to be those of `sources`.
+
+    By what they were made has to be known and the same, or not to be known, as with a `part` of an older version.
 
     Args:
         part: A file of rows whose writing was broken off.
         sources: As rows name them. One is taken for each row in `part`, and not one more.
         form_name: One of `RESUMABLE`.
+        maker: What the next rows are to be made by.
 
     Raises:
-        ThumbnetError: The rows are of other sources, or in another order or format.
+        ThumbnetError: The rows are of other sources, in another order or format, or of another model or `top_k`.
     """
     tally, kept = Tally(), 0
     with part.open("r+b") as file:
@@ -109,6 +150,12 @@ def resume(part: Path, sources: Iterator[str], form_name: str) -> Tally:
             failed = not row.endswith(b",\n") if form_name == "csv" else row[len(start) :].startswith(b'"error": ')
             tally.count(failed)
             kept += len(row)
+        before = read_maker(part)
+        if tally.rows and before and not before.makes_the_same(maker):
+            raise ThumbnetError(
+                f"{part}: its rows were made with {before}; now it is {maker}. Give what it was begun with, or leave "
+                "out --resume to begin again"
+            )
         file.truncate(kept if tally.rows else 0)  # a head alone is written again
     return tally
 
