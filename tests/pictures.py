@@ -596,6 +596,15 @@ def mutated(data: bytes, random: Random) -> bytes:
     return bytes(mutant)
 
 
+def noisy() -> dict[str, bytes]:
+    """Broken pictures of which libpng and libjpeg themselves tell what is wrong. The last is decoded all the same."""
+    pixels, header, short = (bytearray(CASES[name].data) for name in ("png", "png", "jpeg"))
+    pixels[pixels.index(b"IDAT") + 40] ^= 1
+    header[29] ^= 1  # in its checksum
+    short[-20:-10] = b"\xff\xd9" * 5
+    return {"pixels.png": bytes(pixels), "header.png": bytes(header), "short.jpg": bytes(short)}
+
+
 def table() -> str:
     """As it stands in docs/pictures.md."""
     lines = ["| | what comes in | what comes out | off by | off Chromium's by |", "|---|---|---|---|---|"]

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pictures
 import pytest
 import web as pages
 from models import content, graph, png, write
@@ -1103,6 +1104,18 @@ def test_bar_counts_what_there_is() -> None:
     assert re.search(r"predict: 100%\|.*\| 302/302 \[", shown)
     assert re.search(r"\| 301/302 \[", shown)
     assert not re.search(r" 0(\.00)?/302", shown)  # or the time left would be wrong
+
+
+@POSIX
+def test_bar_is_not_broken_by_what_native_code_writes() -> None:
+    pytest.importorskip("tqdm", reason="bars are tqdm's")
+    for name, data in pictures.noisy().items():
+        Path(name).write_bytes(data)
+    Path("list").write_text("pixels.png\nheader.png\nshort.jpg\n" * 20)
+    shown = seen_on_a_terminal("@list", "--format", "csv", "-o", "out")
+    assert re.search(r"predict: 100%\|.*\| 60\.0/60\.0 \[", shown)
+    lines = re.split(r"[\r\n]+", shown.strip())
+    assert [line for line in lines if not line.startswith("predict: ")] == ["out: 60 rows, 40 of them errors"]
 
 
 @POSIX

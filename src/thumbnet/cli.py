@@ -73,8 +73,9 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.wrong("standard input can be read only once: give one of - and @-")
     if arguments.explain is not None and (within := _within(arguments.explain, arguments.sources)):
         arguments.wrong(f"--explain FOLDER is in {within}, so its maps would be taken for pictures. Name one outside")
-    from thumbnet import bulk
+    from thumbnet import bulk, native
 
+    native.mute()
     classifier = thumbnet.load(arguments.model)
     sources = arguments.sources or [_ask_for_url()]
     if arguments.output is not None:
@@ -209,8 +210,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     named = [*([arguments.model] if arguments.model else []), *arguments.models]
     if len(named) > 2:
         arguments.wrong("expected one model, or two to compare")
-    from thumbnet import report
+    from thumbnet import native, report
 
+    native.mute()
     judged, *other = [report.judge(name, arguments.data, arguments.foreign) for name in named or [None]]
     if other:
         print(report.versus(judged, other[0]))
