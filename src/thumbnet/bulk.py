@@ -38,7 +38,12 @@ FETCHERS = 16  # URLs read at once; nearly all of that time is waiting
 
 
 def predict(
-    model: Classifier, sources: Iterable[str | Failure], *, top_k: int = 3, workers: int | None = None
+    model: Classifier,
+    sources: Iterable[str | Failure],
+    *,
+    top_k: int = 3,
+    workers: int | None = None,
+    content: Callable[[str], bytes] | None = None,
 ) -> Generator[Row]:
     """Classify many pictures.
 
@@ -48,6 +53,7 @@ def predict(
             is. They are taken by other threads than the caller's, one at a time.
         top_k: How many of the most probable classes to name, 1 or more.
         workers: Threads that read and decode files, a core each unless told otherwise. URLs have their own.
+        content: Gives a source's bytes in place of `read`. Whatever it raises makes a `Failure`.
 
     Returns:
         A `Prediction` or a `Failure` for each source, in their order. An early end (`close`, or an exception in the
@@ -58,7 +64,7 @@ def predict(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
-    window = _Window(model.square, iter(sources), workers or _cores())
+    window = _Window(model.square, iter(sources), workers or _cores(), content or read)
     try:
         while slots := window.take():
             yield from _answered(model, slots, top_k)
@@ -246,8 +252,14 @@ class _Window:
     They are daemons, as a slow server must not hold up the program's end.
     """
 
-    def __init__(self, square: Callable[[bytes], Square], sources: Iterator[str | Failure], workers: int) -> None:
-        self._square, self._sources, self._workers = square, sources, workers
+    def __init__(
+        self,
+        square: Callable[[bytes], Square],
+        sources: Iterator[str | Failure],
+        workers: int,
+        content: Callable[[str], bytes],
+    ) -> None:
+        self._square, self._sources, self._workers, self._content = square, sources, workers, content
         self._pulling = threading.Lock()  # held while the next source is taken, which may wait for somebody to type it
         self._fetchers = threading.Semaphore(FETCHERS)
         self._lock = threading.Lock()  # of everything below
@@ -318,7 +330,7 @@ class _Window:
 
     def _fill(self, slot: _Slot) -> None:
         try:
-            slot.result = slot.result or self._decode(read(slot.source))
+            slot.result = slot.result or self._decode(self._content(slot.source))
         except Exception as error:  # whatever it is, it is this picture's alone
             # Its traceback would hold on to the picture.
             error.__traceback__ = error.__cause__ = error.__context__ = None

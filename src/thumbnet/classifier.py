@@ -105,6 +105,11 @@ def fingerprint(model: str | Path | None = None) -> str | None:
     return files.sha256(path) if path.is_file() else None
 
 
+def find(model: str | Path | None = None) -> Path:
+    """Where a model file is, named as for `load`."""
+    return _located(model)[1]
+
+
 class Classifier:
     """A loaded model file. `info` is what the file says of itself."""
 

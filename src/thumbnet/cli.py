@@ -22,6 +22,7 @@ DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argp
 RECIPES = ("seed", "fast", "best")  # as in training.recipes, which cannot be imported without Keras
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
+CLUSTER_FORMATS = ("jsonl", "parquet")  # as in cluster, which cannot be imported without Ray
 
 Number = TypeVar("Number", int, float)
 
@@ -67,6 +68,10 @@ def _train(arguments: argparse.Namespace) -> int:
 def _predict(arguments: argparse.Namespace) -> int:
     from thumbnet import rows
 
+    if arguments.engine == "ray":
+        return _predict_on_cluster(arguments)
+    if arguments.format not in FORMATS:
+        arguments.wrong(f"--format {arguments.format} needs --engine ray")
     if arguments.resume and (arguments.output is None or arguments.format not in rows.RESUMABLE):
         arguments.wrong("--resume needs --output FILE and --format jsonl or csv")
     if sum(source in ("-", "@-") for source in arguments.sources) > 1:
@@ -132,6 +137,23 @@ def _predict_into(path: Path, classifier: "Classifier", named: list[str], argume
     part.replace(path)
     rows.maker_path(part).unlink(missing_ok=True)
     _say(f"{path}: {tally.rows:,} rows, {tally.failures:,} of them errors")
+    return _code(tally)
+
+
+def _predict_on_cluster(arguments: argparse.Namespace) -> int:
+    """The rows go to FOLDER, in shards."""
+    if arguments.output is None or arguments.format not in CLUSTER_FORMATS:
+        arguments.wrong("--engine ray needs --output FOLDER and --format jsonl or parquet")
+    if arguments.resume or arguments.explain:
+        arguments.wrong("--resume and --explain cannot be had with --engine ray. Leave them out, or this")
+    if "-" in arguments.sources:
+        arguments.wrong("--engine ray reads no picture from standard input. Name a file, or leave the option out")
+    from thumbnet import classifier, cluster
+
+    classifier.load(arguments.model)  # a broken one is told before Ray starts
+    model, sources = classifier.find(arguments.model).read_bytes(), arguments.sources or [_ask_for_url()]
+    tally = cluster.predict(model, sources, arguments.output, form=arguments.format, top_k=arguments.top_k)
+    _say(f"{arguments.output}: {tally.rows:,} rows, {tally.failures:,} of them errors")
     return _code(tally)
 
 
@@ -318,6 +340,7 @@ def _add_predict(commands: Any) -> None:
         "thumbnet predict @list.txt --format jsonl | jq -r 'select(.error).source' (names those that failed)\n"
         "find . -name '*.jpg' -mtime -1 | thumbnet predict @-\n"
         "curl https://example.org/b.png | thumbnet predict -\n"
+        "thumbnet predict s3://bucket/photos/ --engine ray --format parquet --output s3://bucket/answers/\n"
         "thumbnet predict cat.jpg --explain maps/                                  (why? in maps/000001-cat.png)\n"
         "thumbnet predict                                                          (asks for a URL)",
     )  # fmt: skip
@@ -328,13 +351,19 @@ def _add_predict(commands: Any) -> None:
     )  # fmt: skip
     _add_model(command)
     command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
-    command.add_argument("--format", choices=FORMATS, default="text", help="how answers are printed (text)")
     command.add_argument(
-        "-o",
-        "--output",
-        metavar="FILE",
-        help="where they go, in place of standard output; FILE.part until all are there",
+        "--format", choices=(*FORMATS, "parquet"), default="text", help="how answers are printed (text)"
     )
+    command.add_argument(
+        "-o", "--output", metavar="FILE",
+        help="where they go, in place of standard output; FILE.part until all are there. With --engine ray a new or "
+        "empty folder",
+    )  # fmt: skip
+    command.add_argument(
+        "--engine", choices=("threads", "ray"), default="threads",
+        help="what does the work: threads of this process, or Ray on all cores of this machine or of the cluster at "
+        "$RAY_ADDRESS, which also takes Parquet files and s3:// and gs:// (threads)",
+    )  # fmt: skip
     command.add_argument(
         "--resume", action="store_true", help="go on with the FILE.part of a run that was broken off (jsonl and csv)"
     )

@@ -1,0 +1,442 @@
+"""Many pictures → rows, by Ray Data: on all cores of one machine, or of a cluster.
+
+    arguments → sources, in blocks → actors that read, decode and answer → rows, in shards → FOLDER
+
+An actor answers its block as `bulk.predict` does on one machine, so the rows are the same, to the last digit; their
+order is not. How many actors there are and where, how fast blocks come to them and what is done again
+after a kill is Ray's.
+"""
+
+# A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
+# ruff: noqa: PTH100, PTH109, PTH112, PTH118, PTH122
+
+import functools
+import glob
+import io
+import logging
+import os
+import secrets
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from thumbnet import bulk, classifier, rows
+from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
+from thumbnet.datasets import PICTURE_SUFFIXES
+from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
+from thumbnet.files import write_atomically
+from thumbnet.rows import Failure, Row
+from thumbnet.urls import is_url, one_line, without_password
+
+if "ray" not in sys.modules:  # it reads these when it is imported
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # What goes wrong comes back as an exception.
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if not os.environ.get("RAY_ADDRESS"):
+        # Only who has this word can give work to what is started here; without it, Ray would put a file with one into
+        # the home folder.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+
+try:
+    import pyarrow as pa
+    import ray
+    import ray.data
+    from pyarrow import fs, parquet
+    from ray.data.block import BlockAccessor
+except ImportError as error:
+    raise MissingExtraError("--engine ray", str(error.name).partition(".")[0], "scale") from None
+
+FORMATS = ("jsonl", "parquet")
+STORES = ("s3", "gs")  # schemes that name an object in a store, not a server's page
+SHARD = 16 * BATCH  # rows a shard, at least, but for the last ones
+DONE = "_SUCCESS"  # an empty file that comes when all shards are there; who reads such folders passes over it
+# An actor computes with one thread, on a core. What it leaves of that is for the tasks that read Parquet and write
+# shards: as many actors as cores, with a whole one each, would keep these from ever starting.
+ACTOR, TASK = 0.9, 0.05  # CPUs, as Ray counts them
+
+# Texts are kept as bytes until they are a row, as a file's name need not be UTF-8.
+SOURCES = pa.schema([("source", pa.binary()), ("content", pa.large_binary()), ("failure", pa.binary())])
+GROUPS = pa.schema([("file", pa.binary()), ("group", pa.int32()), ("first", pa.int64())])
+LINES = pa.schema([("line", pa.binary()), ("failed", pa.bool_())])
+ROWS = pa.schema(
+    [
+        ("source", pa.string()),
+        ("label", pa.string()),
+        ("confidence", pa.float64()),
+        ("known", pa.bool_()),
+        ("top", pa.list_(pa.struct([("label", pa.string()), ("confidence", pa.float64())]))),
+        ("error", pa.struct([("type", pa.string()), ("message", pa.string())])),
+    ]
+)
+
+
+def predict(model: bytes, arguments: Iterable[str], output: str, *, form: str = "jsonl", top_k: int = 3) -> rows.Tally:
+    """Classify many pictures, and write their rows into a folder.
+
+    A Ray that is connected already is used, else the cluster that `RAY_ADDRESS` names, else one that is started on this
+    machine for this run alone.
+
+    Args:
+        model: A model file's bytes, which go to every actor.
+        arguments: As `bulk.expand` takes them, but for `-`. Besides, objects `s3://…` and `gs://…`, folders of these,
+            and Parquet files with a column `image` (a picture file's bytes), `path` or `url`.
+        output: A folder, on a disk that all machines share or in a store, which is empty or does not exist.
+        form: One of `FORMATS`.
+        top_k: How many of the most probable classes to name, 1 or more.
+
+    Returns:
+        How many rows there are, and how many of them are failures.
+
+    Raises:
+        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+        ThumbnetError: The folder is not empty, or Ray fails.
+    """
+    sink = _Shards(output, form)
+    with _connected():
+        shipped = ray.put(model)  # and kept until the end, as an actor that is started again asks for it again
+        try:
+            _sources(arguments).map_batches(
+                _Answers,
+                fn_constructor_args=(shipped, os.getcwd(), form, top_k),
+                batch_size=BATCH,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(),
+                num_cpus=ACTOR,
+            ).write_datasink(sink, ray_remote_args={"num_cpus": TASK})
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            first = str(cause or error).partition("\n")[0]  # Ray adds advice to it
+            if isinstance(cause, ModelError):
+                raise ModelError(first) from None
+            raise ThumbnetError(f"Ray stopped: {first}") from error
+    return sink.tally
+
+
+@contextmanager
+def _connected() -> Iterator[None]:
+    """Ray, quiet, and stopped at the end if it was started here."""
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars, context.raise_original_map_exception = sys.stderr.isatty(), True
+    if ray.is_initialized():
+        yield
+        return
+    where: dict[str, Any] = {}
+    if not os.environ.get("RAY_ADDRESS"):
+        where = {"address": "local", "include_dashboard": False}
+    ray.init(**where, logging_level=logging.CRITICAL, log_to_driver=False)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+# --- sources ---
+
+
+def _sources(arguments: Iterable[str]) -> ray.data.Dataset:
+    """What there is to answer, `SOURCES`, in blocks of `BATCH`."""
+    listed: list[dict[str, bytes]] = []
+    groups: list[pa.Table] = []
+    for each in _expand(arguments):
+        if isinstance(each, str) and each.endswith(".parquet") and (not is_url(each) or _stored(each)):
+            try:
+                groups += _groups(each)
+                continue
+            except SourceError as error:
+                each = Failure(each, error)
+        listed.append(_listed(each))
+    blocks = [pa.Table.from_pylist(listed[start : start + BATCH], SOURCES) for start in range(0, len(listed), BATCH)]
+    sources = ray.data.from_arrow(blocks or [SOURCES.empty_table()])
+    if not groups:
+        return sources
+    read = ray.data.from_arrow(groups).map_batches(
+        _pictures, fn_args=(os.getcwd(),), batch_size=1, batch_format="pyarrow", num_cpus=TASK
+    )
+    # A row group may be the whole file, and actors take no less than a block.
+    read = read.repartition(target_num_rows_per_block=BATCH)
+    return sources.union(read) if listed else read
+
+
+def _expand(arguments: Iterable[str]) -> Iterator[str | Failure]:
+    """As `bulk.expand`; and folders in stores, too. Of a folder with Parquet files it gives only these."""
+    for argument in arguments:
+        found: list[str | Failure] = []
+        if _stored(argument):
+            try:
+                found.extend(_objects(argument))
+            except OSError as error:
+                found.append(Failure(argument, SourceError(f"cannot read it: {error}")))
+        elif os.path.isdir(argument):
+            pattern = os.path.join(glob.escape(argument), "**", "*.parquet")
+            found.extend(each for each in bulk.expand([pattern]) if isinstance(each, str))
+        yield from found or bulk.expand([argument])
+
+
+def _stored(source: str) -> bool:
+    return source.partition("://")[0] in STORES and "://" in source
+
+
+def _objects(source: str) -> Iterator[str]:
+    """What is below a folder in a store, by name; nothing if it is none."""
+    store, path = _store(source)
+    if store.get_file_info(path).type != fs.FileType.Directory:
+        return
+    scheme = source.partition("://")[0]
+    below = [info.path for info in store.get_file_info(fs.FileSelector(path, recursive=True)) if info.is_file]
+    seen = sorted(each for each in below if "/." not in each.removeprefix(path))
+    tables = [each for each in seen if each.endswith(".parquet")]
+    yield from (f"{scheme}://{each}" for each in tables or seen if tables or _is_picture(each))
+
+
+def _seen_from(folder: str, source: str) -> str:
+    """A path as whoever works elsewhere needs it; a URL as it is."""
+    return source if is_url(source) else os.path.join(folder, source)
+
+
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+
+
+def _store(name: str) -> tuple[fs.FileSystem, str]:
+    """The file system of a path or an object, and what it is called there."""
+    if not _stored(name):
+        return fs.LocalFileSystem(), os.path.abspath(name)
+    scheme, _, path = name.partition("://")
+    return _bucket(f"{scheme}://{path.partition('/')[0]}"), path.rstrip("/")
+
+
+@functools.cache
+def _bucket(uri: str) -> fs.FileSystem:
+    """Asked for once: for S3 it looks up where the bucket is."""
+    return fs.FileSystem.from_uri(uri)[0]
+
+
+def _listed(source: str | Failure) -> dict[str, bytes]:
+    """A source as a row of `SOURCES`."""
+    if isinstance(source, Failure):
+        return {"source": _encoded(source.source), "failure": _encoded(source.message)}
+    return {"source": _encoded(source)}
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogatepass")
+
+
+# --- Parquet ---
+
+
+def _groups(file: str) -> list[pa.Table]:
+    """A Parquet file's row groups, a table with a row of `GROUPS` for each.
+
+    Raises:
+        SourceError: No such file, no Parquet, or none of the columns that are looked for.
+    """
+    with _parquet(file) as opened:
+        _columns(opened.schema_arrow)
+        sizes = [opened.metadata.row_group(place).num_rows for place in range(opened.num_row_groups)]
+    groups = [{"file": _encoded(file), "group": group, "first": sum(sizes[:group])} for group in range(len(sizes))]
+    return [pa.Table.from_pylist([group], GROUPS) for group in groups]
+
+
+@contextmanager
+def _parquet(file: str) -> Iterator[parquet.ParquetFile]:
+    store, path = _store(file)
+    try:
+        with store.open_input_file(path) as opened:
+            yield parquet.ParquetFile(opened)
+    except SourceError:
+        raise
+    except FileNotFoundError:
+        raise SourceError("no such file. Expected a Parquet file's path") from None
+    except Exception as error:  # a stranger's file makes Arrow, and Ray's types in it, raise what they like
+        raise SourceError(f"cannot read this Parquet file: {one_line(str(error))}") from error
+
+
+def _columns(schema: pa.Schema) -> list[str]:
+    """Those that are read: the pictures' bytes, and where they are or what they are called.
+
+    Raises:
+        SourceError: There is none.
+    """
+    kinds: dict[str, pa.DataType] = {field.name: field.type for field in schema}
+    held = kinds.get("image", pa.null())
+    if pa.types.is_struct(held) and held.get_field_index("bytes") >= 0:  # as Hugging Face's datasets are
+        held = held.field("bytes").type
+    found = ["image"] if (pa.types.is_binary(held) or pa.types.is_large_binary(held)) else []
+    found += [name for name in ("path", "url") if name in kinds and _is_text(kinds[name])][:1]
+    if not found:
+        have = one_line(", ".join(f"{name} {kind}" for name, kind in kinds.items()))
+        raise SourceError(f"expected a column image (bytes), path or url (texts), got {have}")
+    return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _pictures(group: pa.Table, folder: str = "") -> Iterator[pa.Table]:
+    """A row of `GROUPS` → the pictures in that row group, `SOURCES`. One without a name is called FILE#ROW."""
+    [asked] = group.to_pylist()
+    file, place = _decoded(asked["file"]), asked["first"]
+    try:
+        with _parquet(_seen_from(folder, file)) as opened:
+            columns = _columns(opened.schema_arrow)
+            for batch in opened.iter_batches(BATCH, row_groups=[asked["group"]], columns=columns):
+                yield pa.Table.from_pylist(
+                    [_picture(f"{file}#{place + index}", row) for index, row in enumerate(batch.to_pylist())], SOURCES
+                )
+                place += batch.num_rows
+    except SourceError as error:
+        yield pa.Table.from_pylist([_listed(Failure(file, error))], SOURCES)
+
+
+def _picture(numbered: str, row: dict[str, Any]) -> dict[str, bytes]:
+    """A row of a Parquet file as one of `SOURCES`."""
+    named, image = row.get("path") or row.get("url"), row.get("image")
+    content = image.get("bytes") if isinstance(image, dict) else image
+    if content is None and not named:
+        return _listed(Failure(numbered, SourceError("neither a picture nor a name of one in this row")))
+    return _listed(named or numbered) | ({} if content is None else {"content": content})
+
+
+# --- answers ---
+
+
+class _Answers:
+    """An actor: the classifier, loaded once. `SOURCES` → `LINES` or `ROWS`, in the same order."""
+
+    def __init__(self, model: "ray.ObjectRef[bytes]", folder: str, form: str, top_k: int) -> None:
+        self._classifier, self._folder, self._top_k = Classifier(ray.get(model), threads=1), folder, top_k
+        self._table = _lines if form == "jsonl" else _columnar
+
+    def __call__(self, sources: pa.Table) -> pa.Table:
+        asked: list[str | Failure] = []
+        held: dict[str, bytes] = {}  # by a name that no file can have, as two pictures may have the same one
+        names = [_decoded(name) for name in sources["source"].to_pylist()]
+        contents, failures = sources["content"].to_pylist(), sources["failure"].to_pylist()
+        for place, (name, content, failure) in enumerate(zip(names, contents, failures, strict=True)):
+            if failure is not None:
+                asked.append(Failure(name, SourceError(_decoded(failure))))
+            elif content is not None:
+                asked.append(f"\0{place}")
+                held[f"\0{place}"] = content
+            else:
+                asked.append(name)
+        given = bulk.predict(
+            self._classifier, asked, top_k=self._top_k, workers=1,
+            content=lambda source: held[source] if source in held else _content(_seen_from(self._folder, source)),
+        )  # fmt: skip
+        return self._table(
+            replace(row, source=without_password(name)) if row.source in held else row
+            for name, row in zip(names, given, strict=True)
+        )
+
+
+def _content(source: str) -> bytes:
+    """As `classifier.read`, and of an object in a store."""
+    if not _stored(source):
+        return classifier.read(source)
+    try:
+        store, path = _store(source)
+        with store.open_input_file(path) as file:
+            if file.size() > MAX_BYTES:
+                raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected a picture")
+            content: bytes = file.read()
+    except FileNotFoundError:
+        raise SourceError("no such object. Expected a picture's URL") from None
+    except OSError as error:
+        raise SourceError(f"cannot read it: {one_line(str(error))}") from error
+    return content
+
+
+def _lines(answers: Iterable[Row]) -> pa.Table:
+    """The lines that `predict --format jsonl --output FILE` writes."""
+    form = rows.form("jsonl", several=True)
+    lines = [
+        {"line": form.row(row).encode("utf-8", "backslashreplace"), "failed": isinstance(row, Failure)}
+        for row in answers
+    ]
+    return pa.Table.from_pylist(lines, LINES)
+
+
+def _columnar(answers: Iterable[Row]) -> pa.Table:
+    """The same in columns; what a row does not have is null."""
+    fields = [{**row.as_dict(), "source": _unicode(row.source)} for row in answers]
+    for each in fields:
+        if "error" in each:
+            each["error"]["message"] = _unicode(each["error"]["message"])
+    return pa.Table.from_pylist(fields, ROWS)
+
+
+def _unicode(text: str) -> str:
+    """A text in which the parts of a name that are not UTF-8 are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+# --- shards ---
+
+
+class _Shards(ray.data.Datasink[int]):
+    """A folder with a file for each task that writes, and at last an empty one, `DONE`.
+
+    A task that is done again has the same number, so its file takes the place of the first one's. Files appear when
+    they are whole: on a disk they are renamed then, and a store shows no object before it is closed.
+    """
+
+    def __init__(self, output: str, form: str) -> None:
+        self.tally = rows.Tally()
+        self._form, self._output = form, output if _stored(output) else os.path.abspath(output)
+        store, path = _store(output)
+        if store.get_file_info(path).is_file:
+            raise ThumbnetError(f"{output}: expected a folder to write to, got a file")
+        if not _stored(output):
+            store.create_dir(path)
+        if store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
+            raise ThumbnetError(
+                f"{output}: expected an empty folder or none, as what is there could be taken for this run's. Name "
+                "another, or remove it first"
+            )
+
+    def write(self, blocks: Iterable[Any], ctx: Any) -> int:
+        """Write a shard; how many of its rows are failures."""
+        # One without rows has lost its columns, too.
+        tables = [table for block in blocks if (table := BlockAccessor.for_block(block).to_arrow()).num_rows]
+        if not tables:
+            return 0
+        table = pa.concat_tables(tables)
+        if self._form == "jsonl":
+            content = b"".join(table["line"].to_pylist())
+            failures = sum(table["failed"].to_pylist())
+        else:
+            parquet.write_table(table, buffer := io.BytesIO())
+            content, failures = buffer.getvalue(), table.num_rows - table["error"].null_count
+        self._write(f"rows-{ctx.task_idx:06}.{self._form}", content)
+        return int(failures)
+
+    def on_write_complete(self, write_result: Any) -> None:
+        """All shards are there."""
+        self.tally = rows.Tally(int(write_result.num_rows), sum(map(int, write_result.write_returns)))
+        self._write(DONE, b"")
+
+    @property
+    def min_rows_per_write(self) -> int:
+        """Where there are so many."""
+        return SHARD
+
+    def _write(self, name: str, content: bytes) -> None:
+        store, path = _store(self._output)
+        if _stored(self._output):
+            with store.open_output_stream(f"{path}/{name}") as file:
+                file.write(content)
+        else:
+            with write_atomically(Path(path, name)) as whole:
+                whole.write(content)
