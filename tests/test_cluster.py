@@ -15,15 +15,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import web as pages
-from models import content, graph, png, write
+from models import content, encode, graph, png, write
 from onnx import helper
 from web import Visit, Web
 
 import thumbnet
 from thumbnet import cli
-from thumbnet.classifier import BATCH, Classifier
+from thumbnet.classifier import BATCH, BUNDLED, Classifier, find
 from thumbnet.errors import SourceError
 from thumbnet.rows import Tally
 
@@ -237,7 +238,7 @@ def test_parquet_in_and_out() -> None:
 @pytest.mark.usefixtures("_ray")
 def test_objects_in_a_store(store: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     if store is None:
-        pytest.skip("nothing that stands in for S3 is installed: pip install 'moto[server]'")
+        pytest.skip("nothing that stands in for S3 is installed: pip install 'moto[s3]' flask-cors")
     for name, value in (KEYS | {"AWS_ENDPOINT_URL": store}).items():
         monkeypatch.setenv(name, value)
     address = store.removeprefix("http://")
@@ -287,13 +288,13 @@ def test_ctrl_c_stops_ray_too(web: Web, tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HOME": str(home)}
     process = subprocess.Popen(
         [*command, *typed, "--model", "model.onnx"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment,
+        env=environment, start_new_session=True,
     )  # fmt: skip
     while not web.seen:
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
     started = below(process.pid)
-    process.send_signal(signal.SIGINT)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert err.splitlines()[-1] == "Stopped."
@@ -309,6 +310,24 @@ HANDLED = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_h
 
 
 # What is written
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_no_row_depends_on_its_block(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.get", lambda model: model)
+    model: Any = find(name).read_bytes()
+    pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
+    held = [{"source": b"%d" % place, "content": encode(image)} for place, image in enumerate(pictures)]
+    answers = cluster._Answers(model, "", "jsonl", 3)
+
+    def answered(size: int) -> list[bytes]:
+        blocks = [pa.Table.from_pylist(held[start : start + size], cluster.SOURCES) for start in range(0, 40, size)]
+        return [line for block in blocks for line in answers(block)["line"].to_pylist()]
+
+    whole = answered(40)
+    assert len(set(whole)) == 40
+    for size in (1, 2, 3, 7, 32, 39):
+        assert answered(size) == whole
 
 
 def test_folder_that_is_not_empty_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:

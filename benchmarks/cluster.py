@@ -1,0 +1,150 @@
+"""The same pictures by one process and by Ray: are the rows the same, and how much longer does it take?
+
+    python benchmarks/cluster.py FOLDER … [--workers 2] [--rounds 3] [--model NAME|FILE]
+
+For each FOLDER of pictures, in each round, one after the other:
+
+- `bulk.predict` in this process, with a decoding thread a worker
+- `cluster.predict` on a Ray of so many cores that runs already; actors and their classifiers are started each time
+- the same, and half-way through it `kill -9` of an actor
+- the whole commands `thumbnet predict`, with threads and with `--engine ray`, both with all cores: start-up counts
+
+The rows of every way are compared with those of the first, as sorted lines. The first, uncounted round fills the file
+cache. On one machine Ray can only be slower; the ratio is what it costs.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import thumbnet
+from thumbnet import bulk, classifier, cluster, rows
+
+import ray  # isort: skip  (after cluster, which sets what Ray reads when it is imported)
+
+LINE = rows.form("jsonl", several=True)
+
+
+def one_process(folder: Path, model: str, workers: int) -> list[str]:
+    """The rows by threads of this process."""
+    answers = bulk.predict(thumbnet.load(model), bulk.expand([str(folder)]), workers=workers)
+    return [LINE.row(row).rstrip("\n") for row in answers]
+
+
+def by_ray(folder: Path, model: str) -> list[str]:
+    """The rows by the Ray that runs."""
+    with tempfile.TemporaryDirectory() as output:
+        cluster.predict(classifier.find(model).read_bytes(), [str(folder)], output)
+        return shards(Path(output))
+
+
+def by_ray_with_a_kill(folder: Path, model: str, after: float) -> list[str]:
+    """The same, and an actor is killed on the way."""
+    killed: list[int] = []
+
+    def kill() -> None:
+        for actor in actors()[:1]:
+            os.kill(actor, signal.SIGKILL)
+            killed.append(actor)
+
+    timer = threading.Timer(after, kill)
+    timer.start()
+    found = by_ray(folder, model)
+    timer.join()
+    if not killed:
+        raise SystemExit(f"nothing could be killed after {after:.1f} s: give more pictures")
+    return found
+
+
+def command(folder: Path, model: str, *engine: str) -> list[str]:
+    """The rows by the command as it is typed."""
+    with tempfile.TemporaryDirectory() as place:
+        output = Path(place, "answers.jsonl")
+        typed = ["predict", str(folder), "--model", model, "--format", "jsonl", "--output", str(output), *engine]
+        done = subprocess.run([sys.executable, "-m", "thumbnet", *typed], stderr=subprocess.DEVNULL)
+        if done.returncode not in (0, 3):
+            raise SystemExit(f"thumbnet {' '.join(typed)} ended with {done.returncode}")
+        return shards(output) if output.is_dir() else output.read_text().splitlines()
+
+
+def shards(folder: Path) -> list[str]:
+    """The lines of all shards."""
+    return [line for shard in folder.glob("*.jsonl") for line in shard.read_text().splitlines()]
+
+
+def actors() -> list[int]:
+    """The processes of this program's actors: workers are children of Ray's own process, which is one of this one."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
+    found = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    parents = {pid: parent for pid, parent, *_ in found}
+    workers = [each for each in found if each[-1].startswith("ray::MapWorker")]
+    return [int(pid) for pid, parent, *_ in workers if parents.get(parent) == str(os.getpid())]
+
+
+def measure(folder: Path, model: str, workers: int, rounds: int) -> None:
+    """All ways over one folder, and the table."""
+    expected = sorted(one_process(folder, model, workers))
+    ways: dict[str, Callable[[], list[str]]] = {
+        "`bulk.predict`": lambda: one_process(folder, model, workers),
+        "Ray that runs already": lambda: by_ray(folder, model),
+        "… an actor killed half-way": lambda: by_ray_with_a_kill(folder, model, half),
+        "`thumbnet predict`, whole": lambda: command(folder, model),
+        "`… --engine ray`, whole": lambda: command(folder, model, "--engine", "ray"),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    same = dict.fromkeys(ways, True)
+    half = 1.0
+    for counted in [False, *[True] * rounds]:
+        for name, way in ways.items():
+            start = time.perf_counter()
+            found = way()
+            seconds = time.perf_counter() - start
+            same[name] &= sorted(found) == expected
+            if name == "Ray that runs already":
+                half = seconds / 2
+            if counted:
+                taken[name].append(seconds)
+    failed = sum('"error": {' in line for line in expected)
+    print(f"\n{len(expected):,} pictures ({failed} unreadable), {workers} workers, {rounds} rounds\n")
+    print("| way | seconds | time ÷ one process | rows the same |\n|---|---|---|---|")
+    for name, times in taken.items():
+        base = taken["`thumbnet predict`, whole" if "whole" in name else "`bulk.predict`"]
+        ratios = [mine / one for mine, one in zip(times, base, strict=True)]
+        print(f"| {name} | {spread(times, '.1f')} | {spread(ratios, '.2f')} | {'yes' if same[name] else 'NO'} |")
+
+
+def spread(values: list[float], form: str) -> str:
+    """Median, and least to most."""
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def main() -> None:
+    """Measure and print a table a folder."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
+    parser.add_argument("--workers", type=int, default=2, help="cores that Ray may use (2)")
+    parser.add_argument("--rounds", type=int, default=3, help="that count (3)")
+    parser.add_argument("--model", default="cifar10-seed", help="a bundled model's name or a file (cifar10-seed)")
+    arguments = parser.parse_args()
+    start = time.perf_counter()
+    ray.init(
+        address="local", num_cpus=arguments.workers, include_dashboard=False, log_to_driver=False,
+        logging_level=logging.CRITICAL,
+    )  # fmt: skip
+    print(f"Ray started in {time.perf_counter() - start:.1f} s")
+    for folder in arguments.folders:
+        measure(folder, arguments.model, arguments.workers, arguments.rounds)
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main()
