@@ -6,7 +6,7 @@ For each FOLDER of pictures, in each round, one after the other:
 
 - `bulk.predict` in this process, with a decoding thread a worker
 - `cluster.predict` on a Ray of so many cores that runs already; actors and their classifiers are started each time
-- the same, and half-way through it `kill -9` of an actor
+- the same, and on the way `kill -9` of an actor
 - the whole commands `thumbnet predict`, with threads and with `--engine ray`, both with all cores: start-up counts
 
 The rows of every way are compared with those of the first, as sorted lines. The first, uncounted round fills the file
@@ -32,6 +32,7 @@ from thumbnet import bulk, classifier, cluster, rows
 import ray  # isort: skip  (after cluster, which sets what Ray reads when it is imported)
 
 LINE = rows.form("jsonl", several=True)
+WORKED = 3  # seconds of a processor, after which an actor has loaded its model and answered something
 
 
 def one_process(folder: Path, model: str, workers: int) -> list[str]:
@@ -47,21 +48,25 @@ def by_ray(folder: Path, model: str) -> list[str]:
         return shards(Path(output))
 
 
-def by_ray_with_a_kill(folder: Path, model: str, after: float) -> list[str]:
-    """The same, and an actor is killed on the way."""
-    killed: list[int] = []
+def by_ray_with_a_kill(folder: Path, model: str) -> list[str]:
+    """The same, and the first actor that has worked for a while is killed."""
+    ended, killed = threading.Event(), threading.Event()
 
     def kill() -> None:
-        for actor in actors()[:1]:
-            os.kill(actor, signal.SIGKILL)
-            killed.append(actor)
+        while not killed.is_set() and not ended.wait(0.2):
+            for actor in actors(WORKED)[:1]:
+                os.kill(actor, signal.SIGKILL)
+                killed.set()
 
-    timer = threading.Timer(after, kill)
-    timer.start()
-    found = by_ray(folder, model)
-    timer.join()
-    if not killed:
-        raise SystemExit(f"nothing could be killed after {after:.1f} s: give more pictures")
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        found = by_ray(folder, model)
+    finally:
+        ended.set()
+        killer.join()
+    if not killed.is_set():
+        raise SystemExit(f"no actor worked for {WORKED} s, so none was killed: give more pictures")
     return found
 
 
@@ -81,13 +86,17 @@ def shards(folder: Path) -> list[str]:
     return [line for shard in folder.glob("*.jsonl") for line in shard.read_text().splitlines()]
 
 
-def actors() -> list[int]:
-    """The processes of this program's actors: workers are children of Ray's own process, which is one of this one."""
-    listed = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True)
-    found = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+def actors(least: int) -> list[int]:
+    """This program's actors that have used so many seconds: children of Ray's own process, which is one of this one."""
+    columns = ["pid=", "ppid=", "cputimes=", "args="]
+    listed = subprocess.run(["ps", "-e", "-o", ",".join(columns)], capture_output=True, text=True, check=True)
+    found = [line.split(maxsplit=3) for line in listed.stdout.splitlines()]
     parents = {pid: parent for pid, parent, *_ in found}
-    workers = [each for each in found if each[-1].startswith("ray::MapWorker")]
-    return [int(pid) for pid, parent, *_ in workers if parents.get(parent) == str(os.getpid())]
+    return [
+        int(pid)
+        for pid, parent, seconds, name in found
+        if name.startswith("ray::MapWorker") and int(seconds) >= least and parents.get(parent) == str(os.getpid())
+    ]
 
 
 def measure(folder: Path, model: str, workers: int, rounds: int) -> None:
@@ -96,21 +105,18 @@ def measure(folder: Path, model: str, workers: int, rounds: int) -> None:
     ways: dict[str, Callable[[], list[str]]] = {
         "`bulk.predict`": lambda: one_process(folder, model, workers),
         "Ray that runs already": lambda: by_ray(folder, model),
-        "… an actor killed half-way": lambda: by_ray_with_a_kill(folder, model, half),
+        "… an actor killed": lambda: by_ray_with_a_kill(folder, model),
         "`thumbnet predict`, whole": lambda: command(folder, model),
         "`… --engine ray`, whole": lambda: command(folder, model, "--engine", "ray"),
     }
     taken: dict[str, list[float]] = {name: [] for name in ways}
     same = dict.fromkeys(ways, True)
-    half = 1.0
     for counted in [False, *[True] * rounds]:
         for name, way in ways.items():
             start = time.perf_counter()
             found = way()
             seconds = time.perf_counter() - start
             same[name] &= sorted(found) == expected
-            if name == "Ray that runs already":
-                half = seconds / 2
             if counted:
                 taken[name].append(seconds)
     failed = sum('"error": {' in line for line in expected)
