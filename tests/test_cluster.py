@@ -405,5 +405,18 @@ def test_without_ray_the_command_that_adds_it_is_told(
     assert capsys.readouterr().err == told
 
 
+def test_ray_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def late(**_: Any) -> None:
+        raise Exception("The current node timed out during startup.\nThis could happen")  # noqa: TRY002
+
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.setattr("ray.init", late)
+    monkeypatch.setattr("ray.shutdown", lambda: None)
+    assert by_ray("photos") == 1
+    assert capsys.readouterr().err.startswith(
+        "error: Ray did not start, or no cluster answers: The current node timed out during startup. This"
+    )
+
+
 def test_formats_are_those_of_the_command_line() -> None:
     assert cluster.FORMATS == cli.CLUSTER_FORMATS

@@ -3,8 +3,8 @@
     arguments → sources, in blocks → actors that read, decode and answer → rows, in shards → FOLDER
 
 An actor answers its block as `bulk.predict` does on one machine, so the rows are the same, to the last digit; their
-order is not. How many actors there are and where, how fast blocks come to them and what is done again
-after a kill is Ray's.
+order is not. How many actors there are and where, how fast blocks come to them and what is done again after a kill is
+Ray's.
 """
 
 # A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
@@ -128,7 +128,11 @@ def _connected() -> Iterator[None]:
     where: dict[str, Any] = {}
     if not os.environ.get("RAY_ADDRESS"):
         where = {"address": "local", "include_dashboard": False}
-    ray.init(**where, logging_level=logging.CRITICAL, log_to_driver=False)
+    try:
+        ray.init(**where, logging_level=logging.CRITICAL, log_to_driver=False)
+    except Exception as error:  # Ray's own have no common base but this
+        ray.shutdown()
+        raise ThumbnetError(f"Ray did not start, or no cluster answers: {one_line(str(error))}") from error
     try:
         yield
     finally:
