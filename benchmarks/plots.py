@@ -1,0 +1,61 @@
+"""Lines and dots → an SVG file that stands by itself, light and dark. What the benchmarks draw with."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from thumbnet.figures import Plot, Points
+from thumbnet.markup import Html, element, join
+
+COLOURS = ("#3f74dc", "#cf453a", "#1f9257", "#b06a0a", "#9a55bf", "#727a89")  # on white and on black alike
+STYLE = """
+text { font: 11px system-ui, sans-serif; fill: #1a1d24; } .axis { fill: #5b6270; }
+.grid { stroke: #e1e4ea; stroke-width: 1; } .line { fill: none; stroke-width: 2; }
+.dots { stroke-width: 8; stroke-linecap: round; }
+@media (prefers-color-scheme: dark) { text { fill: #e8eaf0; } .axis { fill: #a2a9b8; } .grid { stroke: #313643; } }
+"""
+
+
+def draw(
+    path: Path,
+    told: str,
+    labels: tuple[str, str],
+    lines: Mapping[str, Points],
+    dots: Mapping[str, Sequence[tuple[float, float]]],
+    y: tuple[float, float],
+    *,
+    percent: bool = False,
+) -> None:
+    """Write a plot of `lines`, and in the same colours of `dots`, from zero in x.
+
+    Args:
+        path: The SVG file.
+        told: What it shows, for those who do not see it.
+        labels: Of x and y.
+        lines: Points by name, six names at the most.
+        dots: Likewise; the names are those of lines, or others.
+        y: Least and greatest.
+        percent: Whether y are shares.
+    """
+    names = list(dict.fromkeys([*lines, *dots]))
+    most = max(x for points in [*lines.values(), *dots.values()] for x, _ in points)
+    plot = Plot((0, most * 1.03), y, percent)
+    kinds = {name: f"c{place}" for place, name in enumerate(names)}
+    parts = [plot.frame(*labels)]
+    parts += [plot.line(points, kinds[name]) for name, points in lines.items() if len(points) > 1]
+    parts += [_dots(plot, points, kinds[name]) for name, points in dots.items()]
+    for place, name in enumerate(names):
+        x, height = plot.right - 118, plot.bottom - 14 * (len(names) - place)
+        parts.append(element("path", d=f"M{x:g} {height:g}h16", class_=f"line {kinds[name]}"))
+        parts.append(element("text", name, x=x + 22, y=height + 4))
+    colours = "".join(f".{kinds[name]} {{ stroke: {COLOURS[place]}; }}\n" for place, name in enumerate(names))
+    style = element("style", Html(STYLE + colours))
+    svg = element(
+        "svg", style, *parts, xmlns="http://www.w3.org/2000/svg", viewBox="0 0 390 300", role="img", aria_label=told
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"{svg}\n")
+
+
+def _dots(plot: Plot, points: Points, kind: str) -> Html:
+    """Short, thick, round strokes: a dot takes its colour as a line does."""
+    return join(*(plot.line([point, point], f"{kind} dots") for point in points))
