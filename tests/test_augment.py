@@ -150,8 +150,24 @@ def test_a_picture_is_changed_as_the_recipe_says(
 
         monkeypatch.setattr(augment, name, noting)
     recipe = dataclasses.replace(SEED, **change)
-    augment.augment(recipe, pictures(4), np.zeros(4, np.bool_), np.random.default_rng(0))
+    augment.augment(recipe, pictures(4, 32), np.zeros(4, np.bool_), np.random.default_rng(0))
     assert seen == called
+
+
+@pytest.mark.parametrize(("recipe", "name"), [(SEED, "shift"), (BEST, "warp")])
+@pytest.mark.parametrize("size", [32, 64, 96])
+def test_a_move_is_the_same_share_of_a_picture_of_any_size(
+    size: int, recipe: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[Any] = []
+
+    def noting(images: Any, most: int, *_: Any) -> Any:
+        given.append(most)
+        return images
+
+    monkeypatch.setattr(augment, name, noting)
+    augment.augment(recipe, pictures(2, size), np.zeros(2, np.bool_), np.random.default_rng(0))
+    assert given == [recipe.shift * size // 32]
 
 
 @pytest.mark.parametrize("recipe", [SEED, BEST])

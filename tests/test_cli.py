@@ -244,11 +244,12 @@ def test_train_passes_everything_on(capsys: pytest.CaptureFixture[str], monkeypa
 
     monkeypatch.setitem(vars(thumbnet), "train", train)
     options = "--data digits --recipe seed --time 1.5 --seed 7 --output a.onnx --resume --refit --no-mirror"
-    options += " --precision float32 --patience 3"
+    options += " --precision float32 --patience 3 --size 64 --logs curves"
     assert run(capsys, "train", *options.split()) == (1, "", "error: far enough\n")
     assert seen == {
         "data": "digits", "recipe": "seed", "epochs": None, "minutes": 1.5, "seed": 7, "output": "a.onnx",
-        "resume": True, "refit": True, "mirror": False, "precision": "float32", "patience": 3,
+        "resume": True, "refit": True, "mirror": False, "precision": "float32", "patience": 3, "size": 64,
+        "logs": "curves",
     }  # fmt: skip
     run(capsys, "train", "--epochs", "3")
     assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", "fast", 3, None)
@@ -264,6 +265,12 @@ def test_precisions_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import Precision
 
     assert get_args(Precision) == cli.PRECISIONS
+
+
+def test_the_least_size_is_that_of_the_training() -> None:
+    from thumbnet.training.networks import LEAST
+
+    assert LEAST == cli.LEAST_SIZE
 
 
 def test_formats_are_those_of_the_rows() -> None:
@@ -309,6 +316,7 @@ def test_error_is_one_line(capsys: pytest.CaptureFixture[str], arguments: str, t
         "train --time inf",
         "train --seed -1",
         "train --epochs 1 --time 1",
+        "train --size 17",
         "train --recipe best-of-all",
         "info",
     ],

@@ -12,11 +12,12 @@ import pytest
 pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
 
 import keras
+from test_curves import logged
 
 from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
-from thumbnet.training import augment, hardware, networks
-from thumbnet.training.fit import Fitted, accuracy, batch_size_for, fit, renew_statistics, triangle
+from thumbnet.training import augment, curves, hardware, networks
+from thumbnet.training.fit import Fitted, batch_size_for, fit, judge, renew_statistics, triangle
 from thumbnet.training.recipes import BEST, RECIPES, SEED, Recipe
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 16, "averaging": 0.8}
@@ -52,7 +53,11 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path, capsys: pytest.Captu
     assert fitted.state.best_score == max(scores)
     model = networks.seed(18, 2)
     model.set_weights(fitted.weights)
-    assert accuracy(model, VALIDATION) == pytest.approx(max(scores), abs=0.03)  # float32 beside bfloat16
+    smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=RECIPE.label_smoothing)
+    loss, accuracy = judge(model, VALIDATION, smoothed)
+    assert accuracy == pytest.approx(max(scores), abs=0.03)  # float32 beside bfloat16
+    best = fitted.state.history[fitted.state.best_epoch - 1]
+    assert loss == pytest.approx(best["validation_loss"], abs=0.03)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert len([line for line in printed.err.splitlines() if line.split()[:1] == ["8"]]) == 1
@@ -82,7 +87,7 @@ def test_small_pictures_come_first_where_there_is_room(
 
 def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.6, 0.55, 0.55, 0.9])
-    monkeypatch.setattr("thumbnet.training.fit.accuracy", lambda *_: next(scores))
+    monkeypatch.setattr("thumbnet.training.fit.judge", lambda *_: (1.0, next(scores)))
     recipe = dataclasses.replace(RECIPE, epochs=5)
     fitted = run(tmp_path, recipe, patience=2)
     assert (fitted.state.epoch, fitted.state.best_epoch, fitted.interrupted) == (4, 2, False)
@@ -142,6 +147,24 @@ def test_the_table_of_epochs_is_there_after_each_and_right_after_a_break(
     with pytest.raises(_KilledError):
         run(tmp_path, table=table, resume=True)
     assert table.read_text().splitlines() == lines
+
+
+def test_logs_have_each_epoch_once_whatever_broke_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install -e '.[logs]'")
+    logs = tmp_path / "logs"
+    with monkeypatch.context() as patch:
+        raise_at(8, _KilledError, patch)  # in the second epoch
+        with pytest.raises(_KilledError):
+            run(tmp_path, logs=curves.Logs(logs, resume=False))
+    fitted = run(tmp_path, logs=curves.Logs(logs, resume=True), resume=True)
+    history = fitted.state.history
+    read = logged(logs)
+    assert read["train", "epoch_loss"] == pytest.approx([(row["epoch"] - 1, row["loss"]) for row in history])
+    assert read["validation", "epoch_loss"] == pytest.approx(
+        [(row["epoch"] - 1, row["validation_loss"]) for row in history]
+    )
+    rates = [rate for _, rate in read["train", "epoch_learning_rate"]]
+    assert rates == sorted(rates, reverse=True)  # it peaks in the first epoch
 
 
 def test_the_table_says_nothing_where_nothing_is_held_out(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The first convolution starts as a whitening of the data."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -31,6 +33,21 @@ def test_pictures_without_any_difference_give_finite_filters() -> None:
     model = networks.seed(18, 2)
     whiten(model, np.zeros((3, 18, 18, 3), np.uint8))
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+@pytest.mark.parametrize("size", [18, 32, 64, 96])
+def test_larger_pictures_are_fewer_so_that_memory_stays(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    patches: list[int] = []
+    original = np.cov
+
+    def noting(rows: Any, **options: Any) -> Any:
+        patches.append(len(rows))
+        return original(rows, **options)
+
+    monkeypatch.setattr(np, "cov", noting)
+    monkeypatch.setattr("thumbnet.training.initial.SAMPLES", 36)
+    whiten(networks.residual(size, 2), np.zeros((144, size, size, 3), np.uint8))
+    assert 0.5 * 36 * 64 < patches[0] <= 1.2 * 36 * 64
 
 
 def test_it_is_the_same_each_time() -> None:

@@ -16,9 +16,10 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 
 import cv2
 import keras
+from test_curves import logged
 
 import thumbnet
-from thumbnet import datasets, report
+from thumbnet import cli, datasets, report
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import ExportError, TrainingError
 from thumbnet.training import curves, pipeline
@@ -32,7 +33,8 @@ def splits() -> Splits:
 
 @pytest.fixture(scope="module")
 def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Trained:
-    return thumbnet.train(splits, "seed", epochs=6, output=tmp_path_factory.mktemp("trained") / "digits.onnx")
+    folder = tmp_path_factory.mktemp("trained")
+    return thumbnet.train(splits, "seed", epochs=6, output=folder / "model" / "digits.onnx", logs=folder / "logs")
 
 
 def test_a_trained_digits_model_reads_digits_from_its_file(
@@ -84,6 +86,66 @@ def test_the_table_of_epochs_is_drawn_in_the_report(trained: pipeline.Trained) -
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(tuple(row) == curves.COLUMNS for row in rows)
     assert "accuracy over the epochs" in report._training(str(trained.path))
+
+
+def test_the_logs_are_where_they_were_wanted(trained: pipeline.Trained) -> None:
+    rows = report._epochs(trained.path.with_name(report.CURVES))
+    read = logged(trained.path.parent.parent / "logs")
+    expected = [(row["epoch"] - 1, pytest.approx(row["validation"])) for row in rows]
+    assert read["validation", "epoch_accuracy"] == expected
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of three classes that differ in what a network can only see: stripes across, down, and neither."""
+    rng = np.random.default_rng(0)
+    root = tmp_path_factory.mktemp("pictures")
+    for split, count in (("train", 12), ("test", 4)):
+        for label, name in enumerate(("across", "down", "plain")):
+            (root / split / name).mkdir(parents=True)
+            for index in range(count):
+                image = rng.integers(0, 100, (100, 120, 3), dtype=np.uint8)
+                stripes = image if label == 0 else image.transpose(1, 0, 2)
+                stripes[:: 4 if label < 2 else 1000] += 100
+                cv2.imwrite(str(root / split / name / f"{index}.png"), cv2.resize(image, (240, 200)))
+    return root
+
+
+@pytest.mark.parametrize(("recipe", "size"), [("seed", 64), ("fast", 96), ("best", 40)])
+def test_own_pictures_in_another_size_go_all_the_way(
+    pictures: Path, tmp_path: Path, recipe: str, size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained = thumbnet.train(str(pictures), recipe, epochs=1, size=size, output=tmp_path / "model.onnx")
+    model = str(trained.path)
+    assert trained.classifier.info.size == size
+    assert keras.models.load_model(trained.path.with_suffix(".keras")).input_shape[1:3] == (size, size)
+    picture = str(pictures / "test" / "down" / "0.png")
+    assert cli.main(["predict", "--model", model, picture, "--explain", str(tmp_path / "maps")]) == 0
+    assert len(list((tmp_path / "maps").iterdir())) == 1
+    assert cli.main(["evaluate", model, "--data", str(pictures)]) == 0
+    assert capsys.readouterr().out.count(f"{trained.scores.accuracy:.2%} of 12 test images right") == 1
+    server = pytest.importorskip("thumbnet.server", reason="serving is not installed: pip install -e '.[serve]'")
+    from starlette.testclient import TestClient
+
+    with TestClient(server.create_app(trained.classifier)) as client:
+        answer = client.post("/classify", content=Path(picture).read_bytes()).json()
+    assert answer["label"] == trained.classifier.predict(picture).label
+
+
+@pytest.mark.parametrize("size", [17, 0, -1])
+def test_a_size_without_room_for_the_networks_is_told_at_once(tmp_path: Path, size: int) -> None:
+    with pytest.raises(TrainingError, match=rf"expected 18 pixels a side or more, .* got {size}"):
+        thumbnet.train("no such folder", "seed", size=size, output=tmp_path / "model.onnx")
+
+
+def test_splits_of_another_size_than_asked_for_are_refused(splits: Splits, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the splits have 32 pixels a side, asked for are 64\. Leave out size"):
+        thumbnet.train(splits, "seed", size=64, output=tmp_path / "model.onnx")
+
+
+def test_splits_have_the_size_that_they_are_read_in(tmp_path: Path) -> None:
+    trained = thumbnet.train(datasets.digits(18), "seed", epochs=1, output=tmp_path / "model.onnx")
+    assert trained.classifier.info.size == 18
 
 
 @pytest.mark.parametrize("content", ["epoch,box_loss\n1,2\n", "", None])

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
 RECIPES = ("seed", "fast", "best")  # as in training.recipes, which cannot be imported without Keras
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
+LEAST_SIZE = 18  # as in training.networks
 FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
 CLUSTER_FORMATS = ("jsonl", "parquet")  # as in cluster, which cannot be imported without Ray
 
@@ -57,7 +58,7 @@ def _train(arguments: argparse.Namespace) -> int:
     trained = thumbnet.train(
         arguments.data, arguments.recipe, epochs=arguments.epochs, minutes=arguments.time, seed=arguments.seed,
         output=arguments.output, resume=arguments.resume, refit=arguments.refit, mirror=arguments.mirror,
-        precision=arguments.precision, patience=arguments.patience,
+        precision=arguments.precision, patience=arguments.patience, size=arguments.size, logs=arguments.logs,
     )  # fmt: skip
     if trained.interrupted:
         _say("Stopped. The model is the best until then; --resume goes on with the training.")
@@ -381,6 +382,9 @@ def _add_train(commands: Any) -> None:
     )  # fmt: skip
     _add_data(command)
     command.add_argument("--recipe", choices=RECIPES, default="fast", help="network and training (fast)")
+    command.add_argument(
+        "--size", type=_size, metavar="PIXELS", help="a side of what the network sees; larger takes longer (32)"
+    )
     length = command.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="times over all images (the recipe's)")
     length.add_argument("--time", type=_minutes, metavar="MINUTES", help="stop after so long; the schedule fits that")
@@ -391,6 +395,7 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
     )
+    command.add_argument("--logs", metavar="FOLDER", help="write curves for TensorBoard there, a point an epoch")
     command.add_argument(
         "--precision", choices=PRECISIONS, help="of the training; the model file is float32 (what the processor has)"
     )
@@ -485,6 +490,10 @@ def _port(text: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 2**16):
         raise argparse.ArgumentTypeError(f"expected 0 to 65535, got {text}")
     return int(text)
+
+
+def _size(text: str) -> int:
+    return _number(text, int, LEAST_SIZE, f"a whole number from {LEAST_SIZE}, as the networks need room")
 
 
 def _minutes(text: str) -> float:

@@ -20,10 +20,11 @@ def augment(recipe: Recipe, images: Images, mirrored: NDArray[np.bool_], rng: np
         rng: Draws the rest.
     """
     images = flip(images, mirrored)
+    most = round(recipe.shift * images.shape[1] / 32)  # a move is one of the scene, whatever pixels show it
     if recipe.zoom or recipe.stretch:
-        images = warp(images, recipe.shift, recipe.zoom, recipe.stretch, rng)
-    elif recipe.shift:
-        images = shift(images, recipe.shift, rng)
+        images = warp(images, most, recipe.zoom, recipe.stretch, rng)
+    elif most:
+        images = shift(images, most, rng)
     if recipe.focus:
         images = focus(images, recipe.focus, rng)
     if recipe.light:

@@ -8,6 +8,7 @@ from scipy.special import log_softmax
 
 from thumbnet.datasets import Dataset
 from thumbnet.evaluation import Answers
+from thumbnet.training import networks
 
 KEPT = 0.95  # the share of right answers that stay "known"
 FLOOR = 1e-30  # below any probability that matters, above float32's smallest; keeps the logarithm finite
@@ -22,7 +23,8 @@ def log_probabilities(network: keras.Model, dataset: Dataset, *, mirror: bool) -
         mirror: Average with the answers for the mirrored pictures, as the model file will.
     """
     views = [dataset.images, dataset.images[:, :, ::-1]] if mirror else [dataset.images]
-    answers = [network.predict(view, batch_size=1000, verbose=0) for view in views]
+    at_once = networks.at_once(dataset.images.shape[1])
+    answers = [network.predict(view, batch_size=at_once, verbose=0) for view in views]
     logs = np.log(np.maximum(np.asarray(answers, np.float64), FLOOR))  # (views, N, C)
     return np.asarray(logs.mean(axis=0))
 

@@ -1,17 +1,26 @@
-"""How a training went, epoch by epoch, for those who look at it: `results.csv`."""
+"""How a training went, epoch by epoch, for those who look at it: `results.csv`, and logs for TensorBoard."""
 
 import csv
 import io
+import time
 from pathlib import Path
 
-from thumbnet.errors import TrainingError
+from thumbnet.errors import MissingExtraError, TrainingError
 from thumbnet.files import write_atomically
 
 TABLE = "results.csv"
 COLUMNS = ("epoch", "loss", "training", "validation", "seconds")
+# What `keras.callbacks.TensorBoard` calls the folders and the curves in them, and what a row calls the latter.
+LOGGED = {
+    "train": {"epoch_loss": "loss", "epoch_accuracy": "training", "epoch_learning_rate": "learning_rate"},
+    "validation": {"epoch_loss": "validation_loss", "epoch_accuracy": "validation"},
+}
+OURS = ".thumbnet"  # ends the names of our event files
+
+History = list[dict[str, float]]  # a row an epoch
 
 
-def write_table(path: Path, history: list[dict[str, float]]) -> None:
+def write_table(path: Path, history: History) -> None:
     """Write all epochs so far, a row each; without held-out pictures, `validation` is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
@@ -30,3 +39,77 @@ def refuse_foreign_table(path: Path) -> None:
     header = ",".join(COLUMNS).encode()
     if path.is_dir() or (path.exists() and not path.read_bytes().startswith(header)):
         raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --output another folder")
+
+
+class Logs:
+    """Curves for TensorBoard, in the layout of `keras.callbacks.TensorBoard`: the first epoch is step 0.
+
+    Not by that callback, as it writes through TensorFlow and knows nothing of what an earlier run has written.
+    """
+
+    def __init__(self, folder: Path, *, resume: bool) -> None:
+        """Nothing is written or deleted yet.
+
+        Args:
+            folder: Gets `train/` and `validation/`.
+            resume: Whether what a training left there is kept and gone on with, or begun again.
+
+        Raises:
+            MissingExtraError: TensorBoard is not installed.
+            TrainingError: There are logs of another program, beside which ours would be drawn as one zigzag.
+        """
+        try:
+            import tensorboard.summary.writer.record_writer  # noqa: F401  # what is used of it, is imported there
+        except ImportError as error:
+            raise MissingExtraError("--logs", "tensorboard", "logs") from error
+        foreign = (path for run in LOGGED for path in sorted((folder / run).glob("*tfevents*")) if path.suffix != OURS)
+        if path := next(foreign, None):
+            raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --logs another folder")
+        self._folder, self._resume = folder, resume
+        self._begun: dict[str, tuple[Path, int]] = {}  # of each run, the file to write to and the points that are there
+
+    def write(self, history: History) -> None:
+        """Add the epochs that are not there yet."""
+        for run, tags in LOGGED.items():
+            path, done = self._begun.get(run) or self._begin(self._folder / run)
+            if missing := [row for row in history[done:] if row.keys() & tags.values()]:
+                _append(path, [{tag: row[key] for tag, key in tags.items() if key in row} for row in missing], done)
+            self._begun[run] = path, len(history)
+
+    def _begin(self, folder: Path) -> tuple[Path, int]:
+        """A new file, as the end of an old one may be torn, and how many points the old ones have."""
+        old = sorted(folder.glob(f"*tfevents*{OURS}"))
+        done = max((_points(path) for path in old), default=0) if self._resume else 0
+        for path in [] if self._resume else old:
+            path.unlink()
+        return folder / f"events.out.tfevents.{time.time():017.6f}{OURS}", done
+
+
+def _append(path: Path, points: History, first: int) -> None:
+    """Add `points` to an event file, the first of them as step number `first`.
+
+    Each is one record, so that a kill leaves all of it or nothing that can be read.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    now = time.time()
+    events = [] if path.exists() else [Event(wall_time=now, file_version="brain.Event:2")]
+    for step, point in enumerate(points, first):
+        values = [scalar_pb(tag, value).value[0] for tag, value in point.items()]
+        events.append(Event(wall_time=now, step=step, summary=Summary(value=values)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        writer = RecordWriter(file)
+        for event in events:
+            writer.write(event.SerializeToString())
+
+
+def _points(path: Path) -> int:
+    """The step after the last one of an event file, as far as it can be read."""
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    events = LegacyEventFileLoader(str(path)).Load()
+    return max((event.step + 1 for event in events if event.HasField("summary")), default=0)

@@ -49,6 +49,7 @@ def fit(
     checkpoint_path: Path,
     resume: bool = False,
     table: Path | None = None,
+    logs: curves.Logs | None = None,
     patience: int | None = None,
 ) -> Fitted:
     """Train `recipe`'s network on `train`; keep the weights that are best on `validation`.
@@ -63,6 +64,7 @@ def fit(
         checkpoint_path: The file that takes the state after each epoch.
         resume: Go on from that file.
         table: The file that takes a row an epoch (`curves`).
+        logs: They take the same for TensorBoard.
         patience: Stop once so many epochs in a row were no better than the best. Without `validation` none is.
 
     Raises:
@@ -90,6 +92,8 @@ def fit(
     state = checkpoint.load(checkpoint_path, settings, model) if resume else State()
     if table and resume:
         curves.write_table(table, state.history)  # as a kill may have come between the checkpoint and it
+    if logs and resume:
+        logs.write(state.history)  # likewise
     elapsed = _stopwatch(state.seconds)
     interrupted = False
 
@@ -117,6 +121,8 @@ def fit(
                 checkpoint.save(checkpoint_path, settings, state, model)
                 if table:
                     curves.write_table(table, state.history)
+                if logs:
+                    logs.write(state.history)
                 bar.write(_row(state), file=sys.stderr)
         except KeyboardInterrupt:
             if not state.best:
@@ -135,10 +141,13 @@ def triangle(share: float, warmup: float) -> float:
     return share / warmup if share < warmup else (1 - share) / (1 - warmup)
 
 
-def accuracy(model: keras.Model, dataset: Dataset) -> float:
-    """The share of pictures whose most probable class is the right one, 0 to 1."""
-    answers = model.predict(dataset.images, batch_size=1000, verbose=0).argmax(axis=1)  # (N,)
-    return float((answers == dataset.labels).mean())
+def judge(model: keras.Model, dataset: Dataset, loss: keras.losses.Loss) -> tuple[float, float]:
+    """The mean loss, and the share of pictures whose most probable class is the right one, 0 to 1."""
+    at_once = networks.at_once(dataset.images.shape[1])
+    probabilities = model.predict(dataset.images, batch_size=at_once, verbose=0)  # (N, C)
+    targets = np.eye(len(dataset.names), dtype=np.float32)[dataset.labels]  # (N, C)
+    right = probabilities.argmax(axis=1) == dataset.labels  # (N,)
+    return float(loss(targets, probabilities)), float(right.mean())
 
 
 def renew_statistics(model: keras.Model, images: NDArray[np.uint8]) -> None:
@@ -200,13 +209,13 @@ def _end_epoch(
     loss, training = np.mean(results, axis=0).tolist()
     if not math.isfinite(loss):
         raise TrainingError(f"the loss is {loss} in epoch {state.epoch + 1}. Try a lower learning rate")
-    row = {"loss": loss, "training": training}
+    row = {"loss": loss, "training": training, "learning_rate": float(model.optimizer.learning_rate)}
     raw = model.get_weights()
     model.optimizer.finalize_variable_values(model.trainable_variables)
     renew_statistics(model, train.images)
     state.epoch += 1
     if validation is not None:
-        row["validation"] = accuracy(model, validation)
+        row["validation_loss"], row["validation"] = judge(model, validation, model.loss)
     score = row.get("validation", 0.0)
     if not state.best or score >= state.best_score:
         state.best, state.best_score, state.best_epoch = model.get_weights(), score, state.epoch

@@ -5,7 +5,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-SAMPLES = 5000  # pictures that the filters are taken from; their 500,000 patches fix 27 numbers well
+SAMPLES = 5000  # pictures of 32 pixels that the filters are taken from; their 500,000 patches fix 27 numbers well
 FLOOR = 5e-4  # added to each variance, so that directions that hold little but noise are not blown up (Jordan 2024)
 
 
@@ -26,7 +26,8 @@ def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
     layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
     kernel, bias = layer.get_weights()  # (k, k, 3, F), (F,)
     side, filters = kernel.shape[0], kernel.shape[3]
-    pixels = images[:: max(1, len(images) // SAMPLES)] / np.float32(255)
+    some = max(1, SAMPLES * 32**2 // images.shape[1] ** 2)  # larger pictures have more patches, which take memory
+    pixels = images[:: max(1, len(images) // some)] / np.float32(255)
     windows = sliding_window_view(pixels, (side, side), axis=(1, 2))[:, ::side, ::side]  # (n, y, x, 3, k, k)
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * 3)  # (P, k·k·3)
     variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))  # least first; a direction a column

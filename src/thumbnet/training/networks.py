@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+LEAST = 18  # pixels a side that every network has room for
+
 
 def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
     """The README's CNN: 122,570 parameters for ten classes at 32 pixels.
@@ -69,3 +71,8 @@ def residual(size: int | None, classes: int, precision: str = "float32") -> kera
         classes, activation="softmax", kernel_initializer="zeros", dtype="float32", name="probabilities"
     )
     return keras.Model(images, head(x), name="residual")
+
+
+def at_once(size: int) -> int:
+    """How many pictures of so many pixels a side are answered in one go: 1,000 of 32, else as many pixels."""
+    return max(1, 1000 * 32**2 // size**2)

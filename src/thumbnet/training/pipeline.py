@@ -24,7 +24,7 @@ from thumbnet.training.export import export, with_info
 from thumbnet.training.fit import fit
 from thumbnet.training.recipes import RECIPES, Precision, Recipe
 
-SIZE = 32  # pixels a side
+SIZE = 32  # pixels a side, unless told otherwise
 FIT: Fit = "centre"  # what of a picture is taken, in training and by the model file
 SAMPLES = 1000  # pictures on which Keras and the model file are compared, at the least where there are as many
 
@@ -46,12 +46,14 @@ def train(
     epochs: int | None = None,
     minutes: float | None = None,
     seed: int = 0,
+    size: int | None = None,
     output: str | Path = "model.onnx",
     resume: bool = False,
     refit: bool = False,
     mirror: bool = True,
     precision: Precision | None = None,
     patience: int | None = None,
+    logs: str | Path | None = None,
 ) -> Trained:
     """Train a network and write its model file; beside it, a `.keras` file for further training, and `results.csv`.
 
@@ -61,6 +63,7 @@ def train(
         epochs: In place of the recipe's.
         minutes: Time for the training instead of a number of epochs; its schedule is fitted to that.
         seed: Decides the split of the data, the first weights, the pictures' order and their augmentation.
+        size: Pixels a side that the pictures are brought to, 18 or more (32). Splits that are already read keep theirs.
         output: The model file.
         resume: Go on with a training that was broken off, from the checkpoint beside `output`.
         refit: After the training that holds pictures out to choose the epoch and to calibrate, train again on all
@@ -68,10 +71,12 @@ def train(
         mirror: Whether a picture's mirror image keeps its class. Say no for letters, digits or signs.
         precision: In place of the recipe's, which is what the processor computes fast.
         patience: Stop once so many epochs in a row were no better on the held-out pictures.
+        logs: A folder for TensorBoard's logs, of another training before; with `resume`, they go on. Not of a refit.
 
     Raises:
         DataError: The data cannot be found, read or used.
         TrainingError: Settings that do not fit, or nothing to resume.
+        MissingExtraError: `logs` are wanted and TensorBoard is not installed.
         ExportError: The model file does not answer as the network does; nothing was written.
         KeyboardInterrupt: Ctrl-C before the first epoch's end. Later, the best network so far is shipped.
     """
@@ -86,7 +91,8 @@ def train(
         raise TrainingError(f"expected a patience of 1 epoch or more, got {patience}")
     if recipe.epochs < 1 or (minutes is not None and not minutes > 0):
         raise TrainingError(f"expected 1 epoch or more, or minutes above 0, got {recipe.epochs} and {minutes}")
-    splits = datasets.load(data, SIZE, fit=FIT, seed=seed) if isinstance(data, str) else data
+    logged = None if logs is None else curves.Logs(Path(logs), resume=resume)
+    splits = _read(data, size, seed)
     if not mirror:
         splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
     rest, held_out = datasets.hold_out(splits.train, recipe.validation, seed)
@@ -102,14 +108,14 @@ def train(
         checkpoints[1].unlink(missing_ok=True)  # or a later --resume would take it for one of this training
     fitted = fit(
         recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume, table=table,
-        patience=patience,
+        logs=logged, patience=patience,
     )  # fmt: skip
     network = _float32(recipe, splits, fitted.weights)
     log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
     interrupted = fitted.interrupted
     info = ModelInfo(
         names=splits.train.names,
-        size=SIZE,
+        size=splits.train.images.shape[1],
         fit=FIT,
         threshold=0,
         temperature=calibrate.temperature(log_probs, held_out.labels),
@@ -164,9 +170,22 @@ def _settle(recipe: str | Recipe, epochs: int | None, precision: Precision | Non
     return dataclasses.replace(recipe, epochs=epochs, precision=precision or recipe.precision)
 
 
+def _read(data: str | Splits, size: int | None, seed: int) -> Splits:
+    """The data in a size that the networks have room for; it is asked before anything is read."""
+    own = None if isinstance(data, str) else data.train.images.shape[1]
+    if own and size not in (None, own):
+        raise TrainingError(
+            f"the splits have {own} pixels a side, asked for are {size}. Leave out size, or read them so"
+        )
+    side = (own or SIZE) if size is None else size
+    if side < networks.LEAST:
+        raise TrainingError(f"expected {networks.LEAST} pixels a side or more, as the networks need room, got {side}")
+    return datasets.load(data, side, fit=FIT, seed=seed) if isinstance(data, str) else data
+
+
 def _float32(recipe: Recipe, splits: Splits, weights: Weights) -> keras.Model:
     """The trained network with all its layers in float32, as it ships."""
-    network = getattr(networks, recipe.network)(SIZE, len(splits.train.names))
+    network = getattr(networks, recipe.network)(splits.train.images.shape[1], len(splits.train.names))
     network.set_weights(weights)
     return network
 

@@ -25,7 +25,7 @@ class Recipe:
     weight_decay: float  # decoupled (Loshchilov & Hutter 2019), times the learning rate a step
     label_smoothing: float  # share of each label spread over all classes, 0 to 1
     flip: bool  # every picture mirrored in every other epoch (Jordan 2024), where the data allows mirroring
-    shift: int  # pixels either way
+    shift: int  # pixels either way of a picture with 32 a side; in proportion for others
     zoom: float  # the logarithm of the most that a picture is enlarged or shrunk by
     stretch: float  # likewise for its width to height
     focus: float  # share of the pictures that are blurred or sharpened, 0 to 1
