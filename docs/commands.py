@@ -6,7 +6,7 @@ import os
 
 from thumbnet.cli import main
 
-COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["info"])
+COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["export"], ["info"])
 
 
 def page() -> str:

@@ -24,6 +24,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 LEAST_SIZE = 18  # as in training.networks
 FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
 CLUSTER_FORMATS = ("jsonl", "parquet")  # as in cluster, which cannot be imported without Ray
+EXPORTS = ("keras", "savedmodel", "litert", "int8", "triton")  # as in formats, likewise
 
 Number = TypeVar("Number", int, float)
 
@@ -274,6 +275,17 @@ def _serve(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _export(arguments: argparse.Namespace) -> int:
+    if arguments.model and arguments.named:
+        arguments.wrong("name the model once: as MODEL or by --model")
+    from thumbnet import formats
+
+    model = arguments.model or arguments.named
+    exported = formats.export(model, arguments.format, arguments.output, arguments.data)
+    print(f"{exported.path}: {exported.agreement or 'holds the model file itself, unchanged'}")
+    return DONE
+
+
 def _info(arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
@@ -326,6 +338,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_check_data(commands)
     _add_serve(commands)
+    _add_export(commands)
     info = _add(commands, "info", _info, "show what a model file says of itself", "thumbnet info cifar10-seed")
     info.add_argument("model", metavar="MODEL", help="a bundled model's name or a file")
     return parser
@@ -464,6 +477,21 @@ def _add_serve(commands: Any) -> None:
         "--cors", action="append", default=[], metavar="ORIGIN", help="let this origin's pages use the API; repeatable"
     )
     command.add_argument("--log-format", choices=("text", "json"), default="text", help="of the access log (text)")
+    command.set_defaults(wrong=command.error)
+
+
+def _add_export(commands: Any) -> None:
+    command = _add(
+        commands, "export", _export, "make a model's file for other programs, and prove that it answers the same",
+        "thumbnet export --format litert                  (cifar10-best.tflite, for phones)\n"
+        "thumbnet export model.onnx --format int8         (model-int8.onnx, smaller and faster)\n"
+        "thumbnet export mine.onnx --format savedmodel --data my-pictures/ --output served/1",
+    )  # fmt: skip
+    command.add_argument("named", nargs="?", metavar="MODEL", help="as --model")
+    _add_model(command)
+    command.add_argument("--format", choices=EXPORTS, required=True, help="what to make of it")
+    command.add_argument("--output", metavar="PATH", help="where it goes (the model's name, in the working folder)")
+    _add_data(command)
     command.set_defaults(wrong=command.error)
 
 

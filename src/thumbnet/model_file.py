@@ -32,6 +32,7 @@ class ModelInfo:
     recipe: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)  # fingerprints and sizes of what it was trained and tested on
     scores: dict[str, float] = field(default_factory=dict)  # of this file on the test images
+    origin: dict[str, Any] = field(default_factory=dict)  # of a file that was made of another: how, and of which
     version: str = ""  # of Thumbnet
     format: int = FORMAT
 
@@ -90,6 +91,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field
     "recipe": (dict,),
     "data": (dict,),
     "scores": (dict,),
+    "origin": (dict,),
     "version": (str,),
     "format": (int,),
 }

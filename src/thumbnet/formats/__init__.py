@@ -1,0 +1,163 @@
+"""model file → chosen format → the same answers? → written. One function, top to bottom.
+
+Each format's packages are imported when it is written, so that the rest of Thumbnet does without them.
+"""
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+
+from thumbnet import classifier, datasets, evaluation
+from thumbnet.classifier import Classifier
+from thumbnet.datasets import Splits
+from thumbnet.errors import DataError, ExportError, MissingExtraError
+from thumbnet.files import write_atomically
+from thumbnet.formats.agreement import Agreement, Answer, Tolerance, agreement, refuse
+
+SAMPLES = 1000  # test images on which a float32 format is compared
+FLOAT32 = Tolerance(differing=0.001, lost=0.001, moved=1e-3)
+INT8 = Tolerance(differing=0.03, lost=0.003)
+
+
+@dataclass(frozen=True)
+class Original:
+    """The model file that another thing is made of, and the data to judge that by."""
+
+    name: str  # without folder and ending
+    content: bytes
+    classifier: Classifier
+    data: str  # what `datasets.load` takes
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data; their classes are the model's."""
+        info = self.classifier.info
+        splits = datasets.load(self.data, info.size, fit=info.fit)
+        if splits.test.names != info.names:
+            raise DataError(
+                f"the model knows {', '.join(info.names)}; {self.data} has {', '.join(splits.test.names)}. "
+                "Name the data that it was trained on: --data"
+            )
+        return splits
+
+
+@dataclass(frozen=True)
+class Format:
+    """What can be made of a model file."""
+
+    ending: str  # of its usual name, after the model's
+    folder: bool  # whether it is one
+    extra: str | None  # that adds its packages
+    # To a new path. It returns what answers from there; None where there is nothing to compare, as nothing is computed
+    # anew, or not from Python.
+    write: Callable[[Original, Path], Answer | None]
+    tolerance: Tolerance = FLOAT32
+    samples: int | None = SAMPLES  # test images to compare on; None for all
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an export leaves behind."""
+
+    path: Path
+    agreement: Agreement | None  # with the model file; None for a format that holds the file itself
+
+
+def _by_keras(writer: str, original: Original, path: Path) -> Answer:
+    from thumbnet.training import keras_formats, rebuild
+
+    info = original.classifier.info
+    answer: Answer = getattr(keras_formats, writer)(rebuild.rebuild(original.content, info), info, path)
+    return answer
+
+
+def _int8(original: Original, path: Path) -> Answer:
+    from thumbnet.formats.int8 import quantise
+
+    content = quantise(original.content, original.classifier.info, original.splits)
+    path.write_bytes(content)
+    return Classifier(content).probabilities
+
+
+def _triton(original: Original, path: Path) -> None:
+    from thumbnet.formats import triton
+
+    triton.save(original.content, original.classifier.info, original.name, path)
+
+
+FORMATS = {
+    "keras": Format("-calibrated.keras", False, "train", partial(_by_keras, "save_keras")),
+    "savedmodel": Format("-savedmodel", True, "train", partial(_by_keras, "save_savedmodel")),
+    "litert": Format(".tflite", False, "litert", partial(_by_keras, "save_litert")),
+    "int8": Format("-int8.onnx", False, "int8", _int8, INT8, samples=None),
+    "triton": Format("-triton", True, None, _triton),
+}
+
+
+def export(
+    model: str | None = None, form: str = "keras", output: str | Path | None = None, data: str = "cifar10"
+) -> Exported:
+    """Make another format of a model file, and prove that it answers as the file does.
+
+    Args:
+        model: A bundled model's name or a file's path; nothing means the best bundled one.
+        form: A name in `FORMATS`.
+        output: Where it goes; nothing means the model's name with the format's ending, in the working folder. A file
+            that is there is replaced, a folder is not.
+        data: What `datasets.load` takes: pictures of the model's classes to compare on, and to quantise by.
+
+    Raises:
+        DataError: The data cannot be had, or are of other classes.
+        ExportError: It does not answer as the model file does, or cannot be made of it. Nothing was written.
+        MissingExtraError: The format's packages are not installed.
+        ModelError: No such model, or not one that training here leaves.
+    """
+    chosen, path = FORMATS[form], classifier.find(model)
+    loaded = classifier.load(model)  # which says what is wrong with the file
+    original = Original(path.stem, path.read_bytes(), loaded, data)
+    output = Path(output or f"{original.name}{chosen.ending}")
+    _refuse_place(output, chosen, path)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
+        made = Path(folder) / output.name
+        try:
+            answer = chosen.write(original, made)
+        except ModuleNotFoundError as error:
+            missing = (error.name or "a package").partition(".")[0]
+            if missing == "thumbnet" or chosen.extra is None:
+                raise
+            raise MissingExtraError(f"exporting to {form}", missing, chosen.extra) from error
+        found = None if answer is None else _compare(original, answer, chosen, form)
+        if chosen.folder:
+            made.rename(output)
+        else:
+            with write_atomically(output) as file:
+                file.write(made.read_bytes())
+    return Exported(output, found)
+
+
+def _refuse_place(output: Path, chosen: Format, model: Path) -> None:
+    """A folder cannot be replaced in one step, so it is not replaced at all."""
+    if chosen.folder:
+        if output.exists() or output.is_symlink():
+            raise ExportError(f"{output} exists. Expected a new folder's name: remove it, or name another by --output")
+        return
+    ending = "." + chosen.ending.rpartition(".")[2]  # by which its readers know it
+    if output.suffix != ending or output.is_dir():
+        raise ExportError(f"{output}: expected a file's name that ends in {ending}")
+    if output.exists() and output.samefile(model):
+        raise ExportError(f"{output} is the model file itself. Name another by --output")
+
+
+def _compare(original: Original, answer: Answer, chosen: Format, form: str) -> Agreement:
+    """What `refuse` lets pass."""
+    test = original.splits.test
+    step = max(1, len(test) // chosen.samples) if chosen.samples else 1
+    sample = test.take(np.arange(0, len(test), step))  # from all over the set, were it sorted
+    found = agreement(evaluation.answer(original.classifier, sample), answer(sample.images))
+    refuse(found, chosen.tolerance, form)
+    return found

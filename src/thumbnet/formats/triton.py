@@ -1,0 +1,62 @@
+"""Model file → a model repository of the Triton Inference Server, with the manifest that serves it by KServe."""
+
+import re
+from pathlib import Path
+
+from thumbnet.model_file import ModelInfo
+
+BATCH = 256  # pictures that the server may put together
+
+CONFIG = """\
+name: "{name}"
+backend: "onnxruntime"
+max_batch_size: {batch}
+input [
+  {{ name: "images", data_type: TYPE_UINT8, dims: [ {size}, {size}, 3 ] }}
+]
+output [
+  {{ name: "probabilities", data_type: TYPE_FP32, dims: [ {classes} ], label_filename: "labels.txt" }}
+]
+dynamic_batching {{ }}
+"""
+
+MANIFEST = """\
+# Copy this folder to where storageUri says: here, the root of a volume whose claim is called "models". Then:
+# kubectl apply -f inference-service.yaml
+apiVersion: serving.kserve.io/v1beta1
+kind: InferenceService
+metadata:
+  name: {name}
+spec:
+  predictor:
+    model:
+      modelFormat:
+        name: triton
+      protocolVersion: v2
+      storageUri: pvc://models
+"""
+
+
+def save(content: bytes, info: ModelInfo, name: str, folder: Path) -> None:
+    """Write `config.pbtxt`, `labels.txt` and the model file, unchanged, under a name that both servers accept.
+
+    Args:
+        content: The model file.
+        info: What it says of itself.
+        name: What the model is to be called; what a host's name cannot hold becomes a hyphen.
+        folder: The repository, which holds the model's folder and `inference-service.yaml`.
+    """
+    name = host_name(name)
+    model = folder / name
+    (model / "1").mkdir(parents=True)
+    (model / "1" / "model.onnx").write_bytes(content)
+    (model / "labels.txt").write_text("".join(f"{label}\n" for label in info.names), encoding="utf-8")
+    config = CONFIG.format(name=name, batch=BATCH, size=info.size, classes=len(info.names))
+    (model / "config.pbtxt").write_text(config, encoding="utf-8")
+    (folder / "inference-service.yaml").write_text(MANIFEST.format(name=name), encoding="utf-8")
+
+
+def host_name(name: str) -> str:
+    """A name as Kubernetes takes it: small letters, digits and hyphens, a letter first, 40 at most."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower())
+    return re.sub(r"^[^a-z]+", "", plain)[:40].strip("-") or "model"

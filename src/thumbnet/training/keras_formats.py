@@ -1,0 +1,105 @@
+"""Keras network → the formats of Keras and TensorFlow. Each holds the whole computation of the model file.
+
+The class names are in each as `labels.txt`, a name a line, and all else that a model file says of itself as
+`thumbnet.json`: members of the archive that a .keras file is, assets of a SavedModel, and, as TensorFlow's own tools
+attach labels to a LiteRT file, an archive at its end.
+"""
+
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+from numpy.typing import NDArray
+
+from thumbnet.formats.agreement import Answer
+from thumbnet.model_file import ModelInfo
+from thumbnet.training import _quiet_start
+from thumbnet.training.calibrate import FLOOR
+from thumbnet.training.export import as_shipped
+
+BATCH = 500  # pictures a run
+
+
+def save_keras(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
+    """Write a `.keras` file of Keras's own layers and operations, which loads without Thumbnet.
+
+    Args:
+        network: Pictures → probabilities, not yet calibrated.
+        info: Its temperature and mirror average go into the file's network.
+        path: Ends in `.keras`.
+
+    Returns:
+        What the file answers.
+    """
+    images = keras.Input((info.size, info.size, 3), dtype="uint8", name="images")
+    views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
+    logs = [ops.log(ops.maximum(network(view), FLOOR)) for view in views]  # (N, C) each; as in `as_shipped`
+    total = logs[0] if len(logs) == 1 else ops.add(*logs)
+    probabilities = keras.layers.Softmax(name="probabilities")(total / (len(logs) * info.temperature))
+    keras.Model(images, probabilities, name="thumbnet").save(path)
+    _attach(path, info)
+    loaded = keras.models.load_model(path)
+    return lambda squares: np.asarray(loaded.predict(squares, batch_size=BATCH, verbose=0))
+
+
+def save_savedmodel(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
+    """Write a SavedModel, a folder: its signature `serving_default` takes `images` and gives `probabilities`.
+
+    Arguments and result are those of `save_keras`.
+    """
+    module = tf.Module()
+    # As TensorFlow's own: of Keras's variables the LiteRT converter keeps none, and says nothing.
+    module.weights = [weight.value for weight in network.variables]
+    with tempfile.TemporaryDirectory() as folder:
+        _write_asides(Path(folder), info)
+        module.assets = [tf.saved_model.Asset(str(aside)) for aside in sorted(Path(folder).iterdir())]
+        tf.saved_model.save(module, str(path), signatures=as_shipped(network, info))
+    signature = tf.saved_model.load(str(path)).signatures["serving_default"]
+    return _in_batches(lambda batch: signature(images=tf.constant(batch))["probabilities"].numpy())
+
+
+def save_litert(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
+    """Write a LiteRT (TensorFlow Lite) file of float32, for any number of pictures at once.
+
+    Arguments and result are those of `save_keras`.
+
+    Raises:
+        ModuleNotFoundError: The package ai-edge-litert is not there to run it.
+    """
+    from ai_edge_litert.interpreter import Interpreter
+
+    with _quiet_start(), tempfile.TemporaryDirectory() as folder:  # by way of a SavedModel, which keeps the names
+        save_savedmodel(network, info, Path(folder))
+        content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    path.write_bytes(content)
+    _attach(path, info)
+    with _quiet_start():
+        runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
+    return _in_batches(lambda batch: runner(images=batch)["probabilities"].copy())
+
+
+def _in_batches(answer: Answer) -> Answer:
+    def answers(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        starts = range(0, len(squares), BATCH)
+        return np.concatenate([answer(squares[start : start + BATCH]) for start in starts])
+
+    return answers
+
+
+def _attach(path: Path, info: ModelInfo) -> None:
+    """Put the texts into the archive that a file is, or make one at its end."""
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path, "a") as archive:
+        _write_asides(Path(folder), info)
+        for aside in sorted(Path(folder).iterdir()):
+            archive.write(aside, aside.name)
+
+
+def _write_asides(folder: Path, info: ModelInfo) -> None:
+    folder.joinpath("labels.txt").write_text("".join(f"{name}\n" for name in info.names), encoding="utf-8")
+    fields = {key.partition(".")[2]: json.loads(text) for key, text in info.to_metadata().items()}
+    folder.joinpath("thumbnet.json").write_text(json.dumps(fields, ensure_ascii=False, indent=1), encoding="utf-8")
