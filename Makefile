@@ -55,5 +55,5 @@ $(VENV)/installed-train: $(VENV)/installed-base
 
 $(VENV)/installed-dev: $(VENV)/installed-train
 	$(PIP) --upgrade 'pip>=25.1'
-	$(PIP) --editable '.[check,logs,scale,serve]' --group test --group lint
+	$(PIP) --editable '.[check,litert,logs,scale,serve]' --group test --group lint
 	@touch $@

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from web import Web, ok
 
-from thumbnet.classifier import PRETRAINED
+from thumbnet import datasets, formats
+from thumbnet.classifier import PRETRAINED, load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -86,11 +88,28 @@ def test_the_readmes_output_of_make_run_is_what_it_prints() -> None:
     assert shown == done.stdout.splitlines()
 
 
+def make_exports(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a block reads of the reader's exports of model.onnx, without the comparison, which needs CIFAR-10."""
+    wanted = [form for form in formats.FORMATS.values() if f'"model{form.ending}' in block]
+    for form in wanted:
+        if form.extra in ("train", "litert"):
+            pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+        if form.extra == "litert":
+            pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed: pip install -e '.[litert]'")
+        original = formats.Original("model", Path("model.onnx").read_bytes(), load("model.onnx"), "")
+        noise = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
+        data = datasets.Dataset(noise, np.zeros(64, np.int64), original.classifier.info.names)
+        with monkeypatch.context() as patched:
+            patched.setattr(datasets, "load", lambda *_, data=data, **__: datasets.Splits(data, data))
+            form.write(original, Path(f"model{form.ending}"))
+
+
 @pytest.mark.parametrize("block", [block for page in PAGES for block in blocks("python", page.read_text())])
 def test_a_python_example_runs(block: str, folder: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     if "thumbnet.train" in block:
         pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+    make_exports(block, monkeypatch)
     block = block.replace("https://example.org/", web.url("/")).replace("minutes=10", "minutes=0.05")
     exec(compile(block, "README.md", "exec"), {})
 

@@ -42,6 +42,10 @@ def test_next_to_nothing_is_imported(arguments: tuple[str, ...]) -> None:
     assert not imported(*arguments) & (TRAINING_ONLY | CLUSTER_ONLY | BASE)
 
 
+def test_the_formats_import_nothing_of_the_training() -> None:
+    assert not imported("-c", "import thumbnet.formats") & TRAINING_ONLY
+
+
 def test_predict_imports_nothing_of_the_training(tmp_path: Path) -> None:
     model = write(tmp_path / "model.onnx")
     (tmp_path / "cat.png").write_bytes(png("red"))

@@ -19,6 +19,7 @@ FULL = info(
     recipe={"name": "seed", "epochs": 20, "minutes": None},
     data={"train": "abc", "train_images": 50_000},
     scores={"accuracy": 0.75},
+    origin={"format": "int8"},
     version="0.1.0",
 )
 FIELDS = [each.name for each in dataclasses.fields(ModelInfo)]
@@ -133,6 +134,7 @@ def test_hostile_text_is_refused(field: str, text: str) -> None:
         ("recipe", []),
         ("data", "x"),
         ("scores", [0.5]),
+        ("origin", "int8"),
         ("version", 1),
     ],
 )

@@ -78,8 +78,9 @@ def save_litert(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
         content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
     _attach(path, info)
-    with _quiet_start():
+    with _quiet_start():  # at the first call it announces what it computes with
         runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
+        runner(images=np.zeros((1, info.size, info.size, 3), np.uint8))
     return _in_batches(lambda batch: runner(images=batch)["probabilities"].copy())
 
 
