@@ -273,6 +273,16 @@ def test_a_triton_repository_is_as_its_protobuf_wants_it() -> None:
     assert Path("repository/my-model-2/1/model.onnx").read_bytes() == Path("My Model_2.onnx").read_bytes()
 
 
+def test_a_triton_repository_gives_the_sureness_that_a_model_file_has(trained: dict[str, Path]) -> None:
+    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="tritonclient[grpc] is not installed")
+    from google.protobuf import text_format
+
+    config = formats.export(trained["seed"], "triton").path / "seed" / "config.pbtxt"
+    outputs = text_format.Parse(config.read_text(), schema.ModelConfig()).output
+    assert [output.name for output in outputs] == ["probabilities", "sureness"]
+    assert (list(outputs[1].dims), outputs[1].HasField("reshape")) == ([1], True)
+
+
 def test_the_kserve_manifest_names_the_model() -> None:
     yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
     models.write(Path("mine.onnx"))
@@ -443,7 +453,7 @@ def answers(right: int, count: int) -> tuple[Answers, NDArray[np.float32]]:
     sure = np.tile(np.array([0.9, 0.1], np.float32), (count, 1))
     others = sure.copy()
     others[right:] = sure[right:, ::-1]
-    return Answers(("a", "b"), labels, sure, 0.5), others
+    return Answers(("a", "b"), labels, sure, sure.max(axis=1), 0.5), others
 
 
 @pytest.mark.parametrize(

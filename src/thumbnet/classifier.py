@@ -140,6 +140,7 @@ class Classifier:
         except Exception as error:  # ONNX Runtime's own classes have no common base but this
             raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
         self.info = ModelInfo.from_metadata(metadata)
+        self.has_sureness = "sureness" in signature[1]  # of its own
         size, classes = self.info.size, len(self.info.names)
         taken, given = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
         if signature not in ((taken, given), (taken, f"{given}, sureness float (N)")):

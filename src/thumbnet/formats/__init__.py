@@ -84,7 +84,7 @@ def _int8(original: Original, path: Path) -> Answer:
 def _triton(original: Original, path: Path) -> None:
     from thumbnet.formats import triton
 
-    triton.save(original.content, original.classifier.info, original.name, path)
+    triton.save(original.content, original.classifier, original.name, path)
 
 
 FORMATS = {

@@ -1,5 +1,6 @@
 """Whether what was made of a model file answers as the file does, on real pictures."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -44,7 +45,7 @@ class Agreement:
 
 def agreement(before: Answers, probabilities: NDArray[np.float32]) -> Agreement:
     """Hold `(N, C)` probabilities against the model file's answers to the same pictures."""
-    after = Answers(before.names, before.labels, probabilities, before.threshold)
+    after = dataclasses.replace(before, probabilities=probabilities)
     return Agreement(
         images=len(before.labels),
         agreeing=int((before.guesses == after.guesses).sum()),

@@ -23,11 +23,11 @@ from thumbnet.classifier import Classifier
 from thumbnet.datasets import Splits
 from thumbnet.errors import ExportError
 from thumbnet.evaluation import evaluate
+from thumbnet.formats import graph
 from thumbnet.model_file import ModelInfo, write_info
 
 CALIBRATION = 512  # training images on which the ranges are measured
 BATCH = 64  # of them at once
-QUANTISED = ("Conv", "MatMul")
 
 
 def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
@@ -44,7 +44,7 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
         ExportError: The network has no layer to quantise, or is quantised already.
     """
     model = onnx.load_from_string(content)
-    layers = [node for node in model.graph.node if node.op_type in QUANTISED]
+    layers = graph.layers(model.graph)
     if info.origin or not layers:
         came = "an int8 file" if info.origin else "a network without convolutions and dense layers"
         raise ExportError(f"expected a float32 model file to make int8 of, got {came}. Name the one that training left")
@@ -56,11 +56,11 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
             path,
             _Pictures(splits.train.images),
             quant_format=quantization.QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
+            op_types_to_quantize=["Conv", "MatMul"],
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_exclude=[node.name for node in layers if node.input[1] == first],  # once for each view
+            nodes_to_quantize=[node.name for node in layers if node.input[1] != first],  # which is there for each view
         )
         quantised = onnx.load(path)
     origin = {"format": "int8", "sha256": hashlib.sha256(content).hexdigest(), "calibration_images": CALIBRATION}

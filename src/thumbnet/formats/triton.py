@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from thumbnet.model_file import ModelInfo
+from thumbnet.classifier import Classifier
 
 BATCH = 256  # pictures that the server may put together
 
@@ -15,10 +15,13 @@ input [
   {{ name: "images", data_type: TYPE_UINT8, dims: [ {size}, {size}, 3 ] }}
 ]
 output [
-  {{ name: "probabilities", data_type: TYPE_FP32, dims: [ {classes} ], label_filename: "labels.txt" }}
+  {{ name: "probabilities", data_type: TYPE_FP32, dims: [ {classes} ], label_filename: "labels.txt" }}{sureness}
 ]
 dynamic_batching {{ }}
 """
+
+SURENESS = """,
+  { name: "sureness", data_type: TYPE_FP32, dims: [ 1 ], reshape: { shape: [ ] } }"""  # a number a picture
 
 MANIFEST = """\
 # Copy this folder to where storageUri says: here, the root of a volume whose claim is called "models". Then:
@@ -37,21 +40,23 @@ spec:
 """
 
 
-def save(content: bytes, info: ModelInfo, name: str, folder: Path) -> None:
+def save(content: bytes, classifier: Classifier, name: str, folder: Path) -> None:
     """Write `config.pbtxt`, `labels.txt` and the model file, unchanged, under a name that both servers accept.
 
     Args:
         content: The model file.
-        info: What it says of itself.
+        classifier: It, loaded.
         name: What the model is to be called; what a host's name cannot hold becomes a hyphen.
         folder: The repository, which holds the model's folder and `inference-service.yaml`.
     """
-    name = host_name(name)
+    name, info = host_name(name), classifier.info
     model = folder / name
     (model / "1").mkdir(parents=True)
     (model / "1" / "model.onnx").write_bytes(content)
     (model / "labels.txt").write_text("".join(f"{label}\n" for label in info.names), encoding="utf-8")
-    config = CONFIG.format(name=name, batch=BATCH, size=info.size, classes=len(info.names))
+    config = CONFIG.format(
+        name=name, batch=BATCH, size=info.size, classes=len(info.names), sureness=SURENESS * classifier.has_sureness
+    )
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
     (folder / "inference-service.yaml").write_text(MANIFEST.format(name=name), encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Keras network → the formats of Keras and TensorFlow. Each holds the whole computation of the model file.
+"""Keras network → the formats of Keras and TensorFlow. Each holds all that the probabilities come of.
 
 The class names are in each as `labels.txt`, a name a line, and all else that a model file says of itself as
 `thumbnet.json`: members of the archive that a .keras file is, assets of a SavedModel, and, as TensorFlow's own tools
@@ -20,7 +20,6 @@ from thumbnet.formats.agreement import Answer
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import _quiet_start
 from thumbnet.training.calibrate import FLOOR
-from thumbnet.training.export import as_shipped
 
 BATCH = 500  # pictures a run
 
@@ -36,12 +35,7 @@ def save_keras(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
     Returns:
         What the file answers.
     """
-    images = keras.Input((info.size, info.size, 3), dtype="uint8", name="images")
-    views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
-    logs = [ops.log(ops.maximum(network(view), FLOOR)) for view in views]  # (N, C) each; as in `as_shipped`
-    total = logs[0] if len(logs) == 1 else ops.add(*logs)
-    probabilities = keras.layers.Softmax(name="probabilities")(total / (len(logs) * info.temperature))
-    keras.Model(images, probabilities, name="thumbnet").save(path)
+    _whole(network, info).save(path)
     _attach(path, info)
     loaded = keras.models.load_model(path)
     return lambda squares: np.asarray(loaded.predict(squares, batch_size=BATCH, verbose=0))
@@ -52,13 +46,19 @@ def save_savedmodel(network: keras.Model, info: ModelInfo, path: Path) -> Answer
 
     Arguments and result are those of `save_keras`.
     """
+    whole = _whole(network, info)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
+    def serving(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"probabilities": whole(images, training=False)}
+
     module = tf.Module()
     # As TensorFlow's own: of Keras's variables the LiteRT converter keeps none, and says nothing.
     module.weights = [weight.value for weight in network.variables]
     with tempfile.TemporaryDirectory() as folder:
         _write_asides(Path(folder), info)
         module.assets = [tf.saved_model.Asset(str(aside)) for aside in sorted(Path(folder).iterdir())]
-        tf.saved_model.save(module, str(path), signatures=as_shipped(network, info))
+        tf.saved_model.save(module, str(path), signatures=serving)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     return _in_batches(lambda batch: signature(images=tf.constant(batch))["probabilities"].numpy())
 
@@ -82,6 +82,16 @@ def save_litert(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
         runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
         runner(images=np.zeros((1, info.size, info.size, 3), np.uint8))
     return _in_batches(lambda batch: runner(images=batch)["probabilities"].copy())
+
+
+def _whole(network: keras.Model, info: ModelInfo) -> keras.Model:
+    """The computation of the model file's probabilities, of Keras's own layers and operations."""
+    images = keras.Input((info.size, info.size, 3), dtype="uint8", name="images")
+    views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
+    logs = [ops.log(ops.maximum(network(view), FLOOR)) for view in views]  # (N, C) each; as in export.py
+    total = logs[0] if len(logs) == 1 else ops.add(*logs)
+    probabilities = keras.layers.Softmax(name="probabilities")(total / (len(logs) * info.temperature))
+    return keras.Model(images, probabilities, name="thumbnet")
 
 
 def _in_batches(answer: Answer) -> Answer:

@@ -15,6 +15,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from thumbnet.errors import ModelError
+from thumbnet.formats.graph import layers as layers_of
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import networks
 
@@ -79,8 +80,8 @@ def _steps(graph: onnx.GraphProto) -> Iterator[_Step]:
         for name in node.input:
             users.setdefault(name, []).append(node)
     seen = set()
-    for node in graph.node:
-        if node.op_type not in ("Conv", "MatMul") or node.input[1] in seen or node.input[1] not in constants:
+    for node in layers_of(graph):
+        if node.input[1] in seen:
             continue
         seen.add(node.input[1])
         kernel = constants[node.input[1]]
