@@ -46,6 +46,15 @@ def graph(size: int = SIZE, sharpness: float = SHARPNESS, extra: tuple[onnx.Node
     return helper.make_model(whole, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
+def with_sureness(operator: str, **attributes: Any) -> onnx.ModelProto:
+    """A network whose sureness is this of its probabilities, `(N, 3)` → `(N,)`."""
+    model = graph()
+    model.graph.initializer.append(helper.make_tensor("last", TensorProto.INT64, [1], [1]))
+    model.graph.node.append(helper.make_node(operator, ["probabilities", "last"], ["sureness"], **attributes))
+    model.graph.output.append(helper.make_tensor_value_info("sureness", TensorProto.FLOAT, ["N"]))
+    return model
+
+
 def content(model: onnx.ModelProto | None = None, **changes: Any) -> bytes:
     """A model file's bytes: this network or the usual one, and the usual information with `changes`."""
     model = model or graph()

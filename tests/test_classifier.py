@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import pytest
 import web as pages
-from models import NAMES, SIZE, content, graph, png, square, write
+from models import NAMES, SIZE, content, graph, png, square, with_sureness, write
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from web import Web
@@ -382,15 +382,6 @@ def test_network_that_does_not_keep_its_word_is_refused(operator: str, attribute
     model.graph.output[0].type.tensor_type.shape.dim.add(dim_value=3)
     with pytest.raises(ModelError):
         Classifier(content(model)).predict(square("red"))
-
-
-def with_sureness(operator: str, **attributes: Any) -> onnx.ModelProto:
-    """A network whose sureness is this of its probabilities, `(N, 3)` → `(N,)`."""
-    model = graph()
-    model.graph.initializer.append(helper.make_tensor("last", TensorProto.INT64, [1], [1]))
-    model.graph.node.append(helper.make_node(operator, ["probabilities", "last"], ["sureness"], **attributes))
-    model.graph.output.append(helper.make_tensor_value_info("sureness", TensorProto.FLOAT, ["N"]))
-    return model
 
 
 def test_a_sureness_of_its_own_decides_what_is_known() -> None:

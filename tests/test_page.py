@@ -8,7 +8,7 @@ import os
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from chromium import PROGRAM
@@ -19,15 +19,12 @@ pytest.importorskip("starlette", reason="serving is not installed: pip install -
 pytest.importorskip("playwright", reason="part of the test group: pip install --group test")
 pytest.importorskip("axe_playwright_python", reason="part of the test group: pip install --group test")
 
-from axe_playwright_python.sync_playwright import Axe
 from live import listening
+from pages import cards, choose, fill, violations
 from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
 
 import thumbnet
 from thumbnet.server import create_app
-
-if TYPE_CHECKING:
-    from playwright.sync_api import Locator
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium, chromium-browser or google-chrome")
 expect.set_options(timeout=30_000)  # ms: a busy machine is slow, and no failure
@@ -90,14 +87,6 @@ def open_page(browser: Browser, tmp_path: Path) -> Iterator[Open]:
 
 def _own(url: str, home: str) -> bool:
     return url.startswith((home, "blob:", "data:"))
-
-
-def choose(page: Page, *files: tuple[str, bytes]) -> None:
-    page.locator("#files").set_input_files([FilePayload(name=name, mimeType="", buffer=data) for name, data in files])
-
-
-def cards(page: Page) -> "Locator":
-    return page.locator("article")
 
 
 def answered(page: Page, label: str) -> None:
@@ -266,9 +255,7 @@ def test_it_works_by_keyboard(open_page: Open) -> None:
 def test_axe_finds_no_violation_and_nothing_is_cut_off(open_page: Open, scheme: Any, width: int) -> None:
     page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800}, reduced_motion="reduce")
     violations(page)
-    choose(page, ("red.png", png("red")), ("grey.png", png("grey")), ("x" * 80, b"no picture"))
-    expect(cards(page).locator("ol:visible")).to_have_count(2)
-    expect(cards(page).locator(".error:visible")).to_have_count(1)
+    fill(page)
     page.get_by_role("button", name="Show what decided").first.click()
     expect(page.get_by_role("button", name="Show what decided").first).to_have_attribute("aria-pressed", "true")
     violations(page)
@@ -279,11 +266,6 @@ def test_axe_finds_no_violation_and_nothing_is_cut_off(open_page: Open, scheme: 
     page.goto(f"{page.url}docs")
     violations(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def violations(page: Page) -> None:
-    found = Axe().run(page)
-    assert found.violations_count == 0, found.generate_report()
 
 
 def test_screenshots(open_page: Open, tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 LEAST_SIZE = 18  # as in training.networks
 FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
 CLUSTER_FORMATS = ("jsonl", "parquet")  # as in cluster, which cannot be imported without Ray
-EXPORTS = ("keras", "savedmodel", "litert", "int8", "triton")  # as in formats, likewise
+EXPORTS = ("keras", "savedmodel", "litert", "int8", "triton", "web")  # as in formats, likewise
 
 Number = TypeVar("Number", int, float)
 
@@ -278,10 +278,12 @@ def _serve(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     if arguments.model and arguments.named:
         arguments.wrong("name the model once: as MODEL or by --model")
+    if arguments.runtime and arguments.format != "web":
+        arguments.wrong("--runtime is for --format web")
     from thumbnet import formats
 
     model = arguments.model or arguments.named
-    exported = formats.export(model, arguments.format, arguments.output, arguments.data)
+    exported = formats.export(model, arguments.format, arguments.output, arguments.data, arguments.runtime)
     print(f"{exported.path}: {exported.agreement or 'holds the model file itself, unchanged'}")
     return DONE
 
@@ -485,13 +487,17 @@ def _add_export(commands: Any) -> None:
         commands, "export", _export, "make a model's file for other programs, and prove that it answers the same",
         "thumbnet export --format litert                  (cifar10-best.tflite, for phones)\n"
         "thumbnet export model.onnx --format int8         (model-int8.onnx, smaller and faster)\n"
-        "thumbnet export mine.onnx --format savedmodel --data my-pictures/ --output served/1",
+        "thumbnet export mine.onnx --format savedmodel --data my-pictures/ --output served/1\n"
+        "thumbnet export mine.onnx --format web           (mine-web/, a page that needs no server of ours)",
     )  # fmt: skip
     command.add_argument("named", nargs="?", metavar="MODEL", help="as --model")
     _add_model(command)
     command.add_argument("--format", choices=EXPORTS, required=True, help="what to make of it")
     command.add_argument("--output", metavar="PATH", help="where it goes (the model's name, in the working folder)")
     _add_data(command)
+    command.add_argument(
+        "--runtime", metavar="FOLDER|TGZ", help="for web: what `npm pack onnxruntime-web` gave (it is downloaded)"
+    )
     command.set_defaults(wrong=command.error)
 
 

@@ -31,6 +31,7 @@ class Original:
     content: bytes
     classifier: Classifier
     data: str  # what `datasets.load` takes
+    runtime: Path | None = None  # where ONNX Runtime Web is, if it is not to be downloaded
 
     @cached_property
     def splits(self) -> Splits:
@@ -87,17 +88,28 @@ def _triton(original: Original, path: Path) -> None:
     triton.save(original.content, original.classifier, original.name, path)
 
 
+def _web(original: Original, path: Path) -> None:
+    from thumbnet.formats import web
+
+    web.save(original.content, original.classifier.info, path, runtime=original.runtime)
+
+
 FORMATS = {
     "keras": Format("-calibrated.keras", False, "train", partial(_by_keras, "save_keras")),
     "savedmodel": Format("-savedmodel", True, "train", partial(_by_keras, "save_savedmodel")),
     "litert": Format(".tflite", False, "litert", partial(_by_keras, "save_litert")),
     "int8": Format("-int8.onnx", False, "int8", _int8, INT8, samples=None),
     "triton": Format("-triton", True, None, _triton, tolerance=None),
+    "web": Format("-web", True, None, _web, tolerance=None),
 }
 
 
 def export(
-    model: str | Path | None = None, form: str = "keras", output: str | Path | None = None, data: str = "cifar10"
+    model: str | Path | None = None,
+    form: str = "keras",
+    output: str | Path | None = None,
+    data: str = "cifar10",
+    runtime: str | Path | None = None,
 ) -> Exported:
     """Make another format of a model file, and prove that it answers as the file does.
 
@@ -107,6 +119,7 @@ def export(
         output: Where it goes; nothing means the model's name with the format's ending, in the working folder. A file
             that is there is replaced, a folder is not.
         data: What `datasets.load` takes: pictures of the model's classes to compare on, and to quantise by.
+        runtime: For `web`: the archive or folder of ONNX Runtime Web; nothing means that it is downloaded.
 
     Raises:
         DataError: The data cannot be had, or are of other classes.
@@ -119,7 +132,7 @@ def export(
         raise ExportError(f"no format {form!r}. There is: {', '.join(FORMATS)}")
     chosen, path = FORMATS[form], classifier.find(model)
     loaded = classifier.load(model)  # which says what is wrong with the file
-    original = Original(path.stem, path.read_bytes(), loaded, data)
+    original = Original(path.stem, path.read_bytes(), loaded, data, Path(runtime) if runtime else None)
     output = Path(output or f"{original.name}{chosen.ending}")
     _refuse_place(output, chosen, path)
     if chosen.tolerance:

@@ -1,6 +1,6 @@
-// The page: takes pictures, makes a card of each, and asks `server.js` about them.
+// The page: takes pictures, makes a card of each, and asks `backend.js` about them.
 
-import * as backend from './server.js';
+import * as backend from './backend.js';
 
 const AT_ONCE = 4; // requests that are under way; the others wait here, not in the server's queue
 const find = (selector, within = document) => within.querySelector(selector);

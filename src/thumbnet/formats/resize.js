@@ -1,0 +1,132 @@
+// A picture → the square that a network takes, as `images.resize` of Thumbnet makes it, which is OpenCV's. All numbers
+// are rounded where OpenCV rounds them, so that the same pixels give the same square.
+
+const MARGIN = 16; // REDUCED_MARGIN of images.py
+const ONE = 2048; // what OpenCV's bilinear weights, whole numbers, add up to
+
+/** What of a picture becomes a square of `size` pixels a side, as `images.seen` has it: [top, left, bottom, right]. */
+export function seen(height, width, size, fit) {
+  if (fit === 'stretch' || (fit === 'centre' && Math.min(height, width) * 7 < size * 8)) return [0, 0, height, width];
+  if (fit === 'centre') {
+    const [top, left] = [room(height, size), room(width, size)];
+    return [top, left, height - top, width - left];
+  }
+  const side = Math.min(height, width);
+  const [top, left] = [Math.floor((height - side) / 2), Math.floor((width - side) / 2)];
+  return [top, left, top + side, left + side];
+}
+
+/** A sixteenth of a side, in the steps that a JPEG decoded smaller has too. */
+function room(side, size) {
+  let step = 1;
+  while (2 * step * MARGIN * size <= side) step *= 2;
+  return step * Math.floor(side / (16 * step));
+}
+
+/**
+ * The square of a picture, RGBA bytes. `rows(top, bottom)` gives the picture's rows as RGBA bytes, and is asked for a
+ * few at a time: a large picture need not be in memory as a whole.
+ */
+export function resize(rows, height, width, size) {
+  const square = new Uint8ClampedArray(size * size * 4).fill(255);
+  if (height === size && width === size) {
+    square.set(rows(0, size));
+  } else if (height >= size && width >= size) {
+    average(rows, height, width, size, square);
+  } else {
+    blend(rows, height, width, size, square);
+  }
+  return square;
+}
+
+/** Every pixel of the square is the mean of the area that it stands for. */
+function average(rows, height, width, size, square) {
+  const whole = height % size === 0 && width % size === 0; // then the pixels are counted, else they have weights
+  const [down, across] = [areas(height, size, whole), areas(width, size, whole)];
+  const pixelsEach = whole ? (height / size) * (width / size) : 1;
+  const scale = Math.fround(1 / pixelsEach);
+  const line = new Float32Array(size * 3);
+  down.forEach(({ first, weights }, y) => {
+    const pixels = rows(first, first + weights.length);
+    const sum = whole ? new Float64Array(size * 3) : new Float32Array(size * 3);
+    weights.forEach((weight, row) => {
+      squeeze(pixels, row * width, across, line);
+      for (let i = 0; i < sum.length; i += 1) sum[i] += Math.fround(weight * line[i]);
+    });
+    sum.forEach((value, i) => {
+      const mean = pixelsEach === 4 ? Math.floor((value + 2) / 4) : toEven(Math.fround(Math.fround(value) * scale));
+      square[4 * (y * size + Math.floor(i / 3)) + (i % 3)] = mean;
+    });
+  });
+}
+
+/** Of one row, from pixel `start` on, the weighted sums: into `line`, three numbers a pixel of the square. */
+function squeeze(pixels, start, across, line) {
+  let at = 0;
+  for (const { first, weights } of across) {
+    for (let channel = 0; channel < 3; channel += 1, at += 1) {
+      let from = 4 * (start + first) + channel;
+      let sum = 0;
+      for (let i = 0; i < weights.length; i += 1, from += 4) {
+        sum = Math.fround(sum + Math.fround(weights[i] * pixels[from]));
+      }
+      line[at] = sum;
+    }
+  }
+}
+
+/** Which pixels of a side each of `size` stands for, and the share of each: `first`, and `weights` from there on. */
+function areas(side, size, whole) {
+  const scale = 1 / (size / side); // as OpenCV computes it, which may differ from side / size in the last digit
+  return Array.from({ length: size }, (_, index) => {
+    const [start, end] = [index * scale, (index + 1) * scale];
+    const last = Math.min(Math.floor(end), side - 1);
+    const first = Math.min(Math.ceil(start), last);
+    const length = Math.min(scale, side - start);
+    const weights = new Array(last - first).fill(Math.fround(whole ? 1 : 1 / length));
+    const [before, after] = [first - start, end - last];
+    if (after > 1e-3) weights.push(Math.fround(whole ? 1 : Math.min(after, 1, length) / length));
+    if (before > 1e-3) weights.unshift(Math.fround(before / length));
+    return { first: before > 1e-3 ? first - 1 : first, weights };
+  });
+}
+
+/** Every pixel of the square lies between two by two of the picture's, where at least one side grows. */
+function blend(rows, height, width, size, square) {
+  // OpenCV has a way of its own for a picture that is larger one way and smaller the other.
+  const mixed = height > size || width > size;
+  const [down, across] = [pairs(height, size, mixed), pairs(width, size, mixed)];
+  for (const weights of across) if (weights.outside) [weights.before, weights.after] = [ONE, 0]; // but not of `down`
+  down.forEach((line, y) => {
+    const [upper, lower] = [rows(line.first, line.first + 1), rows(line.second, line.second + 1)];
+    across.forEach(({ first, second, before, after }, x) => {
+      for (let channel = 0; channel < 3; channel += 1) {
+        const [above, below] = [upper, lower].map(
+          (pixels) => (pixels[4 * first + channel] * before + pixels[4 * second + channel] * after) >> 4,
+        );
+        square[4 * (y * size + x) + channel] = (((above * line.before) >> 16) + ((below * line.after) >> 16) + 2) >> 2;
+      }
+    });
+  });
+}
+
+/** Between which two pixels of a side each of `size` lies, and their weights. */
+function pairs(side, size, mixed) {
+  const [share, scale] = [size / side, 1 / (size / side)];
+  return Array.from({ length: size }, (_, index) => {
+    const centre = Math.fround((index + 0.5) * scale - 0.5);
+    const at = Math.floor(mixed ? index * scale : centre);
+    const over = mixed ? Math.max(0, Math.fround(index + 1 - (at + 1) * share)) : centre;
+    const weight = Math.fround(over - Math.floor(over));
+    const [first, second] = [at, at + 1].map((place) => Math.min(Math.max(place, 0), side - 1));
+    const [before, after] = [toEven(Math.fround(1 - weight) * ONE), toEven(weight * ONE)];
+    return { first, second, before, after, outside: first === second };
+  });
+}
+
+/** To the next whole number, and from the middle to the even one. */
+function toEven(value) {
+  const low = Math.floor(value);
+  const rest = value - low;
+  return rest > 0.5 || (rest === 0.5 && low % 2) ? low + 1 : low;
+}

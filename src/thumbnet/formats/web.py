@@ -1,0 +1,164 @@
+"""A model file → a folder of static files, which classifies pictures in its visitor's browser: docs/web.md.
+
+The page is the server's (`page/`), with another module for what answers: `browser.js` in place of `backend.js`. It runs
+the model by ONNX Runtime Web, which is not part of Thumbnet: it comes from npm's registry, or from a copy.
+"""
+
+import hashlib
+import json
+import tarfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import onnxruntime
+
+from thumbnet.classifier import take
+from thumbnet.datasets import home
+from thumbnet.errors import ExportError, FetchError
+from thumbnet.model_file import ModelInfo
+
+HERE = Path(__file__).parent
+PAGE = HERE.parent / "page"
+VERSION = "1.30.0"  # of ONNX Runtime Web
+ARCHIVE = f"onnxruntime-web-{VERSION}.tgz"
+URL = f"https://registry.npmjs.org/onnxruntime-web/-/{ARCHIVE}"
+SIZE = 33_106_585
+SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
+
+
+class Part(NamedTuple):
+    """A file of ONNX Runtime Web that is needed, and nothing else that would be called so."""
+
+    name: str  # in our folder; every server knows what .js is, and some do not know .mjs
+    size: int
+    sha256: str
+
+
+PARTS = {
+    "dist/ort.wasm.bundle.min.mjs": Part(
+        "ort.js", 73_054, "11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90"
+    ),
+    "dist/ort-wasm-simd-threaded.wasm": Part(
+        "ort.wasm", 14_239_897, "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
+    ),
+}
+LICENCES = ("LICENSE", "ThirdPartyNotices.txt")  # of ONNX Runtime, as its Python package has them
+# 'wasm-unsafe-eval' lets the browser compile WebAssembly, and no text.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; "
+    "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'"
+)
+# What the server's page says that is not so here. Each stands there once.
+CHANGES = {
+    '<meta charset="utf-8">': f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
+    "Loading the model’s description …": "Loading {megabytes} MB, the model and what runs it …",
+    ' Without it: <a href="docs">the API</a>.': "",
+    'accept="image/*,.tif,.tiff,.jp2,.ppm,.pgm,.pbm"': 'accept="image/*"',  # the others are shown by no browser
+    '<a href="docs">API</a>': "Pictures are looked at in this browser. They are sent nowhere.",
+}
+README = """\
+Made by `thumbnet export --format web`. Opened as a file, index.html cannot work: browsers run such pages only from a
+server. Any that sends files will do, and any folder on it:
+
+    python -m http.server 8000      (in this folder; then open http://127.0.0.1:8000/)
+
+onnxruntime/ is ONNX Runtime Web by Microsoft, under the MIT licence: onnxruntime/LICENSE.
+"""
+
+
+def save(content: bytes, info: ModelInfo, folder: Path, *, runtime: Path | None = None) -> None:
+    """Write the folder, which is new.
+
+    Args:
+        content: The model file.
+        info: What it says of itself; the browser cannot read that from the file.
+        folder: Where all files go.
+        runtime: ONNX Runtime Web, as `npm pack` gives it or unpacked; downloaded into the cache if not given.
+
+    Raises:
+        ExportError: ONNX Runtime Web is not to be had, or is another version.
+    """
+    about = {"names": info.names, "size": info.size, "fit": info.fit, "threshold": info.threshold}
+    files = {
+        "index.html": _index(len(content) + sum(part.size for part in PARTS.values())),
+        **{name: (PAGE / name).read_bytes() for name in ("page.js", "page.css", "icon.svg")},
+        "backend.js": (HERE / "browser.js").read_bytes(),
+        "resize.js": (HERE / "resize.js").read_bytes(),
+        "model.json": json.dumps(about, ensure_ascii=False).encode(),
+        "model.onnx": content,
+        **{f"onnxruntime/{name}": part for name, part in _runtime(runtime).items()},
+        "README.txt": README.encode(),
+    }
+    (folder / "onnxruntime").mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+
+
+def _index(size: int) -> bytes:
+    """The server's page with `CHANGES`; of so many bytes is what a visitor loads."""
+    text = (PAGE / "index.html").read_text(encoding="utf-8")
+    for old, new in CHANGES.items():
+        text = text.replace(old, new.format(megabytes=f"{size / 1e6:.0f}"))
+    return text.encode()
+
+
+# --- ONNX Runtime Web ---
+
+
+def _runtime(given: Path | None) -> dict[str, bytes]:
+    """What is needed of it, and its licences, by the names in our folder."""
+    source = given or _downloaded()
+    try:
+        contents = _from_folder(source) if source.is_dir() else _from_archive(source)
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise ExportError(f"{source}: {_expected()}, got none that can be read: {error}") from error
+    for inner, part in PARTS.items():
+        if hashlib.sha256(contents.get(inner, b"")).hexdigest() != part.sha256:
+            raise ExportError(f"{source}: {_expected()}, got {'another' if inner in contents else 'no'} {inner}")
+    licences = {name: (Path(onnxruntime.__file__).parent / name).read_bytes() for name in LICENCES}
+    return {**{part.name: contents[inner] for inner, part in PARTS.items()}, **licences}
+
+
+def _downloaded() -> Path:
+    """The archive, once it is in the cache."""
+    path = home() / ARCHIVE
+    if not path.is_file():
+        from thumbnet import fetch  # ssl and urllib.request: not where there is a copy
+
+        try:
+            fetch.download(URL, path, size=SIZE, sha256=SHA256, label="onnxruntime-web")
+        except FetchError as error:
+            raise ExportError(
+                f"ONNX Runtime Web was not downloaded: {error}.\nElsewhere, `npm pack onnxruntime-web@{VERSION}` makes "
+                f"{ARCHIVE}; give it by --runtime, or save it as {path}"
+            ) from error
+    return path
+
+
+def _from_archive(path: Path) -> dict[str, bytes]:
+    """Read, and not unpacked: no name in it becomes a path here. Of a part no more than its size is taken."""
+    found = {}
+    with tarfile.open(path, "r:gz") as archive:
+        for member in archive:
+            inner = member.name.removeprefix("package/")
+            if inner in PARTS and inner not in found and (file := archive.extractfile(member)) is not None:
+                found[inner] = take(file, PARTS[inner].size + 1)
+                if len(found) == len(PARTS):
+                    break
+    return found
+
+
+def _from_folder(path: Path) -> dict[str, bytes]:
+    """As `npm install` leaves it, or as the archive unpacks."""
+    found = {}
+    for inner, part in PARTS.items():
+        for file in (path / inner, path / "package" / inner):
+            if file.is_file():
+                with file.open("rb") as opened:
+                    found[inner] = take(opened, part.size + 1)
+    return found
+
+
+def _expected() -> str:
+    return f"expected onnxruntime-web {VERSION}, as `npm pack onnxruntime-web@{VERSION}` gives it"
