@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import formats
-from thumbnet.classifier import BATCH, BUNDLED, located
+from thumbnet.classifier import BATCH, BUNDLED, find
 from thumbnet.evaluation import Answers, answer
 from thumbnet.formats.agreement import Answer, agreement
 
@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores")
     for model in arguments.model:
-        path = located(model)
+        path = find(model)
         original = formats.Original(path.stem, path.read_bytes(), thumbnet.load(model), arguments.data)
         test = original.splits.test.take(np.arange(min(arguments.images, len(original.splits.test))))
         before = answer(original.classifier, test)
