@@ -135,14 +135,13 @@ def test_light_stays_within_what_a_pixel_holds() -> None:
         ({"stretch": 0.1, "shift": 0}, {"flip", "warp"}),
         ({"focus": 0.1}, {"flip", "shift", "focus"}),
         ({"light": 0.1}, {"flip", "shift", "light"}),
-        ({"cutout": 0.1}, {"flip", "shift", "cutout"}),
     ],
 )
 def test_a_picture_is_changed_as_the_recipe_says(
     change: dict[str, Any], called: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen = set()
-    for name in ("flip", "shift", "warp", "focus", "light", "cutout"):
+    for name in ("flip", "shift", "warp", "focus", "light"):
 
         def noting(images: Any, *_: Any, name: str = name) -> Any:
             seen.add(name)
@@ -179,22 +178,6 @@ def test_the_given_pictures_stay_as_they_are(recipe: Any) -> None:
     assert changed.shape == images.shape
     assert changed.dtype == np.uint8
     assert (changed != images).any()
-
-
-def test_cutout_paints_one_square_in_the_mean_colour_and_nothing_else() -> None:
-    images = pictures(400, 16)
-    images[..., 0] //= 4  # so that the mean colour is no pixel's
-    cut = augment.cutout(images, 0.5, np.random.default_rng(0))
-    centres = set()
-    for before, after in zip(images, cut, strict=True):
-        changed = (before != after).any(axis=2)
-        rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
-        inside = after[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-        assert inside.shape[0] <= 8
-        assert inside.shape[1] <= 8
-        np.testing.assert_array_equal(inside, np.broadcast_to(before.mean(axis=(0, 1)).astype(np.uint8), inside.shape))
-        centres.add(tuple(ends[0] + 4 if ends[-1] == 15 else ends[-1] - 3 for ends in (rows, columns)))
-    assert {row for row, _ in centres} == {column for _, column in centres} == set(range(16))
 
 
 def test_shrink_takes_the_averages_of_areas() -> None:

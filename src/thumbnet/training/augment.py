@@ -11,7 +11,7 @@ Images = NDArray[np.uint8]  # (N, S, S, 3)
 
 
 def augment(recipe: Recipe, images: Images, mirrored: NDArray[np.bool_], rng: np.random.Generator) -> Images:
-    """All that the recipe asks for, as a camera does it: the scene, its place in the frame, focus, light; then cutout.
+    """All that the recipe asks for, as a camera does it: the scene, its place in the frame, focus, light.
 
     Args:
         recipe: Says what, and how much of it.
@@ -27,9 +27,7 @@ def augment(recipe: Recipe, images: Images, mirrored: NDArray[np.bool_], rng: np
         images = shift(images, most, rng)
     if recipe.focus:
         images = focus(images, recipe.focus, rng)
-    if recipe.light:
-        images = light(images, recipe.light, rng)
-    return cutout(images, recipe.cutout, rng) if recipe.cutout else images
+    return light(images, recipe.light, rng) if recipe.light else images
 
 
 def flip(images: Images, chosen: NDArray[np.bool_]) -> Images:
@@ -92,23 +90,6 @@ def light(images: Images, most: float, rng: np.random.Generator) -> Images:
     means = images.mean(axis=(1, 2, 3), keepdims=True, dtype=np.float32)  # (N, 1, 1, 1)
     changed: NDArray[np.float32] = np.rint((images - means) * contrast + (means + cast))  # (N, S, S, 3)
     return changed.clip(0, 255).astype(np.uint8)
-
-
-def cutout(images: Images, side: float, rng: np.random.Generator) -> Images:
-    """Paint a square of each picture in its mean colour, so that no one part decides alone (DeVries & Taylor 2017).
-
-    Args:
-        images: `(N, S, S, 3)`.
-        side: Of the square, as a share of S. Its centre is anywhere in the picture, so that part of it may be outside.
-        rng: Draws where.
-    """
-    changed = images.copy()
-    count, size = images.shape[:2]
-    half = round(side * size / 2)
-    colours = images.mean(axis=(1, 2)).astype(np.uint8)  # (N, 3)
-    for image, colour, (row, column) in zip(changed, colours, rng.integers(0, size, (count, 2)), strict=True):
-        image[max(0, row - half) : row + half, max(0, column - half) : column + half] = colour
-    return changed
 
 
 def shrink(images: Images, size: int) -> Images:
