@@ -31,9 +31,9 @@ def main() -> None:
     print("| made square by | right | of these known | foreign ones unsure |\n|---|---|---|---|")
     for fit in images.FITS:
         squares = np.stack([images.resize(picture, classifier.info.size, fit) for picture in pictures])  # (N, S, S, 3)
-        probabilities = classifier.probabilities(squares)  # (N, C)
+        probabilities, sureness = classifier.ask(squares)  # (N, C), (N,)
         right = (probabilities.argmax(axis=1) == labels)[ours]
-        known = probabilities.max(axis=1) >= classifier.info.threshold  # (N,)
+        known = sureness >= classifier.info.threshold  # (N,)
         print(f"| {fit} | {right.mean():.1%} | {known[ours][right].mean():.1%} | {(~known[~ours]).mean():.1%} |")
 
 

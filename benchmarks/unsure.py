@@ -6,8 +6,10 @@ In-class are the test pictures of DATA and, with --photos, photographs in a subf
 that are made here and, with --foreign, any pictures. Printed is, for each score, the AUROC: how often an in-class
 picture gets more than a foreign one.
 
-Of the logits only their differences are left in the probabilities. `max logit` (Hendrycks et al. 2022) and `energy`
-(Liu et al. 2020) are taken here from the logits less their mean; docs/evaluation.md tells what the logits would give.
+`sureness` is what a model file gives as its own, the confidence times the familiarity to the power 8; from both follows
+what the familiarity alone and other powers would tell. Of the logits only their differences are left in the
+probabilities. `max logit` (Hendrycks et al. 2022) and `energy` (Liu et al. 2020) are taken here from the logits less
+their mean; docs/evaluation.md tells what the logits would give.
 """
 
 import argparse
@@ -20,13 +22,21 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import bulk, datasets, images
-from thumbnet.classifier import Classifier
+from thumbnet.classifier import Asked, Classifier
 from thumbnet.evaluation import auroc
 
 COUNT = 1000  # pictures of a set, at the most
 Squares = NDArray[np.uint8]  # (N, S, S, 3)
 
-SCORES: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {  # of log-probabilities (N, C) → (N,)
+POWER = 8  # of the familiarity in a model file's sureness
+BY_SURENESS: dict[str, Callable[[Asked], NDArray[np.float64]]] = {  # (N,)
+    "**sureness**": lambda asked: asked.sureness.astype(np.float64),
+    "power 2": lambda asked: confidence(asked) * familiarity(asked) ** 2,
+    "power 4": lambda asked: confidence(asked) * familiarity(asked) ** 4,
+    "power 16": lambda asked: confidence(asked) * familiarity(asked) ** 16,
+    "familiarity": lambda asked: familiarity(asked),
+}
+BY_LOGS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {  # of log-probabilities (N, C) → (N,)
     "top probability": lambda logs: logs.max(axis=1),
     "entropy": lambda logs: (np.exp(logs) * logs).sum(axis=1),
     "margin": lambda logs: np.exp(np.sort(logs, axis=1)[:, -2:]) @ np.array([-1, 1]),
@@ -53,24 +63,38 @@ def main() -> None:
     foreign = {f"made: {name}": squares for name, squares in made(info.size, rng).items()}
     if arguments.foreign:
         foreign[str(arguments.foreign.name)] = read(classifier, arguments.foreign)
-    others = {name: log_probabilities(classifier, squares) for name, squares in foreign.items()}
+    others = {name: classifier.ask(squares) for name, squares in foreign.items()}
     for name, squares in known.items():
-        ours = log_probabilities(classifier, squares)
-        print(f"\n{len(ours)} {name}, {unsure(ours, info.threshold)} of them unsure\n")
-        print(f"| against | pictures | unsure | {' | '.join(SCORES)} |\n|---|---|---|{'---|' * len(SCORES)}")
-        for other, logs in others.items():
-            areas = " | ".join(f"{auroc(score(ours), score(logs)):.3f}" for score in SCORES.values())
-            print(f"| {other} | {len(logs)} | {unsure(logs, info.threshold)} | {areas} |")
+        asked = classifier.ask(squares)
+        ours = scores(asked)
+        print(f"\n{len(squares)} {name}, {unsure(asked, info.threshold)} of them unsure\n")
+        print(f"| against | pictures | unsure | {' | '.join(ours)} |\n|---|---|---|{'---|' * len(ours)}")
+        for other, theirs in others.items():
+            areas = " | ".join(f"{auroc(ours[name], score):.3f}" for name, score in scores(theirs).items())
+            print(f"| {other} | {len(theirs.sureness)} | {unsure(theirs, info.threshold)} | {areas} |")
 
 
-def log_probabilities(classifier: Classifier, squares: Squares) -> NDArray[np.float64]:
-    """`(N, C)`; what float32 rounds to zero counts as its smallest."""
-    return np.log(np.maximum(classifier.probabilities(squares), np.finfo(np.float32).tiny).astype(np.float64))
+def scores(asked: Asked) -> dict[str, NDArray[np.float64]]:
+    """Every score, `(N,)` each. What float32 rounds to zero counts as its smallest."""
+    logs = np.log(np.maximum(asked.probabilities, np.finfo(np.float32).tiny).astype(np.float64))  # (N, C)
+    return {name: score(asked) for name, score in BY_SURENESS.items()} | {
+        name: score(logs) for name, score in BY_LOGS.items()
+    }
 
 
-def unsure(logs: NDArray[np.float64], threshold: float) -> str:
+def confidence(asked: Asked) -> NDArray[np.float64]:
+    """The top probability, `(N,)`."""
+    return np.asarray(asked.probabilities.max(axis=1), np.float64)
+
+
+def familiarity(asked: Asked) -> NDArray[np.float64]:
+    """The cosine to the nearest training picture that the model file keeps, `(N,)`; 1 where it keeps none."""
+    return np.power(asked.sureness / confidence(asked), 1 / POWER, dtype=np.float64)
+
+
+def unsure(asked: Asked, threshold: float) -> str:
     """The share below the threshold."""
-    return f"{(np.exp(logs.max(axis=1)) < threshold).mean():.1%}"
+    return f"{(asked.sureness < threshold).mean():.1%}"
 
 
 def read(classifier: Classifier, *folders: Path) -> Squares:
