@@ -61,9 +61,10 @@ def _train(arguments: argparse.Namespace) -> int:
         output=arguments.output, resume=arguments.resume, refit=arguments.refit, mirror=arguments.mirror,
         precision=arguments.precision, patience=arguments.patience, size=arguments.size, logs=arguments.logs,
     )  # fmt: skip
-    if trained.interrupted:
+    if trained.interrupted and trained.written:
         _say("Stopped. The model is the best until then; --resume goes on with the training.")
-    print(f"{trained.path}: {_accuracy(trained.scores.as_dict())}")
+    if trained.written:
+        print(f"{trained.path}: {_accuracy(trained.scores.as_dict())}")
     return INTERRUPTED if trained.interrupted else DONE
 
 

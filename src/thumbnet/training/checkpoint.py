@@ -1,7 +1,9 @@
 """A training's whole state between two epochs, in one file that a kill leaves old or new, never torn."""
 
+import io
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,14 +43,18 @@ def save(path: Path, settings: dict[str, Any], state: State, model: keras.Model)
         np.savez(file, **arrays)
 
 
-def load(path: Path, settings: dict[str, Any], model: keras.Model) -> State:
+def load(
+    path: Path, settings: dict[str, Any], model: keras.Model, read: Callable[[Path], bytes] = Path.read_bytes
+) -> State:
     """Put `model` and its optimizer back to where `save` found them, and return the state.
+
+    `read` gives the file's content, wherever it is, or raises FileNotFoundError.
 
     Raises:
         TrainingError: No checkpoint there, a broken one, or one of a training with other settings.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(read(path)), allow_pickle=False) as arrays:
             content = json.loads(str(arrays["json"]))
             best = _read_numbered(arrays, "best")
             values = _read_numbered(arrays, "variable")

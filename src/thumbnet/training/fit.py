@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from thumbnet.training.checkpoint import State, Weights
 from thumbnet.training.initial import whiten
 from thumbnet.training.optimizers import optimizer
 from thumbnet.training.recipes import Recipe
+from thumbnet.training.team import Team
 
 STATISTICS = 2000  # images that the statistics of batch normalizations are taken from, at the least
 LEAST_SHRUNK = 24  # pixels a side; networks need room for their poolings
@@ -51,6 +53,7 @@ def fit(
     table: Path | None = None,
     logs: curves.Logs | None = None,
     patience: int | None = None,
+    team: Team | None = None,
 ) -> Fitted:
     """Train `recipe`'s network on `train`; keep the weights that are best on `validation`.
 
@@ -66,12 +69,16 @@ def fit(
         table: The file that takes a row an epoch (`curves`).
         logs: They take the same for TensorBoard.
         patience: Stop once so many epochs in a row were no better than the best. Without `validation` none is.
+        team: Those that train together, each of which calls this with the same arguments; only the chief writes.
 
     Raises:
-        TrainingError: Nothing fitting to resume, or a loss that is no longer a number.
+        TrainingError: Nothing fitting to resume, a loss that is no longer a number, or a worker that is gone.
         KeyboardInterrupt: Ctrl-C before the end of the first epoch; after it, the best so far is returned.
     """
-    precision = hardware.precision() if recipe.precision == "auto" else recipe.precision
+    team = team or Team()
+    if not team.chief:
+        table = logs = None
+    precision = hardware.settle(recipe.precision)
     size, classes = train.images.shape[1], len(train.names)
     batch_size = batch_size_for(recipe, len(train))
     steps = len(train) // batch_size  # of an epoch; the rest of one epoch's order is met in another's
@@ -81,26 +88,31 @@ def fit(
     mirrored_first = np.random.default_rng(seed).random(len(train)) < 0.5  # (N,)
 
     keras.utils.set_random_seed(seed)
-    model = getattr(networks, recipe.network)(None if recipe.small else size, classes, precision)
-    if recipe.whiten:
-        whiten(model, train.images)
-    _compile(model, recipe, precision)
+    build = partial(getattr(networks, recipe.network), None if recipe.small else size, classes, precision)
+    with team.scope():
+        model = build()
+        if recipe.whiten:
+            whiten(model, train.images)
+        _compile(model, recipe, precision)
+    judged = build()  # takes the averaged weights, alone in each process
     settings = {
         "recipe": recipe.as_dict(), "precision": precision, "seed": seed, "minutes": minutes,
         "train": train.fingerprint(), "validation": validation and validation.fingerprint(),
     }  # fmt: skip
-    state = checkpoint.load(checkpoint_path, settings, model) if resume else State()
+    state = checkpoint.load(checkpoint_path, settings, model, team.read) if resume else State()
     if table and resume:
         curves.write_table(table, state.history)  # as a kill may have come between the checkpoint and it
     if logs and resume:
         logs.write(state.history)  # likewise
-    elapsed = _stopwatch(state.seconds)
+    elapsed = team.clock(_stopwatch(state.seconds))
+    step = team.step(model)
     interrupted = False
 
     def share() -> float:  # of the training that is done, 0 to 1
         return elapsed() / (minutes * 60) if minutes else state.step / (steps * recipe.epochs)
 
-    with _progress(state, minutes * 60 if minutes else steps * recipe.epochs) as bar:
+    total = minutes * 60 if minutes else steps * recipe.epochs
+    with _progress(state, total, shown=team.chief) as bar, team.interruptible():
         try:
             while share() < 1 and not (patience and state.epoch - state.best_epoch >= patience):
                 rng = np.random.default_rng((seed, state.epoch + 1))  # so that an epoch needs none of those before it
@@ -113,17 +125,17 @@ def fit(
                     if done == 1 and results:
                         break
                     model.optimizer.learning_rate = peak * triangle(done, recipe.warmup)
-                    model.reset_metrics()  # Keras up to 3.12 gives the mean since the last reset
-                    results.append(model.train_on_batch(images, targets[rows]))
+                    results.append(step(images, targets[rows]))
                     state.step += 1
                     bar.update(min(elapsed(), bar.total) - bar.n if minutes else 1)
-                _end_epoch(state, model, train, validation, results, elapsed)
-                checkpoint.save(checkpoint_path, settings, state, model)
+                _end_epoch(state, model, judged, train, validation, results, team, elapsed)
+                if team.chief:
+                    checkpoint.save(checkpoint_path, settings, state, model)
+                    bar.write(_row(state), file=sys.stderr)
                 if table:
                     curves.write_table(table, state.history)
                 if logs:
                     logs.write(state.history)
-                bar.write(_row(state), file=sys.stderr)
         except KeyboardInterrupt:
             if not state.best:
                 raise
@@ -200,26 +212,34 @@ def _ahead(values: Iterator[T]) -> Iterator[T]:
 def _end_epoch(
     state: State,
     model: keras.Model,
+    judged: keras.Model,
     train: Dataset,
     validation: Dataset | None,
     results: list[tuple[float, float]],
+    team: Team,
     elapsed: Callable[[], float],
 ) -> None:
-    """Judge the averaged weights, keep them if they are the best yet, and put the raw ones back."""
+    """Judge the averaged weights, in a network of their own, and keep them if they are the best yet."""
     loss, training = np.mean(results, axis=0).tolist()
     if not math.isfinite(loss):
         raise TrainingError(f"the loss is {loss} in epoch {state.epoch + 1}. Try a lower learning rate")
-    row = {"loss": loss, "training": training, "learning_rate": float(model.optimizer.learning_rate)}
+    row = {
+        "loss": loss,
+        "training": training,
+        "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
+    }
     raw = model.get_weights()
     model.optimizer.finalize_variable_values(model.trainable_variables)
-    renew_statistics(model, train.images)
+    judged.set_weights(model.get_weights())
+    model.set_weights(raw)
+    renew_statistics(judged, train.images)
     state.epoch += 1
     if validation is not None:
-        row["validation_loss"], row["validation"] = judge(model, validation, model.loss)
+        row["validation_loss"], right = judge(judged, validation, model.loss)
+        row["validation"] = team.chiefs(right)
     score = row.get("validation", 0.0)
     if not state.best or score >= state.best_score:
-        state.best, state.best_score, state.best_epoch = model.get_weights(), score, state.epoch
-    model.set_weights(raw)
+        state.best, state.best_score, state.best_epoch = judged.get_weights(), score, state.epoch
     state.seconds = elapsed()
     state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
 
@@ -230,12 +250,15 @@ def _stopwatch(before: float) -> Callable[[], float]:
     return lambda: before + time.monotonic() - start
 
 
-def _progress(state: State, total: float) -> Any:
+def _progress(state: State, total: float, *, shown: bool) -> Any:
     """A bar with the time left, on a terminal, below a table that gets a line an epoch."""
-    print("epoch   loss  training  validation  seconds", file=sys.stderr)
+    if shown:
+        print("epoch   loss  training  validation  seconds", file=sys.stderr)
     form = "{percentage:3.0f}% {bar} {elapsed} gone, {remaining} left"
     initial = state.seconds if isinstance(total, float) else state.step
-    return tqdm(total=total, initial=initial, bar_format=form, file=sys.stderr, disable=None, leave=False)
+    return tqdm(
+        total=total, initial=initial, bar_format=form, file=sys.stderr, disable=None if shown else True, leave=False
+    )
 
 
 def _row(state: State) -> str:

@@ -5,6 +5,11 @@ from pathlib import Path
 CPUINFO = Path("/proc/cpuinfo")
 
 
+def settle(asked: str) -> str:
+    """The dtype policy that a recipe's precision means on this machine."""
+    return precision() if asked == "auto" else asked
+
+
 def precision(cpuinfo: Path = CPUINFO) -> str:
     """The Keras dtype policy that trains fastest here.
 

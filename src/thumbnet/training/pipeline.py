@@ -18,11 +18,12 @@ from thumbnet.evaluation import Scores, answer, evaluate
 from thumbnet.files import write_atomically
 from thumbnet.images import Fit
 from thumbnet.model_file import ModelInfo
-from thumbnet.training import calibrate, curves, networks
+from thumbnet.training import calibrate, curves, hardware, networks
 from thumbnet.training.checkpoint import Weights
 from thumbnet.training.export import export, with_info
 from thumbnet.training.fit import fit
 from thumbnet.training.recipes import RECIPES, Precision, Recipe
+from thumbnet.training.team import join
 
 SIZE = 32  # pixels a side, unless told otherwise
 FIT: Fit = "centre"  # what of a picture is taken, in training and by the model file
@@ -37,6 +38,7 @@ class Trained:
     classifier: Classifier  # the model file, loaded
     scores: Scores  # of that file, on the test images
     interrupted: bool  # by Ctrl-C; the model is the best until then
+    written: bool  # by this process; of several that train together, only the first one writes
 
 
 def train(
@@ -83,32 +85,42 @@ def train(
     output = Path(output)
     if output.is_dir():
         raise TrainingError(f"{output} is a folder. Expected a file's name for the model, such as model.onnx")
-    output.parent.mkdir(parents=True, exist_ok=True)
     table = output.with_name(curves.TABLE)
-    curves.refuse_foreign_table(table)
     recipe = _settle(recipe, epochs, precision)
     if patience is not None and patience < 1:
         raise TrainingError(f"expected a patience of 1 epoch or more, got {patience}")
     if recipe.epochs < 1 or (minutes is not None and not minutes > 0):
         raise TrainingError(f"expected 1 epoch or more, or minutes above 0, got {recipe.epochs} and {minutes}")
-    logged = None if logs is None else curves.Logs(Path(logs), resume=resume)
+    team = join()  # before the data is read, so that a worker that is missing is soon known
+    if team.chief:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        curves.refuse_foreign_table(table)
+    logged = curves.Logs(Path(logs), resume=resume) if logs is not None and team.chief else None
     splits = _read(data, size, seed)
     if not mirror:
         splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
     rest, held_out = datasets.hold_out(splits.train, recipe.validation, seed)
     mirror_average = recipe.mirror_average and splits.train.mirrored
-    _say(
+    team.check(
+        {
+            "recipe": recipe.as_dict(), "precision": hardware.settle(recipe.precision), "seed": seed,
+            "minutes": minutes, "resume": resume, "refit": refit, "patience": patience,
+            "data": [rest.fingerprint(), held_out.fingerprint(), splits.train.mirrored],
+        }
+    )  # fmt: skip
+    say = _say if team.chief else lambda _: None
+    say(
         f"{len(rest):,} images to train on, {len(held_out):,} to choose and calibrate, {len(splits.test):,} to test; "
         f"{len(splits.train.names)} classes"
     )
 
     checkpoints = [output.with_name(f"{output.name}{suffix}") for suffix in (".checkpoint", ".refit.checkpoint")]
-    if not resume and any(path.exists() for path in checkpoints):
-        _say(f"Starting over. {checkpoints[0].name} is of a training that did not end: --resume would go on with it")
+    if not resume and team.chief and any(path.exists() for path in checkpoints):
+        say(f"Starting over. {checkpoints[0].name} is of a training that did not end: --resume would go on with it")
         checkpoints[1].unlink(missing_ok=True)  # or a later --resume would take it for one of this training
     fitted = fit(
         recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume, table=table,
-        logs=logged, patience=patience,
+        logs=logged, patience=patience, team=team,
     )  # fmt: skip
     network = _float32(recipe, splits, fitted.weights)
     log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
@@ -130,11 +142,11 @@ def train(
     threshold = calibrate.threshold(answer(Classifier(content), held_out))
 
     if refit and not interrupted:
-        _say(f"Again, on all {len(splits.train):,} training images")
+        say(f"Again, on all {len(splits.train):,} training images")
         try:
             again = fit(
                 recipe, splits.train, None, seed=seed, minutes=minutes,
-                checkpoint_path=checkpoints[1], resume=resume and checkpoints[1].exists(),
+                checkpoint_path=checkpoints[1], resume=resume and bool(team.chiefs(checkpoints[1].exists())), team=team,
             )  # fmt: skip
             interrupted = again.interrupted
         except KeyboardInterrupt:
@@ -147,13 +159,15 @@ def train(
     info = dataclasses.replace(info, recipe=told, threshold=threshold)
     scores = evaluate(Classifier(with_info(content, info)), splits.test)
     content = with_info(content, dataclasses.replace(info, scores=scores.as_dict()))
-    _save_keras(network, output.with_suffix(".keras"))
-    with write_atomically(output) as file:
-        file.write(content)
-    if not interrupted:
-        for path in checkpoints:
-            path.unlink(missing_ok=True)
-    return Trained(output, Classifier(content), scores, interrupted)
+    if team.chief:
+        _save_keras(network, output.with_suffix(".keras"))
+        with write_atomically(output) as file:
+            file.write(content)
+        if not interrupted:
+            for path in checkpoints:
+                path.unlink(missing_ok=True)
+    team.chiefs(0)  # where the others wait for the files, and fail if the chief does
+    return Trained(output, Classifier(content), scores, interrupted, team.chief)
 
 
 def samples(dataset: Dataset) -> NDArray[np.uint8]:
