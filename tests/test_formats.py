@@ -345,7 +345,11 @@ def test_a_format_that_agrees_is_written(tiny: Path, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize(
     "wrong",
-    [turned(2), copy(lambda given: given + np.float32(0.002)), copy(lambda given: given * np.float32("nan"))],
+    [
+        turned(2),
+        copy(lambda given: given + np.float32(0.002)),
+        copy(lambda given: np.where(given == given.max(axis=1, keepdims=True), np.float32("nan"), given)),
+    ],
     ids=["two other answers", "moved", "no numbers"],
 )
 def test_what_disagrees_is_not_written(tiny: Path, wrong: formats.Format, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -411,7 +415,7 @@ def test_a_place_that_does_not_fit_is_told_before_the_work(tiny: Path, form: str
 
 
 def test_a_format_that_there_is_not_is_told(tiny: Path) -> None:
-    with pytest.raises(ExportError, match=r"^no format 'h5'. There is: keras, savedmodel, litert, int8, triton$"):
+    with pytest.raises(ExportError, match=r"^no format 'h5'. There is: keras, savedmodel, litert, int8, triton, web$"):
         formats.export(tiny, "h5")
 
 
@@ -498,7 +502,7 @@ def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(formats, "export", export)
     cli.main(["export", "a.onnx", "--format", "int8", "--output", "b.onnx", "--data", "digits"])
     cli.main(["export", "--format", "keras"])
-    assert seen == [("a.onnx", "int8", "b.onnx", "digits"), (None, "keras", None, "cifar10")]
+    assert seen == [("a.onnx", "int8", "b.onnx", "digits", None), (None, "keras", None, "cifar10", None)]
 
 
 def test_a_model_that_is_named_twice_is_wrong_usage() -> None:
