@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from imports import modules
 from models import png, write
 
 import thumbnet
@@ -13,15 +14,6 @@ TRAINING_ONLY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx"
 CLUSTER_ONLY = {"ray", "pyarrow", "pandas"}
 BASE = {"numpy", "cv2", "onnxruntime"}
 NETWORK = {"ssl", "socket", "http.client", "urllib.request", "thumbnet.fetch"}
-
-
-def modules(*arguments: str) -> set[str]:
-    """The modules that a whole run of Python with these arguments imports."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", *arguments], capture_output=True, text=True, check=True, encoding="utf-8"
-    )
-    lines = [line for line in done.stderr.splitlines() if line.startswith("import time:")]
-    return {line.rpartition("|")[2].strip() for line in lines}
 
 
 def imported(*arguments: str) -> set[str]:
