@@ -101,7 +101,7 @@ def fingerprint(model: str | Path | None = None) -> str | None:
     """The SHA-256 of a model file, named as for `load`. None for a pipe, which gives its content only once."""
     from thumbnet import files  # hashlib and tempfile are not for every start
 
-    _, path = _located(model)
+    path = find(model)
     return files.sha256(path) if path.is_file() else None
 
 

@@ -142,7 +142,7 @@ def _with_gpus() -> Team:
 def gather(members: tuple[Member, ...], own: int, seconds: float) -> None:
     """Return once every member has reached every other one, on the ports that TensorFlow will use.
 
-    TensorFlow itself would wait for a missing one for an hour, deaf to Ctrl-C, and not say for which.
+    TensorFlow itself waits for a missing one for minutes, deaf to Ctrl-C, and does not say for which.
 
     Raises:
         TrainingError: Some did not come in time; or the own port is taken.
