@@ -278,13 +278,17 @@ def _milliseconds(share: str, text: str) -> float:
 
 
 def held(leader: int) -> float:
-    """Megabytes of a process group, shared pages counted once (Linux)."""
-    total = 0
+    """Megabytes of a process and all that it has started, shared pages counted once (Linux)."""
+    parents: dict[int, int] = {}
     for process in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, ProcessLookupError):
-            if os.getpgid(int(process.name)) == leader or os.getsid(int(process.name)) == leader:
-                found = re.search(r"^Pss: +(\d+)", (process / "smaps_rollup").read_text(), re.MULTILINE)
-                total += int(found[1]) if found else 0
+        with contextlib.suppress(OSError):  # it has ended
+            parents[int(process.name)] = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+    total, family = 0, [leader]
+    for member in family:  # grows on the way
+        family += [child for child, parent in parents.items() if parent == member]
+        with contextlib.suppress(OSError):
+            found = re.search(r"^Pss: +(\d+)", Path(f"/proc/{member}/smaps_rollup").read_text(), re.MULTILINE)
+            total += int(found[1]) if found else 0
     return total / 1000
 
 

@@ -426,6 +426,35 @@ def test_a_model_that_fails_is_the_servers_fault(tmp_path: Path, monkeypatch: py
     assert "network fails" in answer.json()["error"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "side", "quality", "threads"),
+    [(".jpg", 500, 75, 0), (".jpg", 520, 5, 1), (".jpg", 512, 100, 1), (".png", 100, 0, 1)],
+)
+def test_with_one_decoder_only_a_small_jpeg_is_decoded_without_it(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, kind: str, side: int, quality: int, threads: int
+) -> None:
+    image = np.random.default_rng(0).normal(128, 60 if quality == 100 else 5, (side, side, 3)).clip(0, 255)
+    content = cv2.imencode(kind, image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    seen = set()
+    original = Classifier.square
+
+    def noting(*arguments: Any) -> NDArray[np.uint8]:
+        seen.add(threading.current_thread().name)
+        return original(*arguments)
+
+    monkeypatch.setattr(Classifier, "square", noting)
+    with serving(classifier, decoders=1) as client:
+        answer = client.post("/classify", content=content).json()
+    assert answer["label"] == classifier.predict(content).label
+    assert len([name for name in seen if name.startswith("decode")]) == threads
+
+
+def test_a_broken_jpeg_is_refused_where_it_is_decoded(classifier: Classifier) -> None:
+    with serving(classifier, decoders=1) as client:
+        for content in (b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\x00\x10JFIF"):
+            assert client.post("/classify", content=content).status_code == 422
+
+
 def test_the_loop_is_free_while_pictures_are_decoded(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = threading.Event()
 

@@ -49,6 +49,7 @@ def create_app(
     api_key: str | None = None,
     cors: Sequence[str] = (),
     log_format: LogFormat = "text",
+    decoders: int | None = None,
 ) -> Starlette:
     """An ASGI application that answers for one classifier.
 
@@ -61,9 +62,13 @@ def create_app(
         api_key: Asked for as `Authorization: Bearer KEY` or `X-API-Key: KEY`, but not by the page and its documents.
         cors: Origins whose pages may use the API from a browser, such as `https://example.org`.
         log_format: Of the access log, a line a request, through `logging` as `thumbnet.server`.
+        decoders: Threads that decode pictures; as many as there are cores, if not given. With one, for a process that
+            shares the cores with others, a small JPEG is decoded without it.
     """
     metrics = Metrics()
-    service = Service(classifier, name, limits or Limits(), metrics, urls=urls, private_urls=private_urls)
+    service = Service(
+        classifier, name, limits or Limits(), metrics, urls=urls, private_urls=private_urls, decoders=decoders
+    )
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

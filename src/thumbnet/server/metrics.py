@@ -1,9 +1,7 @@
 """What the server counts and times, in Prometheus' format, over all worker processes."""
 
-import contextlib
 import os
-import time
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -42,14 +40,9 @@ class Metrics:
             multiprocess_mode="livesum", registry=registry,
         )  # fmt: skip
 
-    @contextlib.contextmanager
-    def stage(self, name: str) -> Iterator[None]:
+    def stage(self, name: str) -> AbstractContextManager[object]:
         """Time a stage, also one that fails."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._stages.labels(name).observe(time.perf_counter() - start)
+        return self._stages.labels(name).time()
 
     def text(self) -> bytes:
         """All of it, as `GET /metrics` gives it."""

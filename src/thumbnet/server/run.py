@@ -1,12 +1,16 @@
 """`create_app` on uvicorn: one port, one process or several."""
 
+import contextlib
 import json
 import os
 import socket
 import sys
 import tempfile
+import threading
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from uvicorn import Config, Server
@@ -21,6 +25,7 @@ from thumbnet.server.protocol import LIMITS, Protocol
 
 SETTINGS = "THUMBNET_SERVE_SETTINGS"  # how they reach worker processes
 KEY = "THUMBNET_API_KEY"
+BACKLOG = 2048  # connections that wait to be accepted
 LAST_SECONDS = 10  # that requests under way have, after SIGTERM
 
 
@@ -52,18 +57,22 @@ def serve(settings: Settings, host: str, port: int) -> None:
     os.environ[SETTINGS] = json.dumps(asdict(settings))
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
-    _say(f"{_name(settings.model)} at http://{shown}:{listening.getsockname()[1]}/ (Ctrl-C ends)")
+    address = listening.getsockname()
+    ready = f"{_name(settings.model)} at http://{shown}:{address[1]}/ (Ctrl-C ends)"
     config = Config(
         "thumbnet.server.run:application", factory=True, workers=settings.workers, http=Protocol, ws="none",
         lifespan="on", log_config=None, access_log=False, server_header=False,
         limit_concurrency=LIMITS.connections, timeout_graceful_shutdown=LAST_SECONDS,
     )  # fmt: skip
     if settings.workers == 1:
+        _say(ready)
         Server(config).run([listening])
         return
     with tempfile.TemporaryDirectory(prefix="thumbnet-serve-") as folder:
         os.environ[SHARED_FOLDER] = folder
-        Multiprocess(config, [listening]).run()
+        workers = Multiprocess(config, [_spread(listening)])
+        threading.Thread(target=_say_once_reached, args=(ready, address), daemon=True).start()
+        workers.run()
 
 
 def application() -> Starlette:
@@ -80,11 +89,12 @@ def application() -> Starlette:
         api_key=os.environ.get(KEY),
         cors=settings.cors,
         log_format=settings.log_format,
+        decoders=_threads(settings.workers) or None,
     )
 
 
 def _threads(workers: int) -> int:
-    """Of the network in each process: as many as there are cores for it. More would wait for each other."""
+    """Of the network, and to decode, in each process: its share of the cores; 0 for all of them."""
     return max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0
 
 
@@ -95,13 +105,51 @@ def _name(model: str | None) -> str:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        listening = socket.create_server(address, family=family, backlog=2048)
+        listening = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         raise ThumbnetError(
             f"cannot listen at {host} port {port}: {error.strerror or error}. Give another --host or --port"
         ) from None
     listening.set_inheritable(True)
     return listening
+
+
+class _Spread(socket.socket):
+    """Holds a port. Every process that it is sent to gets a socket of its own that listens there.
+
+    Linux then gives each its share of the connections; of one socket that all have, whoever is awake first takes what
+    is there, and 32 connections that come at once may all go to the same process.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:  # how `multiprocessing` sends it
+        return _listening_too, (self.family, self.getsockname())
+
+
+def _spread(listening: socket.socket) -> socket.socket:
+    """What worker processes are sent in place of `listening`, which has shown that nobody else has the port."""
+    if sys.platform != "linux":
+        return listening
+    address = listening.getsockname()
+    listening.close()
+    holding = _Spread(listening.family, socket.SOCK_STREAM)
+    holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    if listening.family == socket.AF_INET6:
+        holding.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as `create_server` does
+    holding.bind(address)  # and not `listen`, or it would get connections, too
+    return holding
+
+
+def _listening_too(family: socket.AddressFamily, address: Any) -> socket.socket:
+    return socket.create_server(address, family=family, backlog=BACKLOG, reuse_port=True)
+
+
+def _say_once_reached(message: str, address: Any) -> None:
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(address[:2], timeout=1):
+            break
+        time.sleep(0.02)
+    _say(message)
 
 
 def _say(message: str) -> None:

@@ -9,12 +9,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias, TypeVar
 
+import anyio
 import numpy as np
 from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from thumbnet import fetch
+from thumbnet import fetch, headers
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import FetchError, ThumbnetError
 from thumbnet.server.batching import Batcher
@@ -23,6 +24,7 @@ from thumbnet.urls import is_url
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; a full queue is empty again after less
 ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
+LIGHT_BYTES, LIGHT_PIXELS = 64 * 2**10, 512 * 512  # of a JPEG that is decoded in a millisecond or so
 FETCHES = 16  # at once: they wait more than they work
 CLIENT_LEFT = 499  # as nginx logs it; nobody reads the answer
 Work: TypeAlias = Callable[[Request, bytes], Coroutine[Any, Any, Response]]  # a request and its body → its answer
@@ -72,12 +74,15 @@ class Service:
         *,
         urls: bool = True,
         private_urls: bool = False,
+        decoders: int | None = None,
     ) -> None:
         """Args are `create_app`'s."""
+        decoders = decoders or os.cpu_count() or 1
         self.classifier, self.name, self.limits, self.metrics = classifier, name, limits, metrics
         self.urls, self._private_urls = urls, private_urls
         self._batcher = Batcher(classifier, metrics)
-        self._decoders = ThreadPoolExecutor(os.cpu_count() or 1, "decode")
+        self._decoders = ThreadPoolExecutor(decoders, "decode")
+        self._alone = decoders == 1
         self._fetchers = ThreadPoolExecutor(FETCHES, "fetch")
         self._explainer = ThreadPoolExecutor(1, "explain")
         self._pictures = self._fetches = self._explanations = self._bytes = 0
@@ -98,10 +103,10 @@ class Service:
         async def run(request: Request) -> Response:
             reading = _Body()
             try:
-                with self.metrics.stage("body"):
-                    await asyncio.wait_for(self._read(request, reading), self.limits.body_seconds)
+                with self.metrics.stage("body"), anyio.fail_after(self.limits.body_seconds):
+                    await self._read(request, reading)
                 return await self._in_time(request, work(request, b"".join(reading.chunks)))
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 self.metrics.refusals.labels("slow body").inc()
                 message = f"expected the whole body within {self.limits.body_seconds:g} s"
                 raise RequestError(408, message) from None
@@ -119,6 +124,8 @@ class Service:
             RequestError: Too many (413), or no room for them (503).
         """
         with self._room(len(contents)), self.metrics.stage("decode"):
+            if self._alone and len(contents) == 1 and _light(contents[0]):
+                return [self.square_or_error(contents[0])]
             return await self._each(self._decoders, self.square_or_error, contents)
 
     async def ask(self, squares: NDArray[np.uint8]) -> Asked:
@@ -241,20 +248,18 @@ class Service:
 
     async def _in_time(self, request: Request, work: Coroutine[Any, Any, Response]) -> Response:
         """The answer of `work`, which is cancelled after the limit, or when the client has left."""
-        working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_left(request))
-        try:
-            done, _ = await asyncio.wait(
-                {working, leaving}, timeout=self.limits.seconds, return_when=asyncio.FIRST_COMPLETED
-            )
-            if working in done:
-                return working.result()
-            if leaving in done:
-                self.metrics.refusals.labels("client left").inc()
-                return Response(status_code=CLIENT_LEFT)
-            raise self._busy("deadline")
-        finally:
-            for task in (working, leaving):
-                task.cancel()
+        leaving = asyncio.ensure_future(_left(request))
+        with anyio.move_on_after(self.limits.seconds) as scope:
+            leaving.add_done_callback(lambda _: scope.cancel())
+            try:
+                return await work
+            finally:
+                left = leaving.done()
+                leaving.cancel()
+        if left:
+            self.metrics.refusals.labels("client left").inc()
+            return Response(status_code=CLIENT_LEFT)
+        raise self._busy("deadline")
 
     def _too_large(self) -> RequestError:
         self.metrics.refusals.labels("large body").inc()
@@ -266,6 +271,17 @@ class Service:
     def _busy(self, reason: str) -> RequestError:
         self.metrics.refusals.labels(reason).inc()
         return RequestError(503, "busy: try again in a second", RETRY_AFTER)
+
+
+def _light(content: bytes) -> bool:
+    """Whether a picture is decoded so soon that handing it to a thread, and waiting for Python's lock, costs more."""
+    if len(content) > LIGHT_BYTES or headers.kind(content) != "JPEG":
+        return False
+    try:
+        header = headers.jpeg(content)
+    except headers.BROKEN:
+        return False
+    return header.width * header.height <= LIGHT_PIXELS
 
 
 async def _left(request: Request) -> None:
