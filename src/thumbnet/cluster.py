@@ -53,6 +53,7 @@ except ImportError as error:
 
 FORMATS = ("jsonl", "parquet")
 STORES = ("s3", "gs")  # schemes that name an object in a store, not a server's page
+PATIENCE = 30  # seconds for which a request to Google's store is tried again; Google's client has minutes
 SHARD = 16 * BATCH  # rows a shard, at least, but for the last ones
 DONE = "_SUCCESS"  # an empty file that comes when all shards are there; who reads such folders passes over it
 # An actor computes with one thread, on a core. What it leaves of that is for the tasks that read Parquet and write
@@ -217,7 +218,8 @@ def _store(name: str) -> tuple[fs.FileSystem, str]:
 @functools.cache
 def _bucket(uri: str) -> fs.FileSystem:
     """Asked for once: for S3 it looks up where the bucket is."""
-    return fs.FileSystem.from_uri(uri)[0]
+    patience = f"?retry_limit_seconds={PATIENCE}" if uri.startswith("gs:") else ""  # for S3 Arrow's own is shorter
+    return fs.FileSystem.from_uri(uri + patience)[0]
 
 
 def _listed(source: str | Failure) -> dict[str, bytes]:
