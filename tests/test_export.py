@@ -105,7 +105,7 @@ def test_the_export_fails_where_the_answers_differ(
 ) -> None:
     monkeypatch.setattr(_Wrong, "moved", moved)
     monkeypatch.setattr(_Wrong, "output", output)
-    monkeypatch.setattr("thumbnet.training.export.Classifier", _Wrong)
+    monkeypatch.setattr("thumbnet.training.tracing.Classifier", _Wrong)
     with pytest.raises(ExportError, match=r"Keras and ONNX Runtime disagree on .* of 600 pictures"):
         export(network, INFO, samples)
 

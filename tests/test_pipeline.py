@@ -207,7 +207,7 @@ def test_starting_over_forgets_the_refit_of_a_broken_training(
 def test_a_failed_export_leaves_the_old_files(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "model.onnx"
     output.write_bytes(b"old")
-    monkeypatch.setattr("thumbnet.training.export.TOLERANCE", -1.0)
+    monkeypatch.setattr("thumbnet.training.tracing.TOLERANCE", -1.0)
     with pytest.raises(ExportError):
         thumbnet.train(splits, "seed", epochs=1, output=output)
     assert output.read_bytes() == b"old"

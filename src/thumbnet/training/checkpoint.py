@@ -3,7 +3,7 @@
 import io
 import json
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,7 @@ def save(path: Path, settings: dict[str, Any], state: State, model: keras.Model)
     arrays: dict[str, Any] = {
         "json": np.array(json.dumps({"settings": settings, "state": numbers})),
         **_numbered("best", state.best),
-        **_numbered("variable", [variable.numpy() for variable in _variables(model)]),
+        **_numbered("variable", map(keras.ops.convert_to_numpy, _variables(model))),
     }
     with write_atomically(path) as file:
         np.savez(file, **arrays)
@@ -77,7 +77,7 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     return [*model.variables, *model.optimizer.variables]
 
 
-def _numbered(name: str, arrays: Weights) -> dict[str, NDArray[Any]]:
+def _numbered(name: str, arrays: Iterable[NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {f"{name}_{index}": array for index, array in enumerate(arrays)}
 
 

@@ -23,18 +23,8 @@ POWER = 8  # of the familiarity in the sureness: docs/evaluation.md tells what o
 BATCH = 500  # pictures at once
 
 
-def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
-    """The model file of a trained network, proved equal to it.
-
-    Args:
-        network: Float32; uint8 `(N, S, S, 3)` → probabilities `(N, C)`, not yet calibrated.
-        info: What the file shall say of itself; its temperature and mirror average go into the graph.
-        samples: Pictures that the network was trained on, `(N, S, S, 3)`, 1,000 or more where there are. Network and
-            file are compared on them, and what the network makes of them stays in the file as what is familiar.
-
-    Raises:
-        ExportError: The network cannot be converted, or the file answers differently from it.
-    """
+def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
+    """`export`, where TensorFlow is what Keras computes by. Arguments and errors are the same."""
     shipped = _as_shipped(network, info, samples)
     model, _ = tf2onnx.convert.from_function(shipped, shipped.input_signature, opset=OPSET)
     model.producer_name, model.producer_version = "thumbnet", info.version
@@ -49,13 +39,6 @@ def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
     # Upside down, too: samples are as familiar as can be, and that shall not be all that is compared.
     _prove_equal(shipped, classifier, np.concatenate([samples, samples[:, ::-1]]))
     return content
-
-
-def with_info(content: bytes, info: ModelInfo) -> bytes:
-    """The model file with other metadata: for what is known only once the file exists, such as its scores."""
-    model = onnx.load_from_string(content)
-    write_info(model, info)
-    return bytes(model.SerializeToString())
 
 
 def _as_shipped(

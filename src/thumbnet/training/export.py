@@ -1,0 +1,86 @@
+"""A trained network → its model file, whatever Keras computes by. TensorFlow makes the file, in `tracing`."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from thumbnet.errors import ExportError
+from thumbnet.model_file import ModelInfo, write_info
+
+NETWORK, SAMPLES, INFO, MADE = "network.keras", "samples.npy", "info.json", "model.onnx"  # what the processes exchange
+REFUSED = 3  # exit code of an ExportError
+
+
+def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
+    """The model file of a trained network, proved equal to it.
+
+    Args:
+        network: Float32; uint8 `(N, S, S, 3)` → probabilities `(N, C)`, not yet calibrated.
+        info: What the file shall say of itself; its temperature and mirror average go into the graph.
+        samples: Pictures that the network was trained on, `(N, S, S, 3)`, 1,000 or more where there are. Network and
+            file are compared on them, and what the network makes of them stays in the file as what is familiar.
+
+    Raises:
+        ExportError: The network cannot be converted, or the file answers differently from it.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return _apart(network, info, samples)
+    from thumbnet.training.tracing import trace
+
+    return trace(network, info, samples)
+
+
+def with_info(content: bytes, info: ModelInfo) -> bytes:
+    """The model file with other metadata: for what is known only once the file exists, such as its scores."""
+    model = onnx.load_from_string(content)
+    write_info(model, info)
+    return bytes(model.SerializeToString())
+
+
+def _apart(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
+    """`export` by a process of its own, as Keras takes its backend once for all. It leaves GPUs to this one."""
+    with tempfile.TemporaryDirectory(prefix="thumbnet-export-") as name:
+        folder = Path(name)
+        network.save(folder / NETWORK)
+        np.save(folder / SAMPLES, samples)
+        (folder / INFO).write_text(json.dumps(info.to_metadata()))
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+        command = [sys.executable, "-m", "thumbnet.training.export", name]
+        done = subprocess.run(  # noqa: S603  # this Python, this file
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+        if done.returncode == REFUSED:
+            raise ExportError(done.stdout.strip())
+        if done.returncode:
+            raise ExportError(f"the process that makes the model file failed: {done.stderr.strip()}")
+        return (folder / MADE).read_bytes()
+
+
+def _main(folder: Path) -> None:
+    """What that process does."""
+    network = keras.models.load_model(folder / NETWORK, compile=False)
+    info = ModelInfo.from_metadata(json.loads((folder / INFO).read_text()))
+    try:
+        content = export(network, info, np.load(folder / SAMPLES))
+    except ExportError as error:
+        print(error)  # standard error has the converter's log
+        sys.exit(REFUSED)
+    (folder / MADE).write_bytes(content)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
