@@ -422,6 +422,18 @@ def test_full_disk_is_told(form: str) -> None:
     assert (done.returncode, done.stderr) == (1, b"error: [Errno 28] No space left on device\n")
 
 
+@POSIX
+@pytest.mark.parametrize("closed", ["1", "2"])
+def test_a_closed_stream_goes_nowhere(closed: str) -> None:
+    command = "exec {} -m thumbnet predict --model cifar10-seed.onnx --format jsonl --output out.jsonl red.png none.png"
+    shell = ["sh", "-c", f"{command.format(sys.executable)} {closed}>&-"]
+    done = subprocess.run(shell, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert "Traceback" not in done.stderr
+    rows = list(map(json.loads, Path("out.jsonl").read_text().splitlines()))
+    assert [row.get("label") for row in rows] == ["red", None]
+
+
 def test_predict_py_takes_the_model_of_this_folder() -> None:
     write(Path("model.onnx"), names=("crimson", "green", "blue"))
     command = [sys.executable, str(ROOT / "predict.py")]

@@ -31,6 +31,9 @@ Number = TypeVar("Number", int, float)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 130 Ctrl-C."""
+    for name in ("stdout", "stderr"):  # one that the shell has closed, as by `2>&-`, goes nowhere
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a name that the terminal cannot show is no failure
     parsed = _parser().parse_args(arguments)
