@@ -189,6 +189,17 @@ def test_reliability_bins_add_up_to_the_calibration_error() -> None:
     assert evaluation.scores(answers).calibration_error == pytest.approx(error)
 
 
+def test_before_calibration_logits_were_as_much_larger() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (500, 4))
+    before, after = (np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in (logits, logits / 2.5))
+    names, labels = ("a", "b", "c", "d"), rng.integers(0, 4, 500)
+    answers = Answers(names, labels, after.astype(np.float32), after.max(axis=1).astype(np.float32), 0)
+    expected = calibration_error(before.max(axis=1).astype(np.float32), answers.right)
+    assert evaluation.uncalibrated_error(answers, 2.5) == pytest.approx(expected, abs=1e-4)
+    assert evaluation.uncalibrated_error(answers, 1) == pytest.approx(evaluation.scores(answers).calibration_error)
+
+
 def test_the_least_confident_answers_are_left_out_first() -> None:
     answers = answers_of([0, 0, 0, 0], [0, 1, 0, 1], [0.9, 0.5, 0.8, 0.6])
     shares, accuracies = evaluation.coverage(answers)

@@ -100,6 +100,7 @@ def test_evaluate_prints_all_figures(model: str, data: str, capsys: pytest.Captu
         "macro F1  0.722\n"
         "cross-entropy  1.586\n"
         "calibration error  0.190\n"
+        "before calibration  0.190\n"
         "known, not unsure  85.7%\n"
         "right of these  83.33%\n"
         "\n"

@@ -223,6 +223,15 @@ def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_])
     return float(np.abs(gaps).sum() / len(confidence))
 
 
+def uncalibrated_error(answers: Answers, temperature: float) -> float:
+    """What the calibration error would be, had the model file not divided the network's logits by `temperature`."""
+    logits = (
+        np.log(np.maximum(answers.probabilities, np.finfo(np.float32).tiny)) * temperature
+    )  # up to a constant a row
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))  # (N, C)
+    return calibration_error((1 / raised.sum(axis=1)).astype(np.float32), answers.right)
+
+
 def reliability(answers: Answers) -> list[Bin]:
     """What the calibration error is the mean of: the bins that have answers, in order."""
     bins = _bins(answers.confidence)

@@ -52,6 +52,11 @@ class Judgement:
         return evaluation.scores(self.answers)
 
     @cached_property
+    def uncalibrated(self) -> float:
+        """The calibration error that the network had before its calibration."""
+        return evaluation.uncalibrated_error(self.answers, self.classifier.info.temperature)
+
+    @cached_property
     def confusion(self) -> NDArray[np.int64]:
         """How often each class (the row) was taken for each (the column): `(C, C)`."""
         return evaluation.confusion(self.answers)
@@ -120,6 +125,7 @@ def _figures(judged: Judgement) -> list[tuple[str, str]]:
         ("macro F1", f"{evaluation.macro_f1(judged.classes):.3f}"),
         ("cross-entropy", f"{scores.cross_entropy:.3f}"),
         ("calibration error", f"{scores.calibration_error:.3f}"),
+        ("before calibration", f"{judged.uncalibrated:.3f}"),
         ("known, not unsure", f"{scores.known:.1%}"),
         ("right of these", f"{scores.known_accuracy:.2%}"),
         ("pictures a second", f"{speed.pictures_a_second:,.0f}"),
@@ -218,6 +224,7 @@ def _json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] |
         "test": judged.dataset.fingerprint(),
         "version": __version__,
         "scores": judged.scores.as_dict(),
+        "uncalibrated_error": judged.uncalibrated,
         "macro_f1": evaluation.macro_f1(judged.classes),
         "speed": asdict(judged.speed),
         "classes": [asdict(each) for each in judged.classes],
@@ -264,7 +271,11 @@ def _top(judged: Judgement) -> Html:
     about += [f"recipe {recipe}"] if isinstance(recipe, str) else []
     tiles = [
         (f"{evaluation.macro_f1(judged.classes):.3f}", "macro F1", "the mean over the classes"),
-        (f"{scores.calibration_error:.3f}", "calibration error", "between confidence and accuracy; 0 is best"),
+        (
+            f"{scores.calibration_error:.3f}",
+            "calibration error",
+            f"0 is best; {judged.uncalibrated:.3f} before calibration",
+        ),
         (f"{scores.cross_entropy:.3f}", "cross-entropy", "nats a picture"),
         (f"{scores.known:.1%}", "known", f"not unsure; {scores.known_accuracy:.2%} of these are right"),
         (f"{judged.speed.pictures_a_second:,.0f}", "pictures a second", f"{judged.speed.milliseconds:.2g} ms for one"),
