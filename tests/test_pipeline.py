@@ -256,26 +256,15 @@ def test_pictures_that_must_not_be_mirrored_are_not_mirrored_in_the_file_either(
         assert trained.classifier.info.mirror_average is mirror
 
 
-def command(output: Path, *more: str) -> list[str]:
-    return [
-        sys.executable,
-        "-m",
-        "thumbnet",
-        "train",
-        "--data",
-        "digits",
-        "--epochs",
-        "3",
-        "--output",
-        str(output),
-        *more,
-    ]
+def command(output: Path, *more: str, recipe: str = "seed") -> list[str]:
+    train = ["train", "--data", "digits", "--recipe", recipe, "--epochs", "3", "--output", str(output)]
+    return [sys.executable, "-m", "thumbnet", *train, *more]
 
 
-def kill_in_second_epoch(output: Path, how: signal.Signals) -> tuple[int, str, str]:
+def kill_in_second_epoch(output: Path, how: signal.Signals, recipe: str = "seed") -> tuple[int, str, str]:
     """Start a training and send it a signal as soon as its first epoch is on disk."""
     process = subprocess.Popen(
-        command(output), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command(output, recipe=recipe), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job has Ctrl-C switched off
     )  # fmt: skip
     assert process.stderr is not None
@@ -290,11 +279,12 @@ def kill_in_second_epoch(output: Path, how: signal.Signals) -> tuple[int, str, s
 
 
 def test_killed_and_resumed_gives_the_file_of_an_uninterrupted_run(tmp_path: Path) -> None:
-    subprocess.run(command(tmp_path / "whole.onnx"), check=True, capture_output=True)
-    code, _, _ = kill_in_second_epoch(tmp_path / "killed.onnx", signal.SIGKILL)
+    recipe = "fast"
+    subprocess.run(command(tmp_path / "whole.onnx", recipe=recipe), check=True, capture_output=True)
+    code, _, _ = kill_in_second_epoch(tmp_path / "killed.onnx", signal.SIGKILL, recipe)
     assert code == -signal.SIGKILL
     assert not (tmp_path / "killed.onnx").exists()
-    subprocess.run(command(tmp_path / "killed.onnx", "--resume"), check=True, capture_output=True)
+    subprocess.run(command(tmp_path / "killed.onnx", "--resume", recipe=recipe), check=True, capture_output=True)
     assert (tmp_path / "killed.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
 
 
