@@ -134,6 +134,15 @@ def _ray(
         yield
 
 
+@pytest.fixture(params=["s3", "gs"])
+def store(request: pytest.FixtureRequest, _ray: None) -> tuple[str, fs.FileSystem]:
+    """A store's bucket as it is named, and what reads and writes there."""
+    there: fs.FileSystem | None = request.getfixturevalue(request.param)
+    if there is None:
+        pytest.skip(f"nothing that stands in for {request.param}:// is installed: pip install --group test")
+    return f"{request.param}://bucket", there
+
+
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder with pictures and a model."""
@@ -292,17 +301,12 @@ def test_parquet_in_and_out() -> None:
     assert len(rows) == len(expected)
 
 
-@pytest.mark.usefixtures("_ray")
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_objects_in_a_store(scheme: str, request: pytest.FixtureRequest) -> None:
-    there: fs.FileSystem | None = request.getfixturevalue(scheme)
-    if there is None:
-        pytest.skip(f"nothing that stands in for {scheme}:// is installed: pip install --group test")
-    bucket = f"{scheme}://bucket"
+def test_objects_in_a_store(store: tuple[str, fs.FileSystem]) -> None:
+    bucket, there = store
     for name in ("photos/a b/é#1.png", "photos/red.png", "photos/.hidden.png", "photos/notes.txt"):
         with there.open_output_stream(f"bucket/{name}") as file:
             file.write(png("red"))
-    lost = [f"{bucket}/lost.png", f"{scheme}://nowhere/lost.png"]
+    lost = [f"{bucket}/lost.png", bucket.replace("bucket", "nowhere/lost.png")]
     assert by_ray(f"{bucket}/photos/", "photos/blue.png", *lost, output=f"{bucket}/answers/") == 3
     shards = [info.path for info in there.get_file_info(fs.FileSelector("bucket/answers")) if info.size]
     texts = [there.open_input_stream(shard).read().decode() for shard in shards]
@@ -316,13 +320,8 @@ def test_objects_in_a_store(scheme: str, request: pytest.FixtureRequest) -> None
     assert by_ray("photos", output=f"{bucket}/answers") == 1
 
 
-@pytest.mark.usefixtures("_ray")
-@pytest.mark.parametrize("scheme", ["s3", "gs"])
-def test_tables_in_a_store(scheme: str, request: pytest.FixtureRequest) -> None:
-    there: fs.FileSystem | None = request.getfixturevalue(scheme)
-    if there is None:
-        pytest.skip(f"nothing that stands in for {scheme}:// is installed: pip install --group test")
-    bucket = f"{scheme}://bucket"
+def test_tables_in_a_store(store: tuple[str, fs.FileSystem]) -> None:
+    bucket, there = store
     with there.open_output_stream("bucket/red.png") as file:
         file.write(png("red"))
     parquet.write_table(columns(url=[f"{bucket}/red.png"]), "bucket/list.parquet", filesystem=there)
