@@ -427,14 +427,27 @@ def test_a_model_that_fails_is_the_servers_fault(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("kind", "side", "quality", "threads"),
-    [(".jpg", 500, 75, 0), (".jpg", 520, 5, 1), (".jpg", 512, 100, 1), (".png", 100, 0, 1)],
+    ("kind", "side", "quality", "progressive", "threads"),
+    [
+        (".jpg", 500, 75, False, 0),
+        (".jpg", 500, 75, True, 1),
+        (".jpg", 520, 5, False, 1),
+        (".jpg", 512, 100, False, 1),
+        (".png", 100, 0, False, 1),
+    ],
 )
 def test_with_one_decoder_only_a_small_jpeg_is_decoded_without_it(
-    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, kind: str, side: int, quality: int, threads: int
+    classifier: Classifier,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    side: int,
+    quality: int,
+    progressive: bool,
+    threads: int,
 ) -> None:
     image = np.random.default_rng(0).normal(128, 60 if quality == 100 else 5, (side, side, 3)).clip(0, 255)
-    content = cv2.imencode(kind, image.astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_PROGRESSIVE, int(progressive)]
+    content = cv2.imencode(kind, image.astype(np.uint8), options)[1].tobytes()
     seen = set()
     original = Classifier.square
 

@@ -25,6 +25,7 @@ from thumbnet.urls import is_url
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; a full queue is empty again after less
 ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 LIGHT_BYTES, LIGHT_PIXELS = 64 * 2**10, 512 * 512  # of a JPEG that is decoded in a millisecond or so
+PROGRESSIVE = b"\xff\xc2"  # the marker of JPEGs in which thousands of scans, each of all pixels, fit into few bytes
 FETCHES = 16  # at once: they wait more than they work
 CLIENT_LEFT = 499  # as nginx logs it; nobody reads the answer
 Work: TypeAlias = Callable[[Request, bytes], Coroutine[Any, Any, Response]]  # a request and its body → its answer
@@ -275,7 +276,7 @@ class Service:
 
 def _light(content: bytes) -> bool:
     """Whether a picture is decoded so soon that handing it to a thread, and waiting for Python's lock, costs more."""
-    if len(content) > LIGHT_BYTES or headers.kind(content) != "JPEG":
+    if len(content) > LIGHT_BYTES or headers.kind(content) != "JPEG" or PROGRESSIVE in content:
         return False
     try:
         header = headers.jpeg(content)
