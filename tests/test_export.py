@@ -55,9 +55,9 @@ def test_sureness_is_the_confidence_less_where_no_sample_is_like_the_picture(
     network: keras.Model, samples: NDArray[np.uint8], mirror_average: bool
 ) -> None:
     classifier = Classifier(export(network, dataclasses.replace(INFO, mirror_average=mirror_average), samples[:100]))
-    last_but_one = keras.Model(network.inputs, network.layers[-1].input)
+    last_map = keras.Model(network.inputs, network.layers[5].output)  # (N, 4, 4, 64)
     views = [samples, samples[:, :, ::-1]] if mirror_average else [samples]
-    features = np.mean([last_but_one.predict(view, verbose=0) for view in views], axis=0)  # (N, D)
+    features = np.mean([last_map.predict(view, verbose=0) for view in views], axis=(0, 2, 3))  # (N, D)
     features /= np.linalg.norm(features, axis=1, keepdims=True)
     nearest = (features @ features[:100].T).max(axis=1)  # (N,)
     probabilities, sureness = classifier.ask(samples)
@@ -68,7 +68,7 @@ def test_sureness_is_the_confidence_less_where_no_sample_is_like_the_picture(
 
 def test_a_picture_that_gives_no_features_is_not_familiar(samples: NDArray[np.uint8]) -> None:
     network = networks.seed(32, 10)
-    network.layers[-2].set_weights([np.zeros((1024, 64)), np.zeros(64)])
+    network.layers[5].set_weights([np.zeros((3, 3, 64, 64)), np.zeros(64)])  # the last convolution
     assert Classifier(export(network, INFO, samples[:20])).ask(samples).sureness.tolist() == [0] * 300
 
 

@@ -46,19 +46,21 @@ def _as_shipped(
 ) -> tf.types.experimental.PolymorphicFunction:
     """The whole computation of the model file, as a TensorFlow function: uint8 pictures → what `Classifier.ask` gives.
 
-    How familiar a picture is tells the cosine between its features, the input of the network's last layer, and the
-    nearest of the samples' (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors").
+    How familiar a picture is tells the cosine between its features, the last convolution's averaged over their places,
+    and the nearest of the samples' (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors").
     """
     signature = [tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")]
-    both = keras.Model(network.inputs, [network.layers[-1].input, *network.outputs])
+    last_map = [layer.output for layer in network.layers if len(layer.output.shape) == 4][-1]  # (N, s, s, D)
+    both = keras.Model(network.inputs, [last_map, *network.outputs])
 
     def seen(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         views = [images, tf.reverse(images, [2])] if info.mirror_average else [images]
-        features, answers = zip(*(both(view, training=False) for view in views), strict=True)  # (N, D), (N, C) each
+        maps, answers = zip(*(both(view, training=False) for view in views), strict=True)  # (N, s, s, D), (N, C) each
         # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
         logs = [tf.math.log(tf.maximum(each, FLOOR)) for each in answers]
         probabilities = tf.nn.softmax(tf.add_n(logs) / (len(logs) * info.temperature))  # (N, C)
-        return tf.math.l2_normalize(tf.add_n(features), axis=1), probabilities
+        features = tf.reduce_mean(tf.add_n(maps), axis=[1, 2])  # (N, D); the mirror image's places need no order
+        return tf.math.l2_normalize(features, axis=1), probabilities
 
     # As an array, for what is a tensor outside of the function would be an input of its graph.
     familiar = np.concatenate([seen(tf.constant(batch))[0].numpy() for batch in _batches(samples)])  # (M, D)
