@@ -284,7 +284,7 @@ def test_statistics_are_those_of_the_images() -> None:
 
 def test_averaged_weights_come_with_statistics_of_their_own(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPES["best"], **SMALL)
-    model = networks.residual(18, 2)
+    model = networks.vgg(18, 2)
     model.set_weights(run(tmp_path, recipe, None).weights)
     given = [np.asarray(weight) for weight in model.non_trainable_variables]
     renew_statistics(model, TRAIN.images)

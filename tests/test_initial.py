@@ -1,4 +1,4 @@
-"""The first convolution starts as a whitening of the data."""
+"""The first convolution starts as a whitening of the data, and the others may hand it on."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 import keras
 
 from thumbnet.training import networks
-from thumbnet.training.initial import whiten
+from thumbnet.training.initial import hand_on, whiten
 
 
 def test_the_filters_answers_are_uncorrelated_centred_and_of_variance_one() -> None:
@@ -46,8 +46,8 @@ def test_larger_pictures_are_fewer_so_that_memory_stays(size: int, monkeypatch: 
 
     monkeypatch.setattr(np, "cov", noting)
     monkeypatch.setattr("thumbnet.training.initial.SAMPLES", 36)
-    whiten(networks.residual(size, 2), np.zeros((144, size, size, 3), np.uint8))
-    assert 0.5 * 36 * 64 < patches[0] <= 1.2 * 36 * 64
+    whiten(networks.vgg(size, 2), np.zeros((144, size, size, 3), np.uint8))
+    assert 0.5 * 36 * 256 < patches[0] <= 1.3 * 36 * 256
 
 
 def test_it_is_the_same_each_time() -> None:
@@ -58,3 +58,19 @@ def test_it_is_the_same_each_time() -> None:
         whiten(model, images)
         kernels.append(model.get_weights()[0])
     np.testing.assert_array_equal(*kernels)
+
+
+def test_what_is_handed_on_reaches_the_end() -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((9, 9, 3)),
+            keras.layers.Conv2D(4, 2, use_bias=False),
+            keras.layers.Conv2D(6, 3, padding="same"),
+            keras.layers.Conv2D(5, 3, padding="same"),
+        ]
+    )
+    images = np.random.default_rng(0).random((2, 9, 9, 3), np.float32)
+    hand_on(model)
+    first, answers = model.layers[0](images), model(images)
+    np.testing.assert_array_equal(answers[..., :4], first)
+    assert np.ptp(answers[..., 4]) > 0  # of a filter that had nothing to hand on, and kept its random start

@@ -44,27 +44,27 @@ def test_any_size_and_number_of_classes_gives_probabilities(size: int, classes: 
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_the_residual_network_halves_the_side_and_doubles_the_channels() -> None:
-    model = networks.residual(32, 10)
-    shapes = [tuple(layer.output.shape[1:]) for layer in model.layers if type(layer).__name__ == "Add"]
-    assert shapes == [(16, 16, 64), (8, 8, 128), (4, 4, 256)]
-    assert model.count_params() == 1_927_754
+def test_the_vgg_network_halves_the_side_three_times() -> None:
+    model = networks.vgg(32, 10)
+    shapes = [tuple(layer.output.shape[1:]) for layer in model.layers if type(layer).__name__ == "Activation"]
+    assert shapes == [(15, 15, 64), (15, 15, 64), (7, 7, 256), (7, 7, 256), (3, 3, 256), (3, 3, 256)]
+    assert model.count_params() == 1_975_106
 
 
-def test_the_residual_network_starts_with_all_classes_as_probable() -> None:
+def test_the_vgg_network_starts_with_all_classes_as_probable() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
-    np.testing.assert_allclose(networks.residual(32, 4).predict(pixels, verbose=0), 0.25, rtol=1e-5)
+    np.testing.assert_allclose(networks.vgg(32, 4).predict(pixels, verbose=0), 0.25, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("size", "classes"), [(16, 2), (32, 10), (64, 7), (96, 100)])
-def test_the_residual_network_takes_any_size_and_number_of_classes(size: int, classes: int) -> None:
+def test_the_vgg_network_takes_any_size_and_number_of_classes(size: int, classes: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
-    answers = networks.residual(size, classes).predict(pixels, verbose=0)
+    answers = networks.vgg(size, classes).predict(pixels, verbose=0)
     assert answers.shape == (3, classes)
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("network", [networks.seed, networks.residual])
+@pytest.mark.parametrize("network", [networks.seed, networks.vgg])
 def test_bfloat16_stays_inside(network: Any) -> None:
     model = network(32, 10, "mixed_bfloat16")
     assert {layer.compute_dtype for layer in model.layers} == {"float32", "bfloat16"}

@@ -21,7 +21,7 @@ from thumbnet.errors import TrainingError
 from thumbnet.training import checkpoint, curves, hardware, networks
 from thumbnet.training.augment import augment, shrink
 from thumbnet.training.checkpoint import State, Weights
-from thumbnet.training.initial import whiten
+from thumbnet.training.initial import hand_on, whiten
 from thumbnet.training.optimizers import optimizer
 from thumbnet.training.recipes import Recipe
 from thumbnet.training.team import Team
@@ -93,6 +93,8 @@ def fit(
         model = build()
         if recipe.whiten:
             whiten(model, train.images)
+        if recipe.hand_on:
+            hand_on(model)
         _compile(model, recipe, precision)
     judged = build()  # takes the averaged weights, alone in each process
     settings = {

@@ -5,7 +5,9 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-SAMPLES = 5000  # pictures of 32 pixels that the filters are taken from; their 500,000 patches fix 27 numbers well
+SAMPLES = (
+    5000  # pictures of 32 pixels that the filters are taken from; their 500,000 patches or more fix 27 numbers well
+)
 FLOOR = 5e-4  # added to each variance, so that directions that hold little but noise are not blown up (Jordan 2024)
 
 
@@ -37,3 +39,20 @@ def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
     kernel[..., : 2 * count] = both.reshape(side, side, 3, -1)
     bias[: 2 * count] = -patches.mean(axis=0) @ both
     layer.set_weights([kernel, bias])
+
+
+def hand_on(model: keras.Model) -> None:
+    """Let every convolution but the first begin by handing on what it gets, in as many of its channels as that has.
+
+    The rest of the filters keep their random start. So the first layer's whitened picture reaches the last one, and the
+    network learns from there (Zagoruyko & Komodakis 2017, "DiracNets"; as a mere start: Jordan 2024).
+
+    Args:
+        model: Its convolutions but the first have odd sides.
+    """
+    for layer in [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][1:]:
+        kernel, *rest = layer.get_weights()  # (k, k, I, O)
+        channels, middle = np.arange(min(kernel.shape[2:])), len(kernel) // 2
+        kernel[..., channels] = 0
+        kernel[middle, middle, channels, channels] = 1
+        layer.set_weights([kernel, *rest])

@@ -34,11 +34,12 @@ def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
     )
 
 
-def residual(size: int | None, classes: int, precision: str = "float32") -> keras.Model:
-    """Three stages of 64, 128 and 256 channels with a residual block each: 1.9 million parameters.
+def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Model:
+    """Three stages of 64, 256 and 256 channels, two 3×3 convolutions each: 1,975,106 parameters for ten classes.
 
-    The first convolution halves the picture at once: half of CIFAR-10's pixels a side cost little accuracy, and three
-    quarters of the computation are gone.
+    The shape of airbench94's network (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"), a small one of
+    the family of VGG (Simonyan & Zisserman 2015), with SiLU in place of GELU. The 2×2 convolution is unpadded, so that
+    sides go from 32 to 31, 15, 7 and 3: a fifth less to compute than from 32 to 16, 8 and 4.
 
     Args:
         size: Pixels a side, 16 or more; None for a network that takes any, batch by batch.
@@ -49,28 +50,25 @@ def residual(size: int | None, classes: int, precision: str = "float32") -> kera
         uint8 `(N, size, size, 3)` → float32 `(N, classes)`, each row a softmax.
     """
 
-    def activated(values: keras.KerasTensor) -> keras.KerasTensor:
-        return layers.ReLU(dtype=precision)(
-            layers.BatchNormalization(momentum=0.95, epsilon=1e-5, dtype=precision)(values)
-        )
-
     def convolved(values: keras.KerasTensor, channels: int) -> keras.KerasTensor:
         return layers.Conv2D(channels, 3, padding="same", use_bias=False, dtype=precision)(values)
 
+    def activated(values: keras.KerasTensor) -> keras.KerasTensor:
+        values = layers.BatchNormalization(momentum=0.95, epsilon=1e-5, dtype=precision)(values)
+        return layers.Activation("silu", dtype=precision)(values)
+
     images = keras.Input((size, size, 3), dtype="uint8", name="images")
     x = layers.Rescaling(1 / 255, dtype="float32")(images)
-    x = layers.Conv2D(64, 4, strides=2, padding="same", activation="relu", dtype=precision)(x)  # (N, S/2, S/2, 64)
-    for channels in (64, 128, 256):
-        if channels > 64:
-            x = activated(layers.MaxPooling2D(2, dtype=precision)(convolved(x, channels)))  # half a side
-        inner = activated(convolved(x, channels))
-        x = layers.Add(dtype=precision)([x, activated(convolved(inner, channels))])
+    x = layers.Conv2D(24, 2, activation="relu", dtype=precision)(x)  # (N, 31, 31, 24), of 32 pixels a side
+    for channels in (64, 256, 256):
+        x = activated(layers.MaxPooling2D(2, dtype=precision)(convolved(x, channels)))  # (N, 15, 15, 64), half a side
+        x = activated(convolved(x, channels))
     x = layers.GlobalMaxPooling2D(dtype=precision)(x)  # (N, 256)
     # Zeros: at first every class is as probable, so that no chance answer has to be unlearned.
     head = layers.Dense(
         classes, activation="softmax", kernel_initializer="zeros", dtype="float32", name="probabilities"
     )
-    return keras.Model(images, head(x), name="residual")
+    return keras.Model(images, head(x), name="vgg")
 
 
 def at_once(size: int) -> int:

@@ -19,7 +19,7 @@ from thumbnet.formats.graph import layers as layers_of
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import networks
 
-NETWORKS = {make.__name__: make for make in (networks.seed, networks.residual)}
+NETWORKS = {make.__name__: make for make in (networks.seed, networks.vgg)}
 
 
 @dataclass
