@@ -35,6 +35,17 @@ def test_pictures_without_any_difference_give_finite_filters() -> None:
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
 
+def test_colours_that_grey_pictures_do_not_have_are_not_enlarged() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 18, 18, 1), dtype=np.uint8).repeat(3, axis=3)
+    model = networks.seed(18, 2)
+    layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
+    start = layer.get_weights()[0]  # (3, 3, 3, 32)
+    whiten(model, images)
+    kernel = layer.get_weights()[0]
+    np.testing.assert_allclose(kernel[..., :9], -kernel[..., 9:18])  # nine pixels' brightness, and no more directions
+    np.testing.assert_array_equal(kernel[..., 18:], start[..., 18:])
+
+
 @pytest.mark.parametrize("size", [18, 32, 64, 96])
 def test_larger_pictures_are_fewer_so_that_memory_stays(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     patches: list[int] = []

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 SAMPLES = (
     5000  # pictures of 32 pixels that the filters are taken from; their 500,000 patches or more fix 27 numbers well
 )
+NOTHING = 1e-8  # a variance below it, as of grey pictures' colours, is of roundings alone, which nobody wants enlarged
 FLOOR = 5e-4  # added to each variance, so that directions that hold little but noise are not blown up (Jordan 2024)
 
 
@@ -33,7 +34,7 @@ def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
     windows = sliding_window_view(pixels, (side, side), axis=(1, 2))[:, ::side, ::side]  # (n, y, x, 3, k, k)
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * 3)  # (P, k·k·3)
     variances, directions = np.linalg.eigh(np.cov(patches, rowvar=False))  # least first; a direction a column
-    count = min(filters // 2, len(variances))
+    count = min(filters // 2, int((variances > NOTHING).sum()))
     scaled = (directions / np.sqrt(np.maximum(variances, 0) + FLOOR))[:, ::-1][:, :count]  # (k·k·3, count)
     both = np.concatenate([scaled, -scaled], axis=1)  # (k·k·3, 2·count)
     kernel[..., : 2 * count] = both.reshape(side, side, 3, -1)
