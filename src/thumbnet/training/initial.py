@@ -5,9 +5,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-SAMPLES = (
-    5000  # pictures of 32 pixels that the filters are taken from; their 500,000 patches or more fix 27 numbers well
-)
+SAMPLES = 5000  # pictures of 32 pixels that the filters are taken from; 500,000 patches or more fix 27 numbers well
 NOTHING = 1e-8  # a variance below it, as of grey pictures' colours, is of roundings alone, which nobody wants enlarged
 FLOOR = 5e-4  # added to each variance, so that directions that hold little but noise are not blown up (Jordan 2024)
 
