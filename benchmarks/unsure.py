@@ -24,11 +24,11 @@ import thumbnet
 from thumbnet import bulk, datasets, images
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.evaluation import auroc
+from thumbnet.training.calibrate import POWER
 
 COUNT = 1000  # pictures of a set, at the most
 Squares = NDArray[np.uint8]  # (N, S, S, 3)
 
-POWER = 8  # of the familiarity in a model file's sureness
 BY_SURENESS: dict[str, Callable[[Asked], NDArray[np.float64]]] = {  # (N,)
     "**sureness**": lambda asked: asked.sureness.astype(np.float64),
     "power 2": lambda asked: confidence(asked) * familiarity(asked) ** 2,

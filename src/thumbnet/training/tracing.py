@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from thumbnet.classifier import Classifier
 from thumbnet.errors import ExportError, ModelError
 from thumbnet.model_file import ModelInfo, write_info
-from thumbnet.training.calibrate import FLOOR
+from thumbnet.training.calibrate import FLOOR, POWER
 
 OPSET = 18
 TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
-POWER = 8  # of the familiarity in the sureness: docs/evaluation.md tells what others give
 BATCH = 500  # pictures at once
 
 
