@@ -69,8 +69,8 @@ SEED = Recipe(
 )
 """The small CNN that this project started from: `thumbnet train --recipe seed`.
 
-78.8 % of CIFAR-10's test images right from one view, 80.2 % with the mirror average, median of three trainings; 137 s on
-two cores of an AMD EPYC (Zen 4) in bfloat16, on images recompressed to JPEG (docs/training.md).
+78.8 % of CIFAR-10's test images right from one view, 80.2 % with the mirror average, median of three trainings; 137 s
+on two cores of an AMD EPYC (Zen 4) in bfloat16, on images recompressed to JPEG (docs/training.md).
 """
 
 FAST = Recipe(
