@@ -13,7 +13,7 @@ help:
 	@echo "make test    run all tests"
 	@echo "make train   train the CNN; DATA=cifar10 (default), digits, a folder of pictures or an .npz file"
 	@echo "make lint    check style and types"
-	@echo "make bench   measure start-up, bulk prediction and training against what people write (40 minutes)"
+	@echo "make bench   measure start-up, bulk prediction and training against what people write (25 minutes)"
 	@echo "make docs    write docs/commands.md again"
 
 run: $(VENV)/installed-base
