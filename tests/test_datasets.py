@@ -50,7 +50,7 @@ def tiny(count: int = 6, classes: int = 2, size: int = 4) -> Dataset:
 
 
 def test_dataset_takes_rows_in_their_order() -> None:
-    dataset = Dataset(tiny().images, tiny().labels, ("a", "b"), mirrored=False)
+    dataset = Dataset(tiny().images, tiny().labels, ("a", "b"), mirrored=False, fit="crop")
     taken = dataset.take(np.array([3, 0]))
     assert len(dataset) == 6
     assert len(taken) == 2
@@ -58,6 +58,7 @@ def test_dataset_takes_rows_in_their_order() -> None:
     assert (taken.images == dataset.images[[3, 0]]).all()
     assert taken.names == ("a", "b")
     assert taken.mirrored is False
+    assert taken.fit == "crop"
 
 
 @pytest.mark.parametrize(
@@ -368,6 +369,7 @@ def test_cifar10_reads_each_form_of_each_archive(
     assert fingerprints(splits) == fingerprints(expected())
     assert splits.train.names == cifar_archives.NAMES
     assert splits.train.mirrored is True
+    assert splits.train.fit == splits.test.fit == "soft-centre"
 
 
 @pytest.mark.usefixtures("small")
@@ -1104,7 +1106,9 @@ def test_folder_resizes_as_told(tmp_path: Path) -> None:
         [255, 0, 0],
         [0] * 3,
     ]
-    assert (datasets.folder(tmp_path / "a", 4, fit="crop").train.images == (255, 0, 0)).all()
+    cropped = datasets.folder(tmp_path / "a", 4, fit="crop").train
+    assert (cropped.images == (255, 0, 0)).all()
+    assert cropped.fit == "crop"
 
 
 def test_folder_reads_pictures_by_their_bytes(tmp_path: Path) -> None:

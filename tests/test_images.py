@@ -545,6 +545,8 @@ def test_what_is_seen_is_what_resize_takes(fit: images.Fit, height: int, width: 
         ("centre", 37, 500, (2, 31, 35, 469)),  # 36.6 is the least
         ("centre", 36, 500, (0, 0, 36, 500)),
         ("centre", 32, 32, (0, 0, 32, 32)),
+        ("soft-centre", 64, 160, (4, 10, 60, 150)),
+        ("soft-centre", 36, 500, (0, 0, 36, 500)),
         ("centre", 1000, 3024, (62, 188, 938, 2836)),  # a quarter of 3024 has a margin of 47
     ],
 )
@@ -574,6 +576,21 @@ def test_shrinking_averages_every_pixel() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     means = picture.reshape(4, 16, 4, 16, 3).mean(axis=(1, 3))  # (4, 4, 3)
     assert np.abs(images.resize(picture, 4, "stretch") - means).max() <= 1
+
+
+def test_a_soft_centre_is_the_centre_blurred_by_half_a_pixel() -> None:
+    sharp, soft = (images.resize(RANDOM, 8, fit).astype(int) for fit in ("centre", "soft-centre"))  # (8, 8, 3)
+    framed = np.pad(sharp, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    across = framed[:, :-2] + 6 * framed[:, 1:-1] + framed[:, 2:]
+    down = across[:-2] + 6 * across[1:-1] + across[2:]
+    assert np.array_equal(soft, np.floor(down / 64 + 0.5))
+
+
+def test_what_shrinks_less_than_by_half_stays_sharp() -> None:
+    for height, width, blurred in ((17, 100, False), (18, 100, True), (8, 8, False)):
+        picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+        sharp, soft = (images.resize(picture, 8, fit) for fit in ("centre", "soft-centre"))
+        assert (sharp != soft).any() == blurred
 
 
 def test_same_size_is_the_same_picture() -> None:

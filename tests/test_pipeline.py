@@ -256,6 +256,12 @@ def test_pictures_that_must_not_be_mirrored_are_not_mirrored_in_the_file_either(
         assert trained.classifier.info.mirror_average is mirror
 
 
+def test_the_file_makes_pictures_square_as_its_training_images_were(splits: Splits, tmp_path: Path) -> None:
+    cropped = Splits(*(dataclasses.replace(split, fit="crop") for split in splits))
+    trained = thumbnet.train(cropped, "seed", epochs=1, output=tmp_path / "model.onnx")
+    assert trained.classifier.info.fit == "crop"
+
+
 def command(output: Path, *more: str, recipe: str = "seed") -> list[str]:
     train = ["train", "--data", "digits", "--recipe", recipe, "--epochs", "3", "--output", str(output)]
     return [sys.executable, "-m", "thumbnet", *train, *more]

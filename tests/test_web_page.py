@@ -69,7 +69,7 @@ RESIZE = """async (cases) => {
       }
       return taken;
     };
-    const square = resize(rows, bottom - top, right - left, size);
+    const square = resize(rows, bottom - top, right - left, size, fit);
     return [[top, left, bottom, right], btoa(Array.from(square, (byte) => String.fromCharCode(byte)).join(''))];
   });
 }"""

@@ -64,6 +64,7 @@ class Dataset:
         labels: int64 `(N,)`, places in `names`.
         names: The classes, at least two.
         mirrored: Whether a picture's mirror image keeps its class: photographs do, digits do not.
+        fit: How any other picture becomes one like these, see `images.resize`.
 
     Raises:
         DataError: A shape, a type or a label is not as above, or a name comes twice or cannot be printed.
@@ -73,6 +74,7 @@ class Dataset:
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     mirrored: bool = True
+    fit: images.Fit = "centre"
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -278,7 +280,7 @@ def _npz_parts(path: Path, size: int, fit: images.Fit, names: Sequence[str] | No
             names = [str(name) for name in arrays["names"].ravel()]
         labels, classes = _labels(ys, names)
         scale = _float_scale(xs)
-        return [Dataset(_squares(x, scale, size, fit), y, classes) for x, y in zip(xs, labels, strict=True)]
+        return [Dataset(_squares(x, scale, size, fit), y, classes, fit=fit) for x, y in zip(xs, labels, strict=True)]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
@@ -303,7 +305,7 @@ def folder(root: Path, size: int = 32, *, fit: images.Fit = "stretch", seed: int
     labels = np.array([label for part in ordered for label, _ in part], np.int64)
     _check_memory(len(files), size)
     pixels, readable = _read_pictures(files, root, size, fit)
-    every = Dataset(pixels, labels, names)
+    every = Dataset(pixels, labels, names, fit=fit)
     if len(ordered) == 1:
         return _split(every.take(np.flatnonzero(readable)), seed)
     is_train = np.arange(len(files)) < len(ordered[0])  # (N,)
@@ -436,12 +438,12 @@ def _cifar10_at(path: Path, size: int) -> Splits:
         splits = folder(path, size)
         if splits.train.names != cifar_archives.NAMES:
             raise DataError(f"{path}: expected the classes of CIFAR-10, got {_some(splits.train.names)}")
-        return splits
-    if _is_npz(path):
-        return npz(path, size, names=cifar_archives.NAMES)
-    batches = cifar_archives.read(path)
-    train, test = (Dataset(_squares(x, 1, size, "stretch"), y, cifar_archives.NAMES) for x, y in batches)
-    return Splits(train, test)
+    elif _is_npz(path):
+        splits = npz(path, size, names=cifar_archives.NAMES)
+    else:
+        batches = cifar_archives.read(path)
+        splits = Splits(*(Dataset(_squares(x, 1, size, "stretch"), y, cifar_archives.NAMES) for x, y in batches))
+    return Splits(*(replace(split, fit="soft-centre") for split in splits))
 
 
 def _download_cifar10(looked_at: list[Path]) -> Path:

@@ -90,7 +90,7 @@ async function see(picture, { size, fit }) {
       context.drawImage(bitmap, left, top + from, width, to - from, 0, 0, width, to - from);
       return context.getImageData(0, 0, width, to - from).data;
     };
-    return resize(rows, bottom - top, width, size);
+    return resize(rows, bottom - top, width, size, fit);
   } finally {
     bitmap.close();
   }

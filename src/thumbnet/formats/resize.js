@@ -6,8 +6,9 @@ const ONE = 2048; // what OpenCV's bilinear weights, whole numbers, add up to
 
 /** What of a picture becomes a square of `size` pixels a side, as `images.seen` has it: [top, left, bottom, right]. */
 export function seen(height, width, size, fit) {
-  if (fit === 'stretch' || (fit === 'centre' && Math.min(height, width) * 7 < size * 8)) return [0, 0, height, width];
-  if (fit === 'centre') {
+  const centre = fit === 'centre' || fit === 'soft-centre';
+  if (fit === 'stretch' || (centre && Math.min(height, width) * 7 < size * 8)) return [0, 0, height, width];
+  if (centre) {
     const [top, left] = [room(height, size), room(width, size)];
     return [top, left, height - top, width - left];
   }
@@ -27,7 +28,7 @@ function room(side, size) {
  * The square of a picture, RGBA bytes. `rows(top, bottom)` gives the picture's rows as RGBA bytes, and is asked for a
  * few at a time: a large picture need not be in memory as a whole.
  */
-export function resize(rows, height, width, size) {
+export function resize(rows, height, width, size, fit) {
   const square = new Uint8ClampedArray(size * size * 4).fill(255);
   if (height === size && width === size) {
     square.set(rows(0, size));
@@ -36,7 +37,18 @@ export function resize(rows, height, width, size) {
   } else {
     blend(rows, height, width, size, square);
   }
-  return square;
+  return fit === 'soft-centre' && Math.min(height, width) >= 2 * size ? soften(square, size) : square;
+}
+
+/** Blurred by half a pixel: one, six and one eighths of three pixels beside each other, both ways. */
+function soften(square, size) {
+  const sums = (levels, step, at) => levels.map((level, index) => {
+    const place = at(index);
+    return 6 * level + levels[place > 0 ? index - step : index] + levels[place < size - 1 ? index + step : index];
+  });
+  const across = sums(Uint16Array.from(square), 4, (index) => Math.floor(index / 4) % size);
+  const down = sums(across, 4 * size, (index) => Math.floor(index / (4 * size)));
+  return Uint8ClampedArray.from(down, (sum) => (sum + 32) >> 6);
 }
 
 /** Every pixel of the square is the mean of the area that it stands for. */

@@ -26,7 +26,7 @@ from thumbnet.training.recipes import RECIPES, Precision, Recipe
 from thumbnet.training.team import join
 
 SIZE = 32  # pixels a side, unless told otherwise
-FIT: Fit = "centre"  # what of a picture is taken, in training and by the model file
+FIT: Fit = "centre"  # what of a picture is taken, where the data leave that open
 SAMPLES = 1000  # pictures on which Keras and the model file are compared, at the least where there are as many
 
 
@@ -128,7 +128,7 @@ def train(
     info = ModelInfo(
         names=splits.train.names,
         size=splits.train.images.shape[1],
-        fit=FIT,
+        fit=splits.train.fit,
         threshold=0,
         temperature=calibrate.temperature(log_probs, held_out.labels),
         mirror_average=mirror_average,
