@@ -51,12 +51,12 @@ def make_pictures(folder: Path, number: int) -> None:
         cv2.imwrite(f"{folder}/{place}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 75])
 
 
-def decoded(classifier: Classifier, files: list[str]) -> NDArray[np.uint8]:
-    """What the network would see of all files: `(N, S, S, 3)`."""
+def decoded(classifier: Classifier, files: list[str]) -> list[NDArray[np.uint8]]:
+    """What the network would see of each file: `(1, S, S, 3)`."""
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        squares = pool.map(lambda chunk: [classifier.square(file) for file in chunk], chunks)
-        return np.stack([square for chunk in squares for square in chunk])
+        squares = pool.map(lambda chunk: [classifier.squares(file) for file in chunk], chunks)
+        return [each for chunk in squares for each in chunk]
 
 
 def answered(classifier: Classifier, files: list[str]) -> NDArray[np.float32]:

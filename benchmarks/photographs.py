@@ -1,9 +1,10 @@
-"""How a model file does on full-size photographs, by the way in which they are made square.
+"""How a model file does on full-size photographs, by the way in which they are made square, and by several views.
 
     python benchmarks/photographs.py FOLDER [--model NAME|FILE]
 
 FOLDER has a subfolder of photographs for each class, named as the model's classes; photographs in any other subfolder
-are foreign, and the right answer to them is "unsure".
+are foreign, and the right answer to them is "unsure". AUROC: how often a photograph of a class has more sureness than a
+foreign one.
 """
 
 import argparse
@@ -13,6 +14,8 @@ import numpy as np
 
 import thumbnet
 from thumbnet import images
+from thumbnet.classifier import together
+from thumbnet.evaluation import auroc
 
 
 def main() -> None:
@@ -28,13 +31,18 @@ def main() -> None:
     labels = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in files])  # (N,)
     ours = labels >= 0
     print(f"{ours.sum()} photographs of the model's classes, {(~ours).sum()} foreign ones\n")
-    print("| made square by | right | of these known | foreign ones unsure |\n|---|---|---|---|")
+    print("| made square by | views | right | of these known | wrong ones known | foreign ones unsure | AUROC |")
+    print("|---|---|---|---|---|---|---|")
     for fit in images.FITS:
-        squares = np.stack([images.resize(picture, classifier.info.size, fit) for picture in pictures])  # (N, S, S, 3)
-        probabilities, sureness = classifier.ask(squares)  # (N, C), (N,)
-        right = (probabilities.argmax(axis=1) == labels)[ours]
-        known = sureness >= classifier.info.threshold  # (N,)
-        print(f"| {fit} | {right.mean():.1%} | {known[ours][right].mean():.1%} | {(~known[~ours]).mean():.1%} |")
+        squares = [images.views(picture, classifier.info.size, fit) for picture in pictures]  # (V, S, S, 3) each
+        for seen in ([views[:1] for views in squares], squares):
+            counts = [len(views) for views in seen]
+            probabilities, sureness = together(classifier.ask(np.concatenate(seen)), counts)  # (N, C), (N,)
+            right = (probabilities.argmax(axis=1) == labels)[ours]
+            known = sureness >= classifier.info.threshold  # (N,)
+            shares = right, known[ours][right], known[ours][~right], ~known[~ours]
+            told = " | ".join(f"{share.mean():.1%}" for share in shares)
+            print(f"| {fit} | {max(counts)} | {told} | {auroc(sureness[ours], sureness[~ours]):.3f} |")
 
 
 if __name__ == "__main__":

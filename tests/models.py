@@ -73,6 +73,13 @@ def square(colour: str, size: int = 8) -> NDArray[np.uint8]:
     return np.full((size, size, 3), RGB[colour], np.uint8)
 
 
+def lost() -> NDArray[np.uint8]:
+    """Something green in the middle of a large picture that is red rather, as a whole: uint8 `(64, 64, 3)`."""
+    picture = np.full((64, 64, 3), (255, 157, 0), np.uint8)
+    picture[16:48, 16:48] = RGB["green"]
+    return picture
+
+
 def encode(image: NDArray[Any], suffix: str = ".png") -> bytes:
     """A picture file's bytes, from RGB, grey or RGBA."""
     channels = image.shape[2] if image.ndim == 3 else 1

@@ -411,7 +411,7 @@ def test_sources_are_taken_only_a_window_ahead(model: Classifier) -> None:
 def test_batches_are_filled_when_pictures_are_faster(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, describe = [], model.describe
 
-    def slowly(names: list[str], squares: NDArray[np.uint8], top_k: int) -> list[Prediction]:
+    def slowly(names: list[str], squares: list[NDArray[np.uint8]], top_k: int) -> list[Prediction]:
         sizes.append(len(squares))
         time.sleep(0.3)
         return describe(names, squares, top_k)
@@ -898,9 +898,13 @@ MAKER = r"--model {} \(SHA-256 [0-9a-f]{{12}}…\) --top-k {}"
 @pytest.mark.parametrize("form", LINES)
 @pytest.mark.parametrize(
     ("now", "told"),
-    [(["--model", "other.onnx"], MAKER.format(r"other\.onnx", 3)), (["--top-k", "2"], MAKER.format(r"model\.onnx", 2))],
+    [
+        (["--model", "other.onnx"], MAKER.format(r"other\.onnx", 3)),
+        (["--top-k", "2"], MAKER.format(r"model\.onnx", 2)),
+        (["--views"], MAKER.format(r"model\.onnx", 3) + " --views"),
+    ],
 )
-def test_resume_with_another_model_or_top_k_is_refused(
+def test_resume_with_another_model_or_option_is_refused(
     capsys: pytest.CaptureFixture[str], form: str, now: list[str], told: str
 ) -> None:
     write(Path("other.onnx"), threshold=0.6)

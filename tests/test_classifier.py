@@ -13,13 +13,13 @@ import numpy as np
 import onnx
 import pytest
 import web as pages
-from models import NAMES, SIZE, content, graph, png, square, with_sureness, write
+from models import NAMES, SIZE, content, graph, lost, png, square, with_sureness, write
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from web import Web
 
 from thumbnet import classifier as module
-from thumbnet.classifier import BATCH, Classifier, Guess, Prediction, Source, load, read
+from thumbnet.classifier import BATCH, Asked, Classifier, Guess, Prediction, Source, load, read, together
 from thumbnet.errors import FetchError, ImageError, ModelError, SourceError
 from thumbnet.model_file import refuse_external_data
 
@@ -67,6 +67,49 @@ def test_prediction_in_json() -> None:
         "known": False,
         "top": [{"label": "cat", "confidence": 0.75}, {"label": "dog", "confidence": 0.25}],
     }
+
+
+# Several views
+
+
+def test_views_find_what_is_lost_in_the_whole(classifier: Classifier) -> None:
+    closely = Classifier(content(), views=True)
+    assert classifier.predict(lost()).label == "red"
+    found = closely.predict(lost())
+    assert found.label == "green"
+    alone = [classifier.predict(view) for view in closely.squares(lost())]
+    assert [view.label for view in alone] == ["red", "green", "green"]
+    assert found.sureness == pytest.approx(np.mean([view.sureness for view in alone]))
+
+
+def test_small_pictures_have_one_view() -> None:
+    closely = Classifier(content(), views=True)
+    for size, views in ((15, 1), (16, 3)):
+        assert closely.squares(lost()[:size]).shape == (views, SIZE, SIZE, 3)
+        assert closely.squares(lost()[:, :size]).shape == (views, SIZE, SIZE, 3)
+
+
+def test_views_change_nothing_for_their_neighbours(classifier: Classifier) -> None:
+    small = np.random.default_rng(0).integers(0, 256, (9, 7, 3), np.uint8)
+    closely = Classifier(content(), views=True)
+    found = closely.predict([small, lost(), small, lost()])
+    assert found[0] == found[2] == closely.predict(small) == classifier.predict(small)
+    assert found[1] == found[3] == closely.predict(lost())
+
+
+def test_the_surest_view_counts_most() -> None:
+    probabilities = np.array([[0.5, 0.5], [0.4, 0.6], [0.9, 0.1], [0.2, 0.8]], np.float32)
+    given = together(Asked(probabilities, np.array([0.5, 0.2, 0.4, 0], np.float32)), [1, 2, 1])
+    assert given.sureness.tolist() == pytest.approx([0.5, 0.3, 0])
+    # 0.2⁴ and 0.4⁴ are as 1 and 16.
+    assert given.probabilities == pytest.approx(np.array([[0.5, 0.5], [14.8 / 17, 2.2 / 17], [0.2, 0.8]]))
+    assert given.probabilities.dtype == given.sureness.dtype == np.float32
+
+
+def test_views_of_which_none_is_sure_count_alike() -> None:
+    probabilities = np.array([[0.4, 0.6], [0.9, 0.1]], np.float32)
+    given = together(Asked(probabilities, np.zeros(2, np.float32)), [2])
+    assert given.probabilities == pytest.approx(np.array([[0.65, 0.35]]))
 
 
 @pytest.mark.parametrize(("top_k", "named"), [(1, 1), (2, 2), (3, 3), (4, 3), (10**9, 3)])

@@ -13,7 +13,7 @@ from typing import Any, get_args
 
 import pytest
 import web as pages
-from models import png, write
+from models import encode, lost, png, write
 from web import Web
 
 import thumbnet
@@ -68,6 +68,14 @@ def test_several_pictures_in_text(capsys: pytest.CaptureFixture[str]) -> None:
     code, output, errors = run(capsys, "predict", "--top-k", "1", "red.png", "grey.png")
     assert (code, errors) == (0, "")
     assert output == "red.png: red\n   100.0%  red\ngrey.png: red (unsure)\n    33.3%  red\n"
+
+
+def test_views_find_what_is_lost_in_the_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("lost.png").write_bytes(encode(lost()))
+    assert run(capsys, "predict", "lost.png")[1].startswith("red\n")
+    assert run(capsys, "predict", "lost.png", "--views")[1].startswith("green\n")
+    many = run(capsys, "predict", "lost.png", "red.png", "lost.png", "--views", "--format", "csv")[1]
+    assert [row["label"] for row in objects(many, "csv")] == ["green", "red", "green"]
 
 
 def objects(output: str, form: str) -> list[dict[str, Any]]:
@@ -307,6 +315,7 @@ def test_error_is_one_line(capsys: pytest.CaptureFixture[str], arguments: str, t
         "fly",
         "predict --format xml",
         "predict --top-k 0",
+        "predict --views --explain maps red.png",
         "predict --top-k -1",
         "predict --top-k many",
         "predict --top-k 1.5",

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import web as pages
-from models import content, encode, graph, png, write
+from models import content, encode, graph, lost, png, write
 from onnx import helper
 from web import Visit, Web
 
@@ -203,7 +203,9 @@ def test_rows_are_those_of_one_machine(web: Web, capsys: pytest.CaptureFixture[s
         "lost.png",
     ]
     Path("list.txt").write_text("\n".join([*named, "data:image/png;base64,ab", "ftp://127.0.0.1/a.png"]))
-    arguments = ["photos", "photos/*[ue].png", "@list.txt", "@lost.txt", str(Path("photos/red.png").resolve())]
+    Path("photos/large.png").write_bytes(encode(lost()))
+    more = ["@list.txt", "@lost.txt", str(Path("photos/red.png").resolve()), "--views"]
+    arguments = ["photos", "photos/*[ue].png", *more]
     expected = one_machines(*arguments)
     capsys.readouterr()
     assert by_ray(*arguments) == 3
@@ -390,7 +392,7 @@ def test_no_row_depends_on_its_block(name: str, monkeypatch: pytest.MonkeyPatch)
     model: Any = find(name).read_bytes()
     pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
     held = [{"source": b"%d" % place, "content": encode(image)} for place, image in enumerate(pictures)]
-    answers = cluster._Answers(model, "", "jsonl", 3)
+    answers = cluster._Answers(model, "", "jsonl", 3, views=False)
 
     def answered(size: int) -> list[bytes]:
         blocks = [pa.Table.from_pylist(held[start : start + size], cluster.SOURCES) for start in range(0, 40, size)]

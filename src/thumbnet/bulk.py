@@ -30,7 +30,7 @@ from thumbnet.errors import SourceError
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_url, without_password
 
-Square: TypeAlias = NDArray[np.uint8]  # (S, S, 3)
+Squares: TypeAlias = NDArray[np.uint8]  # (V, S, S, 3), a picture's views
 
 STANDARD_INPUT = "-"
 WINDOW = 2 * BATCH  # pictures between their source and their row: one batch in the network, the next one being read
@@ -64,7 +64,7 @@ def predict(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
-    window = _Window(model.square, iter(sources), workers or _cores(), content or read)
+    window = _Window(model.squares, iter(sources), workers or _cores(), content or read)
     try:
         while slots := window.take():
             yield from _answered(model, slots, top_k)
@@ -242,7 +242,7 @@ class _Slot:
     """A source in the window; at last, what the network is to see of it, or why there is nothing."""
 
     source: str
-    result: Square | Failure | None = None
+    result: Squares | Failure | None = None
 
 
 class _Window:
@@ -254,12 +254,12 @@ class _Window:
 
     def __init__(
         self,
-        square: Callable[[bytes], Square],
+        squares: Callable[[bytes], Squares],
         sources: Iterator[str | Failure],
         workers: int,
         content: Callable[[str], bytes],
     ) -> None:
-        self._square, self._sources, self._workers, self._content = square, sources, workers, content
+        self._squares, self._sources, self._workers, self._content = squares, sources, workers, content
         self._pulling = threading.Lock()  # held while the next source is taken, which may wait for somebody to type it
         self._fetchers = threading.Semaphore(FETCHERS)
         self._lock = threading.Lock()  # of everything below
@@ -339,7 +339,7 @@ class _Window:
             if self._slots and self._slots[0] is slot:
                 self._ready.notify()
 
-    def _decode(self, content: bytes) -> Square | None:
+    def _decode(self, content: bytes) -> Squares | None:
         """Not more pictures at once than there are workers, as each may be large. None once the window is closed."""
         with self._lock:
             self._turn.wait_for(lambda: self._decoding < self._workers or self._stopped)
@@ -347,7 +347,7 @@ class _Window:
                 return None
             self._decoding += 1
         try:
-            return self._square(content)
+            return self._squares(content)
         finally:
             with self._lock:
                 self._decoding -= 1
@@ -357,8 +357,8 @@ class _Window:
 def _answered(model: Classifier, slots: Sequence[_Slot], top_k: int) -> Iterator[Row]:
     """The rows of a batch."""
     seen = [(slot.source, slot.result) for slot in slots if isinstance(slot.result, np.ndarray)]
-    names, squares = [without_password(source) for source, _ in seen], [square for _, square in seen]
-    answers = iter(model.describe(names, np.stack(squares), top_k) if seen else [])  # (N, S, S, 3)
+    names, squares = [without_password(source) for source, _ in seen], [squares for _, squares in seen]
+    answers = iter(model.describe(names, squares, top_k))
     for slot in slots:
         yield slot.result if isinstance(slot.result, Failure) else next(answers)
 

@@ -22,7 +22,8 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
 MAX_BYTES = 2**29  # of a picture file; a device such as /dev/zero never ends
 BLOCK = 2**16  # bytes read at once
-BATCH = 256  # pictures a run of the network; more gain nothing and take memory
+BATCH = 256  # squares a run of the network; more gain nothing and take memory
+VOICE = 4  # the power of a view's sureness by which its answer counts; docs/experiments.md
 
 
 @dataclass(frozen=True)
@@ -70,12 +71,13 @@ class Asked(NamedTuple):
     sureness: NDArray[np.float32]  # (N,), 0 to 1: the confidence, less where training had nothing like the picture
 
 
-def load(model: str | Path | None = None, *, threads: int = 0) -> "Classifier":
+def load(model: str | Path | None = None, *, threads: int = 0, views: bool = False) -> "Classifier":
     """The classifier in a model file.
 
     Args:
         model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
         threads: That the network computes with; 0 for one a core.
+        views: Look at large pictures more closely too, at parts of them: more often right, and slower.
 
     Raises:
         ModelError: No such file or name, or no model file of Thumbnet.
@@ -86,7 +88,7 @@ def load(model: str | Path | None = None, *, threads: int = 0) -> "Classifier":
             # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
             # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
             opened = Path(f"/proc/self/fd/{file.fileno()}")
-            return Classifier(opened if opened.is_file() else file.read(), threads)
+            return Classifier(opened if opened.is_file() else file.read(), threads, views)
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
@@ -113,10 +115,10 @@ def find(model: str | Path | None = None) -> Path:
 class Classifier:
     """A loaded model file. `info` is what the file says of itself."""
 
-    def __init__(self, model: bytes | Path, threads: int = 0) -> None:
+    def __init__(self, model: bytes | Path, threads: int = 0, views: bool = False) -> None:
         """Load a model file, from its bytes or its path. It holds no code: nothing in it is run but its network.
 
-        `threads` is as for `load`.
+        `threads` and `views` are as for `load`.
 
         Raises:
             ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
@@ -140,6 +142,7 @@ class Classifier:
         except Exception as error:  # ONNX Runtime's own classes have no common base but this
             raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
         self.info = ModelInfo.from_metadata(metadata)
+        self.views = views
         self.has_sureness = "sureness" in signature[1]  # of its own
         size, classes = self.info.size, len(self.info.names)
         taken, given = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
@@ -206,22 +209,35 @@ class Classifier:
             sources: list[Any] = [source]
         else:
             sources = list(source)
-        squares = [self.square(each) for each in sources]
-        predictions = self.describe([_name(each) for each in sources], np.stack(squares), top_k) if squares else []
+        predictions = self.describe([_name(each) for each in sources], list(map(self.squares, sources)), top_k)
         return predictions[0] if one else predictions
 
     def square(self, source: Source) -> NDArray[np.uint8]:
         """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises."""
+        return images.resize(self._picture(source), self.info.size, self.info.fit)
+
+    def squares(self, source: Source) -> NDArray[np.uint8]:
+        """All that it sees of one: `square`, and with `views` parts of it too, `(V, S, S, 3)`. Raises the same."""
+        if not self.views:
+            return self.square(source)[None]
+        return images.views(self._picture(source), self.info.size, self.info.fit)
+
+    def _picture(self, source: Source) -> images.RGB:
         picture = source if isinstance(source, np.ndarray) else images.decode(read(source), least=self.info.size)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ImageError(
                 f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"
             )
-        return images.resize(picture, self.info.size, self.info.fit)
+        return picture
 
-    def describe(self, sources: Sequence[str], squares: NDArray[np.uint8], top_k: int = 3) -> list[Prediction]:
-        """Classify what `square` made: names, uint8 `(N, S, S, 3)` → a prediction each."""
-        return self.answers(sources, self.ask(squares), top_k)
+    def describe(
+        self, sources: Sequence[str], squares: Sequence[NDArray[np.uint8]], top_k: int = 3
+    ) -> list[Prediction]:
+        """Classify what `squares` made: names, and uint8 `(V, S, S, 3)` for each → a prediction each."""
+        if not squares:
+            return []
+        asked = self.ask(np.concatenate(squares))
+        return self.answers(sources, together(asked, [len(views) for views in squares]), top_k)
 
     def answers(self, sources: Sequence[str], asked: Asked, top_k: int = 3) -> list[Prediction]:
         """Put into words what `ask` gave: a prediction for each name."""
@@ -237,6 +253,24 @@ class Classifier:
             )
             for source, row, sureness, order in zip(sources, *asked, best, strict=True)
         ]
+
+
+def together(asked: Asked, counts: Sequence[int]) -> Asked:
+    """What the views of each picture say together.
+
+    The surer of its answer a view is, the more it counts: the others show the object only in part, or lost in its
+    surroundings. A picture is known as its views are on average, or the luckiest would make anything known.
+
+    Args:
+        asked: What `Classifier.ask` gave for all views.
+        counts: How many of them each picture has, 1 or more.
+    """
+    starts = np.cumsum([0, *counts[:-1]])
+    voices = np.maximum(asked.sureness, 1e-6) ** VOICE  # (V,); never all zero, and a view alone counts exactly as one
+    shares = voices / np.repeat(np.add.reduceat(voices, starts), counts)
+    probabilities = np.add.reduceat(shares[:, None] * asked.probabilities, starts)  # (V, C) → (N, C)
+    sureness = np.add.reduceat(asked.sureness, starts) / counts
+    return Asked(probabilities, sureness.astype(np.float32))
 
 
 def read(source: str | Path | bytes) -> bytes:

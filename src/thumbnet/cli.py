@@ -84,10 +84,12 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.wrong("standard input can be read only once: give one of - and @-")
     if arguments.explain is not None and (within := _within(arguments.explain, arguments.sources)):
         arguments.wrong(f"--explain FOLDER is in {within}, so its maps would be taken for pictures. Name one outside")
+    if arguments.explain is not None and arguments.views:
+        arguments.wrong("--explain draws why a picture as a whole is answered so. Leave it out, or --views")
     from thumbnet import bulk, native
 
     native.mute()
-    classifier = thumbnet.load(arguments.model)
+    classifier = thumbnet.load(arguments.model, views=arguments.views)
     sources = arguments.sources or [_ask_for_url()]
     if arguments.output is not None:
         return _predict_into(Path(arguments.output), classifier, sources, arguments)
@@ -111,7 +113,7 @@ def _predict_into(path: Path, classifier: "Classifier", named: list[str], argume
     sources, tally = bulk.expand(named), rows.Tally()
     resumable = arguments.format in rows.RESUMABLE
     sha256 = fingerprint(arguments.model) if resumable else None
-    maker = rows.Maker(arguments.model or BUNDLED[0], sha256, arguments.top_k)
+    maker = rows.Maker(arguments.model or BUNDLED[0], sha256, arguments.top_k, arguments.views)
     if arguments.resume and part.exists():
         tally = rows.resume(part, map(bulk.named, sources), arguments.format, maker)
         _say(f"note: {part} has {tally.rows:,} rows; going on from there")
@@ -158,7 +160,9 @@ def _predict_on_cluster(arguments: argparse.Namespace) -> int:
 
     classifier.load(arguments.model)  # a broken one is told before Ray starts
     model, sources = classifier.find(arguments.model).read_bytes(), arguments.sources or [_ask_for_url()]
-    tally = cluster.predict(model, sources, arguments.output, form=arguments.format, top_k=arguments.top_k)
+    tally = cluster.predict(
+        model, sources, arguments.output, form=arguments.format, top_k=arguments.top_k, views=arguments.views
+    )
     _say(f"{arguments.output}: {tally.rows:,} rows, {tally.failures:,} of them errors")
     return _code(tally)
 
@@ -371,6 +375,10 @@ def _add_predict(commands: Any) -> None:
     )  # fmt: skip
     _add_model(command)
     command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
+    command.add_argument(
+        "--views", action="store_true",
+        help="look at large pictures more closely too, at parts of them: more often right, and slower",
+    )  # fmt: skip
     command.add_argument(
         "--format", choices=(*FORMATS, "parquet"), default="text", help="how answers are printed (text)"
     )

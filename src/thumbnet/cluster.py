@@ -76,7 +76,9 @@ ROWS = pa.schema(
 )
 
 
-def predict(model: bytes, arguments: Iterable[str], output: str, *, form: str = "jsonl", top_k: int = 3) -> rows.Tally:
+def predict(
+    model: bytes, arguments: Iterable[str], output: str, *, form: str = "jsonl", top_k: int = 3, views: bool = False
+) -> rows.Tally:
     """Classify many pictures, and write their rows into a folder.
 
     A Ray that is connected already is used, else the cluster that `RAY_ADDRESS` names, else one that is started on this
@@ -89,6 +91,7 @@ def predict(model: bytes, arguments: Iterable[str], output: str, *, form: str = 
         output: A folder, on a disk that all machines share or in a store, which is empty or does not exist.
         form: One of `FORMATS`.
         top_k: How many of the most probable classes to name, 1 or more.
+        views: As for `classifier.load`.
 
     Returns:
         How many rows there are, and how many of them are failures.
@@ -103,7 +106,7 @@ def predict(model: bytes, arguments: Iterable[str], output: str, *, form: str = 
         try:
             _sources(arguments).map_batches(
                 _Answers,
-                fn_constructor_args=(shipped, os.getcwd(), form, top_k),
+                fn_constructor_args=(shipped, os.getcwd(), form, top_k, views),
                 batch_size=BATCH,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(),
@@ -320,8 +323,9 @@ def _picture(numbered: str, row: dict[str, Any]) -> dict[str, bytes]:
 class _Answers:
     """An actor: the classifier, loaded once. `SOURCES` → `LINES` or `ROWS`, in the same order."""
 
-    def __init__(self, model: "ray.ObjectRef[bytes]", folder: str, form: str, top_k: int) -> None:
-        self._classifier, self._folder, self._top_k = Classifier(ray.get(model), threads=1), folder, top_k
+    def __init__(self, model: "ray.ObjectRef[bytes]", folder: str, form: str, top_k: int, views: bool) -> None:
+        self._classifier = Classifier(ray.get(model), threads=1, views=views)
+        self._folder, self._top_k = folder, top_k
         self._table = _lines if form == "jsonl" else _columnar
 
     def __call__(self, sources: pa.Table) -> pa.Table:

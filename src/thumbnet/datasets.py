@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from thumbnet import cifar_archives, images
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
+from thumbnet.images import Fit
 from thumbnet.model_file import CONTROL
 from thumbnet.progress import progress
 
@@ -74,7 +75,7 @@ class Dataset:
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     mirrored: bool = True
-    fit: images.Fit = "centre"
+    fit: Fit = "centre"
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -133,7 +134,7 @@ def home() -> Path:
     return Path(base) / "thumbnet"
 
 
-def load(data: str, size: int = 32, *, fit: images.Fit = "stretch", seed: int = 0) -> Splits:
+def load(data: str, size: int = 32, *, fit: Fit = "stretch", seed: int = 0) -> Splits:
     """The data set that `data` names.
 
     Args:
@@ -244,7 +245,7 @@ def _digits(size: int) -> Dataset:
 
 
 def npz(
-    path: Path, size: int = 32, *, fit: images.Fit = "stretch", names: Sequence[str] | None = None, seed: int = 0
+    path: Path, size: int = 32, *, fit: Fit = "stretch", names: Sequence[str] | None = None, seed: int = 0
 ) -> Splits:
     """The arrays of an `.npz` file, read without unpickling anything.
 
@@ -269,7 +270,7 @@ def npz(
         raise DataError(f"{path}: {error}") from error
 
 
-def _npz_parts(path: Path, size: int, fit: images.Fit, names: Sequence[str] | None) -> list[Dataset]:
+def _npz_parts(path: Path, size: int, fit: Fit, names: Sequence[str] | None) -> list[Dataset]:
     """Training and test, or one that is not split yet."""
     try:
         arrays = _npz_arrays(path, size)
@@ -285,7 +286,7 @@ def _npz_parts(path: Path, size: int, fit: images.Fit, names: Sequence[str] | No
         raise DataError(f"{path}: {error}") from error
 
 
-def folder(root: Path, size: int = 32, *, fit: images.Fit = "stretch", seed: int = 0) -> Splits:
+def folder(root: Path, size: int = 32, *, fit: Fit = "stretch", seed: int = 0) -> Splits:
     """A tree of pictures with a subfolder for each class, in natural order; pictures may lie deeper in these.
 
     Args:
@@ -519,7 +520,7 @@ def _float_scale(xs: list[NDArray[Any]]) -> int:
     return 255 if all(x.max() <= 1 for x in xs if x.dtype.kind == "f") else 1
 
 
-def _squares(x: NDArray[Any], float_scale: int, size: int, fit: images.Fit) -> NDArray[np.uint8]:
+def _squares(x: NDArray[Any], float_scale: int, size: int, fit: Fit) -> NDArray[np.uint8]:
     """`(N, H, W, 3)`, `(N, H, W, 1)` or `(N, H, W)` → `(N, size, size, 3)`."""
     if x.dtype == np.uint8 and x.shape[1:] == (size, size, 3):
         return x
@@ -619,9 +620,7 @@ def _in_order(classes: dict[Path, list[Path]], names: tuple[str, ...]) -> list[t
     return [(label, file) for label, file, _ in found]
 
 
-def _read_pictures(
-    files: list[Path], root: Path, size: int, fit: images.Fit
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _read_pictures(files: list[Path], root: Path, size: int, fit: Fit) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Every file's pixels `(N, size, size, 3)`, and which could be read `(N,)`; the others are listed."""
     pixels = np.empty((len(files), size, size, 3), np.uint8)
 

@@ -149,7 +149,7 @@ def _answered(model: Classifier, source: str, folder: Path, top_k: int, number: 
         square = model.square(picture)
     except Exception as error:  # whatever it is, it is this picture's alone
         return Failure(name, error)
-    row = model.describe([name], square[None], top_k)[0]
+    row = model.describe([name], [square[None]], top_k)[0]
     _write(folder / file_name(number, name), overlay(picture, heat(model, square), model.info.fit))
     return row
 

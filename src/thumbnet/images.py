@@ -22,6 +22,8 @@ Fit: TypeAlias = Literal["stretch", "crop", "centre", "soft-centre"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
 
+# Parts of a large picture that are looked at too: top, left and a side, as shares of its height and width.
+CLOSER = ((1 / 8, 1 / 8, 3 / 4), (1 / 4, 1 / 4, 1 / 2))
 # A JPEG's shorter side stays this many times what is needed when it is decoded smaller; benchmarks/reduced.py.
 REDUCED_MARGIN = 16
 # OpenCV's own turning is left off: 4.12 misses EXIF behind XMP and in WebP, and no version turns an AVIF, or anything
@@ -82,9 +84,27 @@ def resize(image: RGB, size: int, fit: Fit) -> RGB:
     shrinks = image.shape[0] > size or image.shape[1] > size
     resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if fit == "soft-centre" and min(image.shape[:2]) >= 2 * size:
-        sums = cv2.sepFilter2D(resized, cv2.CV_16S, _SOFT, _SOFT, borderType=cv2.BORDER_REPLICATE)
-        return np.asarray((sums + 32) >> 6, np.uint8)
+        sums = np.asarray(cv2.sepFilter2D(resized, cv2.CV_16S, _SOFT, _SOFT, borderType=cv2.BORDER_REPLICATE), np.int16)
+        return ((sums + 32) >> 6).astype(np.uint8)
     return np.asarray(resized, np.uint8)
+
+
+def views(image: RGB, size: int, fit: Fit) -> NDArray[np.uint8]:
+    """The square of a picture, and those of its `CLOSER` parts if they are large: uint8 `(H, W, 3)` → `(V, S, S, 3)`.
+
+    Args:
+        image: Any picture. Of one whose parts are not twice the square's side, there is one view.
+        size: Pixels a side, S.
+        fit: What of it, and of each part, is taken, as for `resize`.
+    """
+    height, width, _ = image.shape
+    parts = [image]
+    if min(height, width) * min(side for _, _, side in CLOSER) >= 2 * size:
+        for top, left, side in CLOSER:
+            rows, columns = (slice(round(start * length), round((start + side) * length))
+                             for start, length in ((top, height), (left, width)))  # fmt: skip
+            parts.append(image[rows, columns])
+    return np.stack([resize(part, size, fit) for part in parts])
 
 
 def seen(height: int, width: int, size: int, fit: Fit) -> tuple[int, int, int, int]:

@@ -43,14 +43,15 @@ class Maker(NamedTuple):
     model: str  # as it was typed; another name of the same file is the same model
     sha256: str | None  # of the model file; None where it came through a pipe
     top_k: int
+    views: bool = False  # files of an older version do not say it
 
     def __str__(self) -> str:
         content = f"SHA-256 {self.sha256[:12]}…" if self.sha256 else "through a pipe, which cannot be compared"
-        return f"--model {_printable(self.model)} ({content}) --top-k {self.top_k}"
+        return f"--model {_printable(self.model)} ({content}) --top-k {self.top_k}{' --views' * self.views}"
 
     def makes_the_same(self, other: "Maker") -> bool:
         """Whether rows of both may be in one file."""
-        return self.sha256 is not None and (self.sha256, self.top_k) == (other.sha256, other.top_k)
+        return self.sha256 is not None and self[1:] == other[1:]
 
 
 @dataclass
