@@ -39,11 +39,9 @@ def main() -> None:
         test = original.splits.test.take(np.arange(min(arguments.images, len(original.splits.test))))
         before = answer(original.classifier, test)
         print(f"\n{original.name}, {len(test):,} test pictures\n")
-        print(
-            "| format | size | right | as the model file | probabilities apart | pictures a second, 256 at once | one |"
-        )
+        print("| format | size | right | as the model file | apart | pictures a second, 256 at once | one |")
         print("|---|---|---|---|---|---|---|")
-        row("model file", path, original.classifier.probabilities, before, test.images, arguments.seconds)
+        row("model file", path, original.classifier.ask, before, test.images, arguments.seconds)
         with tempfile.TemporaryDirectory() as folder:
             for name, form in formats.FORMATS.items():
                 made = Path(folder) / f"{original.name}{form.ending}"

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import cli, datasets, formats
-from thumbnet.classifier import BUNDLED
+from thumbnet.classifier import BUNDLED, Asked
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import DataError, ExportError, ModelError
 from thumbnet.evaluation import Answers
@@ -108,21 +108,23 @@ def _data(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(datasets, "load", lambda *_, **__: splits)
 
 
-def answers_of(form: str, path: Path, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def answers_of(form: str, path: Path, images: NDArray[np.uint8]) -> Asked:
     """What a user gets from an exported thing, by nothing but its own package."""
     if form == "keras":
         import keras
 
-        return np.asarray(keras.models.load_model(path).predict(images, verbose=0))
+        return Asked(**keras.models.load_model(path).predict(images, verbose=0))
     if form == "savedmodel":
         import tensorflow as tf
 
-        return np.asarray(tf.saved_model.load(path).signatures["serving_default"](images=images)["probabilities"])
+        given = tf.saved_model.load(path).signatures["serving_default"](images=images)
+        return Asked(**{name: each.numpy() for name, each in given.items()})
     if form == "litert":
         from ai_edge_litert.interpreter import Interpreter
 
-        return np.asarray(Interpreter(str(path)).get_signature_runner()(images=images)["probabilities"])
-    return thumbnet.load(path).probabilities(images)
+        given = Interpreter(str(path)).get_signature_runner()(images=images)
+        return Asked(**{name: each.copy() for name, each in given.items()})
+    return thumbnet.load(path).ask(images)
 
 
 # The formats
@@ -138,12 +140,15 @@ def test_it_answers_as_the_model_file_does(form: str, name: str, trained: dict[s
     done = formats.export(str(trained[name]), form)
     assert done.agreement is not None
     assert done.agreement.images == 300
-    expected = thumbnet.load(trained[name]).probabilities(splits.test.images)
-    assert len(np.unique(expected.argmax(axis=1))) == 3  # or the comparison would say little
-    given = answers_of(form, done.path, splits.test.images)
-    np.testing.assert_allclose(given, expected, atol=0.4 if form == "int8" else 1e-4)
-    one = answers_of(form, done.path, splits.test.images[:1])
-    np.testing.assert_allclose(one, given[:1], atol=1e-5)
+    # Upside down, too: of training's own pictures, all are as familiar as can be.
+    images = np.concatenate([splits.test.images, splits.test.images[:, ::-1]])
+    expected = thumbnet.load(trained[name]).ask(images)
+    assert len(np.unique(expected.probabilities.argmax(axis=1))) == 3  # or the comparison would say little
+    assert (expected.sureness < 0.99 * expected.probabilities.max(axis=1)).any()
+    given, one = answers_of(form, done.path, images), answers_of(form, done.path, images[:1])
+    for wanted, mine, alone in zip(expected, given, one, strict=True):
+        np.testing.assert_allclose(mine, wanted, atol=0.4 if form == "int8" else 1e-4)
+        np.testing.assert_allclose(alone, mine[:1], atol=1e-5)
     if form == "savedmodel":
         assets = done.path / "assets"
         check_asides((assets / "labels.txt").read_bytes(), (assets / "thumbnet.json").read_bytes())
@@ -320,12 +325,17 @@ def tiny() -> Path:
     return path
 
 
-def copy(answer: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> formats.Format:
+def copy(answer: Callable[[NDArray[np.float32]], NDArray[np.float32]], surer: float = 0) -> formats.Format:
     """A format that writes a line, and answers what is made here of the model file's answers."""
 
     def write(original: formats.Original, path: Path) -> Answer:
         path.write_text(f"made of {original.name}")
-        return lambda squares: answer(original.classifier.probabilities(squares))
+
+        def answers(squares: NDArray[np.uint8]) -> Asked:
+            asked = original.classifier.ask(squares)
+            return Asked(answer(asked.probabilities), asked.sureness + np.float32(surer))
+
+        return answers
 
     return formats.Format(".copy", False, "copies", write)
 
@@ -341,7 +351,7 @@ def test_a_format_that_agrees_is_written(tiny: Path, monkeypatch: pytest.MonkeyP
     assert done.path.read_text() == "made of tiny"
     assert str(done.agreement) == (
         "the same answer to 300 of 300 test images, 100.00% of them right (the model file: 100.00%), "
-        "probabilities at most 0.0e+00 apart"
+        "probabilities and sureness at most 0.0e+00 apart"
     )
 
 
@@ -350,9 +360,11 @@ def test_a_format_that_agrees_is_written(tiny: Path, monkeypatch: pytest.MonkeyP
     [
         turned(2),
         copy(lambda given: given + np.float32(0.002)),
+        copy(lambda given: given, surer=0.002),
+        copy(lambda given: given, surer=float("nan")),
         copy(lambda given: np.where(given == given.max(axis=1, keepdims=True), np.float32("nan"), given)),
     ],
-    ids=["two other answers", "moved", "no numbers"],
+    ids=["two other answers", "moved", "surer", "no sureness", "no numbers"],
 )
 def test_what_disagrees_is_not_written(tiny: Path, wrong: formats.Format, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(formats.FORMATS, "copy", wrong)
@@ -455,13 +467,14 @@ def test_a_missing_package_names_the_command(form: str, package: str, extra: str
     assert [path.name for path in Path().iterdir() if path.name != "home"] == []  # there ONNX Runtime keeps a number
 
 
-def answers(right: int, count: int) -> tuple[Answers, NDArray[np.float32]]:
+def answers(right: int, count: int) -> tuple[Answers, Asked]:
     """A model file's answers, all right, and others, of which so many are."""
     labels = np.zeros(count, np.int64)
     sure = np.tile(np.array([0.9, 0.1], np.float32), (count, 1))
     others = sure.copy()
     others[right:] = sure[right:, ::-1]
-    return Answers(("a", "b"), labels, sure, sure.max(axis=1), 0.5), others
+    sureness = sure.max(axis=1)
+    return Answers(("a", "b"), labels, sure, sureness, 0.5), Asked(others, sureness)
 
 
 @pytest.mark.parametrize(
@@ -482,8 +495,8 @@ def test_a_loss_counts_where_it_is_more_than_chance(right: int, count: int, pass
 
 def test_a_gain_is_no_loss() -> None:
     before, others = answers(350, 360)
-    turned_round = dataclasses.replace(before, probabilities=others)
-    refuse(agreement(turned_round, before.probabilities), formats.INT8, "int8")
+    turned_round = dataclasses.replace(before, probabilities=others.probabilities)
+    refuse(agreement(turned_round, Asked(before.probabilities, before.sureness)), formats.INT8, "int8")
 
 
 # The command

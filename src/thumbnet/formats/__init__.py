@@ -70,7 +70,8 @@ def _by_keras(writer: str, original: Original, path: Path) -> Answer:
     from thumbnet.training import keras_formats, rebuild
 
     info = original.classifier.info
-    answer: Answer = getattr(keras_formats, writer)(rebuild.rebuild(original.content, info), info, path)
+    network, familiar = rebuild.rebuild(original.content, info), rebuild.familiar(original.content)
+    answer: Answer = getattr(keras_formats, writer)(network, familiar, info, path)
     return answer
 
 
@@ -79,7 +80,7 @@ def _int8(original: Original, path: Path) -> Answer:
 
     content = quantise(original.content, original.classifier.info, original.splits)
     path.write_bytes(content)
-    return Classifier(content).probabilities
+    return Classifier(content).ask
 
 
 def _triton(original: Original, path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.classifier import Asked
 from thumbnet.errors import ExportError
 from thumbnet.evaluation import CHANCE, Answers, compare
 
-Answer: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.float32]]  # (N, S, S, 3) → (N, C)
+Answer: TypeAlias = Callable[[NDArray[np.uint8]], Asked]  # (N, S, S, 3) → probabilities (N, C), sureness (N,)
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Tolerance:
 
     differing: float  # top answers that are others, 0 to 1
     lost: float  # accuracy, 0 to 1
-    moved: float = 1.0  # any probability, 0 to 1
+    moved: float = 1.0  # any probability or sureness, 0 to 1
 
 
 @dataclass(frozen=True)
@@ -32,27 +33,30 @@ class Agreement:
     accuracy_before: float  # of the model file, 0 to 1
     accuracy: float  # of what was made of it
     lost_by_chance: bool  # whether a loss of accuracy can well be chance (McNemar's test)
-    moved: float  # the largest difference of a probability
+    moved: float  # the largest difference of a probability or a sureness
 
     def __str__(self) -> str:
         """In one line, for people."""
         return (
             f"the same answer to {self.agreeing:,} of {self.images:,} test images, "
             f"{self.accuracy:.2%} of them right (the model file: {self.accuracy_before:.2%}), "
-            f"probabilities at most {self.moved:.1e} apart"
+            f"probabilities and sureness at most {self.moved:.1e} apart"
         )
 
 
-def agreement(before: Answers, probabilities: NDArray[np.float32]) -> Agreement:
-    """Hold `(N, C)` probabilities against the model file's answers to the same pictures."""
-    after = dataclasses.replace(before, probabilities=probabilities)
+def agreement(before: Answers, asked: Asked) -> Agreement:
+    """Hold what was answered against the model file's answers to the same pictures."""
+    after = dataclasses.replace(before, **asked._asdict())
+    moved = [
+        np.abs(mine - other).max() for mine, other in zip((before.probabilities, before.sureness), asked, strict=True)
+    ]
     return Agreement(
         images=len(before.labels),
         agreeing=int((before.guesses == after.guesses).sum()),
         accuracy_before=float(before.right.mean()),
         accuracy=float(after.right.mean()),
         lost_by_chance=compare(before, after).p >= CHANCE,
-        moved=float(np.abs(before.probabilities - probabilities).max()),
+        moved=float(np.max(moved)),  # NaN stays
     )
 
 

@@ -1,4 +1,4 @@
-"""Keras network → the formats of Keras and TensorFlow. Each holds all that the probabilities come of.
+"""Keras network → the formats of Keras and TensorFlow. Each holds all that probabilities and sureness come of.
 
 The class names are in each as `labels.txt`, a name a line, and all else that a model file says of itself as
 `thumbnet.json`: members of the archive that a .keras file is, assets of a SavedModel, and, as TensorFlow's own tools
@@ -8,7 +8,9 @@ attach labels to a LiteRT file, an archive at its end.
 import json
 import tempfile
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,54 +18,61 @@ import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
+from thumbnet.classifier import Asked
 from thumbnet.formats.agreement import Answer
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import _quiet_start
-from thumbnet.training.calibrate import FLOOR
+from thumbnet.training.calibrate import FLOOR, POWER
+from thumbnet.training.networks import last_map
 
 BATCH = 500  # pictures a run
 
 
-def save_keras(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
+Features = NDArray[np.float32] | None  # (M, D), of training pictures
+
+
+def save_keras(network: keras.Model, familiar: Features, info: ModelInfo, path: Path) -> Answer:
     """Write a `.keras` file of Keras's own layers and operations, which loads without Thumbnet.
 
     Args:
         network: Pictures → probabilities, not yet calibrated.
+        familiar: What pictures are compared with for the sureness; with nothing, that is the confidence.
         info: Its temperature and mirror average go into the file's network.
         path: Ends in `.keras`.
 
     Returns:
         What the file answers.
     """
-    _whole(network, info).save(path)
+    _whole(network, familiar, info).save(path)
     _attach(path, info)
     loaded = keras.models.load_model(path)
-    return lambda squares: np.asarray(loaded.predict(squares, batch_size=BATCH, verbose=0))
+    return _in_batches(lambda batch: loaded.predict(batch, batch_size=BATCH, verbose=0))
 
 
-def save_savedmodel(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
-    """Write a SavedModel, a folder: its signature `serving_default` takes `images` and gives `probabilities`.
+def save_savedmodel(network: keras.Model, familiar: Features, info: ModelInfo, path: Path) -> Answer:
+    """Write a SavedModel, a folder. Its signature `serving_default`: `images` → `probabilities` and `sureness`.
 
     Arguments and result are those of `save_keras`.
     """
-    whole = _whole(network, info)
+    whole = _whole(network, familiar, info)
 
     @tf.function(input_signature=[tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
     def serving(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"probabilities": whole(images, training=False)}
+        given: dict[str, tf.Tensor] = whole(images, training=False)
+        return given
 
     module = tf.Module()
     # As TensorFlow's own: of Keras's variables the LiteRT converter keeps none, and says nothing.
-    module.weights = [weight.value for weight in network.variables]
+    module.weights = [weight.value for weight in whole.variables]
     with tempfile.TemporaryDirectory() as folder:
         _write_asides(Path(folder), info)
         module.assets = [tf.saved_model.Asset(str(aside)) for aside in sorted(Path(folder).iterdir())]
         tf.saved_model.save(module, str(path), signatures=serving)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
-    return _in_batches(lambda batch: signature(images=tf.constant(batch))["probabilities"].numpy())
+    return _in_batches(lambda batch: signature(images=tf.constant(batch)))
 
 
-def save_litert(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
+def save_litert(network: keras.Model, familiar: Features, info: ModelInfo, path: Path) -> Answer:
     """Write a LiteRT (TensorFlow Lite) file of float32, for any number of pictures at once.
 
     Arguments and result are those of `save_keras`.
@@ -74,30 +83,46 @@ def save_litert(network: keras.Model, info: ModelInfo, path: Path) -> Answer:
     from ai_edge_litert.interpreter import Interpreter
 
     with _quiet_start(), tempfile.TemporaryDirectory() as folder:  # by way of a SavedModel, which keeps the names
-        save_savedmodel(network, info, Path(folder))
+        save_savedmodel(network, familiar, info, Path(folder))
         content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
     _attach(path, info)
     with _quiet_start():  # at the first call it announces what it computes with
         runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
         runner(images=np.zeros((1, info.size, info.size, 3), np.uint8))
-    return _in_batches(lambda batch: runner(images=batch)["probabilities"].copy())
+    return _in_batches(lambda batch: runner(images=batch))
 
 
-def _whole(network: keras.Model, info: ModelInfo) -> keras.Model:
-    """The computation of the model file's probabilities, of Keras's own layers and operations."""
+def _whole(network: keras.Model, familiar: Features, info: ModelInfo) -> keras.Model:
+    """The computation of a model file, of Keras's own layers and operations; tracing.py has it as the file's graph."""
     images = keras.Input((info.size, info.size, 3), dtype="uint8", name="images")
+    both = keras.Model(network.inputs, [last_map(network), *network.outputs])
     views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
-    logs = [ops.log(ops.maximum(network(view), FLOOR)) for view in views]  # (N, C) each; as in export.py
-    total = logs[0] if len(logs) == 1 else ops.add(*logs)
-    probabilities = keras.layers.Softmax(name="probabilities")(total / (len(logs) * info.temperature))
-    return keras.Model(images, probabilities, name="thumbnet")
+    maps, answers = zip(*map(both, views), strict=True)  # (N, s, s, D), (N, C) each
+    logs = [ops.log(ops.maximum(each, FLOOR)) for each in answers]
+    probabilities = keras.layers.Softmax()(_sum(logs) / (len(logs) * info.temperature))
+    sureness = ops.max(probabilities, axis=1)  # (N,)
+    if familiar is not None:
+        features = ops.normalize(ops.mean(_sum(maps), axis=(1, 2)), axis=1, epsilon=1e-12)  # (N, D)
+        compare = keras.layers.Dense(len(familiar), use_bias=False, trainable=False, name="familiar")
+        cosines = compare(features)  # (N, M)
+        compare.set_weights([familiar.T])
+        sureness = sureness * ops.power(ops.clip(ops.max(cosines, axis=1), 0.0, 1.0), float(POWER))
+    return keras.Model(images, {"probabilities": probabilities, "sureness": sureness}, name="thumbnet")
 
 
-def _in_batches(answer: Answer) -> Answer:
-    def answers(squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _sum(terms: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """Of one, itself: a picture, and its mirror image if that is looked at too."""
+    return terms[0] if len(terms) == 1 else ops.add(*terms)
+
+
+def _in_batches(answer: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> Answer:
+    def answers(squares: NDArray[np.uint8]) -> Asked:
         starts = range(0, len(squares), BATCH)
-        return np.concatenate([answer(squares[start : start + BATCH]) for start in starts])
+        given = (answer(squares[start : start + BATCH]) for start in starts)
+        # Copied, as LiteRT gives views of memory that the next call overwrites.
+        rows = [[np.array(each[name]) for name in Asked._fields] for each in given]
+        return Asked(*map(np.concatenate, zip(*rows, strict=True)))
 
     return answers
 

@@ -74,3 +74,9 @@ def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Mod
 def at_once(size: int) -> int:
     """How many pictures of so many pixels a side are answered in one go: 1,000 of 32, else as many pixels."""
     return max(1, 1000 * 32**2 // size**2)
+
+
+def last_map(network: keras.Model) -> keras.KerasTensor:
+    """What the last convolution comes to, `(N, s, s, D)`: its averages are the features by which pictures are alike."""
+    maps: list[keras.KerasTensor] = [layer.output for layer in network.layers if len(layer.output.shape) == 4]
+    return maps[-1]

@@ -57,6 +57,17 @@ def rebuild(content: bytes, info: ModelInfo) -> keras.Model:
     return network
 
 
+def familiar(content: bytes) -> NDArray[np.float32] | None:
+    """The features of training pictures that a model file's sureness compares with: `(M, D)`. An older one has none."""
+    graph = onnx.load_from_string(content).graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    of_the_network = {node.input[1] for node in layers_of(graph)}
+    for node in graph.node:
+        if node.op_type == "MatMul" and node.input[1] in constants and node.input[1] not in of_the_network:
+            return np.array(onnx.numpy_helper.to_array(constants[node.input[1]]).T, np.float32)
+    return None
+
+
 def _fill(network: keras.Model, steps: list[_Step]) -> None:
     """Give the network its weights. Raises ValueError where they do not fit."""
     kernels = [layer for layer in network.layers if isinstance(layer, layers.Conv2D | layers.Dense)]

@@ -16,6 +16,7 @@ from thumbnet.classifier import Classifier
 from thumbnet.errors import ExportError, ModelError
 from thumbnet.model_file import ModelInfo, write_info
 from thumbnet.training.calibrate import FLOOR, POWER
+from thumbnet.training.networks import last_map
 
 OPSET = 18
 TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
@@ -49,8 +50,7 @@ def _as_shipped(
     and the nearest of the samples' (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors").
     """
     signature = [tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")]
-    last_map = [layer.output for layer in network.layers if len(layer.output.shape) == 4][-1]  # (N, s, s, D)
-    both = keras.Model(network.inputs, [last_map, *network.outputs])
+    both = keras.Model(network.inputs, [last_map(network), *network.outputs])
 
     def seen(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         views = [images, tf.reverse(images, [2])] if info.mirror_average else [images]
