@@ -6,7 +6,7 @@ import os
 
 from thumbnet.cli import main
 
-COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["export"], ["info"])
+COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["serve"], ["export"], ["info"])
 
 
 def page() -> str:

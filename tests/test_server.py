@@ -1,6 +1,7 @@
 """The server's own API: right answers, and for every wrong request a clear one, whatever it holds."""
 
 import asyncio
+import base64
 import gzip
 import json
 import logging
@@ -15,7 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from models import encode, png, square, write
+from models import NAMES, encode, lost, png, square, write
 from numpy.typing import NDArray
 from web import Web, ok
 
@@ -174,6 +175,24 @@ def test_square_is_what_the_network_sees(client: TestClient, classifier: Classif
     answer = client.post("/square", content=content)
     assert answer.headers["content-type"] == "image/png"
     np.testing.assert_array_equal(picture(answer.content), classifier.square(content))
+
+
+def test_views_find_what_is_lost_in_the_whole(classifier: Classifier, tmp_path: Path) -> None:
+    small, large = encode(lost()[:15]), encode(lost())
+    closely = thumbnet.load(write(tmp_path / "model.onnx"), views=True)
+    with TestClient(create_app(closely, limits=Limits(pictures=3))) as client:  # of which any has three views
+        assert client.post("/classify", content=large).json()["label"] == "green"
+        files = [("file", ("a.png", each)) for each in (large, small, b"<html>", large)]
+        rows = client.post("/classify", files=files[:3]).json()
+        assert [row.get("label") for row in rows] == ["green", "red", None]
+        rows = client.post("/classify", files=[files[0], files[1], files[3]]).json()
+        assert [row["label"] for row in rows] == ["green", "red", "green"]
+        assert client.post("/classify", files=files).status_code == 413
+        tensors = {"instances": [{"b64": base64.b64encode(large).decode()}]}
+        (row,) = client.post("/v1/models/thumbnet:predict", json=tensors).json()["predictions"]
+        assert np.argmax(row) == NAMES.index("red")  # as a tensor has one square
+        alone = picture(client.post("/square", content=large).content)
+        np.testing.assert_array_equal(alone, classifier.square(large))
 
 
 def test_explain_gives_a_heat_map(client: TestClient) -> None:

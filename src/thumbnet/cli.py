@@ -276,8 +276,8 @@ def _serve(arguments: argparse.Namespace) -> int:
     if arguments.api_key is not None:
         os.environ[KEY] = arguments.api_key
     settings = Settings(
-        arguments.model, arguments.urls, arguments.private_urls, tuple(arguments.cors), arguments.log_format,
-        arguments.workers,
+        arguments.model, arguments.views, arguments.urls, arguments.private_urls, tuple(arguments.cors),
+        arguments.log_format, arguments.workers,
     )  # fmt: skip
     serve(settings, arguments.host, arguments.port)
     return DONE
@@ -375,10 +375,7 @@ def _add_predict(commands: Any) -> None:
     )  # fmt: skip
     _add_model(command)
     command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
-    command.add_argument(
-        "--views", action="store_true",
-        help="look at large pictures more closely too, at parts of them: more often right, and slower",
-    )  # fmt: skip
+    _add_views(command)
     command.add_argument(
         "--format", choices=(*FORMATS, "parquet"), default="text", help="how answers are printed (text)"
     )
@@ -476,6 +473,7 @@ def _add_serve(commands: Any) -> None:
         "THUMBNET_API_KEY=secret thumbnet serve --host 0.0.0.0 --workers 2 --log-format json",
     )  # fmt: skip
     _add_model(command)
+    _add_views(command)
     command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 for all (127.0.0.1)")
     command.add_argument("--port", type=_port, default=8080, help="0 for a free one (8080)")
     command.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port (1)")
@@ -511,6 +509,13 @@ def _add_export(commands: Any) -> None:
         "--runtime", metavar="FOLDER|TGZ", help="for web: what `npm pack onnxruntime-web` gave (it is downloaded)"
     )
     command.set_defaults(wrong=command.error)
+
+
+def _add_views(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--views", action="store_true",
+        help="look at large pictures more closely too, at parts of them: more often right, and slower",
+    )  # fmt: skip
 
 
 def _add_model(command: Any) -> None:

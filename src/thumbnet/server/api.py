@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
 
 import cv2
@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from thumbnet import explain, images
+from thumbnet.classifier import together
 from thumbnet.errors import ThumbnetError
 from thumbnet.model_file import CONTROL
 from thumbnet.rows import Failure, Row
@@ -50,7 +51,7 @@ def routes(service: Service) -> list[Route]:
         (seen,) = await service.squares([await _one(service, request, body)])
         if isinstance(seen, ThumbnetError):
             raise seen
-        return Response(_png(seen), media_type="image/png")
+        return Response(_png(seen[0]), media_type="image/png")
 
     async def model(_: Request) -> Response:
         info = dataclasses.asdict(service.classifier.info)
@@ -86,12 +87,13 @@ async def _answered(service: Service, inputs: list[Input], top_k: int) -> list[R
     contents = [found for _, found in inputs if isinstance(found, bytes)]
     seen = iter(await service.squares(contents))
     squares = [(source, next(seen) if isinstance(found, bytes) else found) for source, found in inputs]
-    good = [(source, square) for source, square in squares if not isinstance(square, ThumbnetError)]
-    asked = await service.ask(np.array([square for _, square in good], np.uint8))
-    answers = iter(service.classifier.answers([source for source, _ in good], asked, top_k))
-    return [
-        Failure(source, square) if isinstance(square, ThumbnetError) else next(answers) for source, square in squares
-    ]
+    good = [(source, views) for source, views in squares if not isinstance(views, ThumbnetError)]
+    answers: Iterator[Row] = iter([])
+    if good:
+        asked = await service.ask(np.concatenate([views for _, views in good]), pictures=len(good))
+        asked = together(asked, [len(views) for _, views in good])
+        answers = iter(service.classifier.answers([source for source, _ in good], asked, top_k))
+    return [Failure(source, views) if isinstance(views, ThumbnetError) else next(answers) for source, views in squares]
 
 
 async def _inputs(service: Service, request: Request, body: bytes) -> tuple[list[Input], bool]:

@@ -34,6 +34,7 @@ class Settings:
     """What the command line says of the application, and how many processes of it share the port."""
 
     model: str | None
+    views: bool
     urls: bool
     private_urls: bool
     cors: tuple[str, ...]
@@ -82,7 +83,7 @@ def application() -> Starlette:
     native.mute()
     log_to_stderr()
     return create_app(
-        classifiers.load(settings.model, threads=_threads(settings.workers)),
+        classifiers.load(settings.model, threads=_threads(settings.workers), views=settings.views),
         name=_name(settings.model),
         urls=settings.urls,
         private_urls=settings.private_urls,

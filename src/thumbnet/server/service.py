@@ -119,18 +119,22 @@ class Service:
         return run
 
     async def squares(self, contents: Sequence[bytes]) -> "list[NDArray[np.uint8] | ThumbnetError]":
-        """What the network sees of encoded pictures, uint8 `(S, S, 3)` each; of a bad one, its error.
+        """What the network sees of encoded pictures, uint8 `(V, S, S, 3)` each; of a bad one, its error.
 
         Raises:
             RequestError: Too many (413), or no room for them (503).
         """
         with self._room(len(contents)), self.metrics.stage("decode"):
             if self._alone and len(contents) == 1 and _light(contents[0]):
-                return [self.square_or_error(contents[0])]
-            return await self._each(self._decoders, self.square_or_error, contents)
+                return [self.squares_or_error(contents[0])]
+            return await self._each(self._decoders, self.squares_or_error, contents)
 
-    async def ask(self, squares: NDArray[np.uint8]) -> Asked:
-        """What the network says of pictures, uint8 `(n, S, S, 3)`, together with other requests' pictures.
+    async def ask(self, squares: NDArray[np.uint8], pictures: int | None = None) -> Asked:
+        """What the network says of squares, uint8 `(n, S, S, 3)`, which it is asked together with other requests'.
+
+        Args:
+            squares: Any number of them.
+            pictures: How many pictures they are views of, if not one each.
 
         Raises:
             RequestError: Too many (413), or no room for them (503).
@@ -138,7 +142,7 @@ class Service:
         """
         if not len(squares):
             return self.classifier.ask(squares)
-        with self._room(len(squares)), self.metrics.stage("wait"):
+        with self._room(len(squares) if pictures is None else pictures), self.metrics.stage("wait"):
             return await self._batcher.ask(squares)
 
     async def fetched(self, urls: Sequence[str]) -> "list[bytes | ThumbnetError]":
@@ -175,10 +179,10 @@ class Service:
         finally:
             self._explanations -= 1
 
-    def square_or_error(self, content: bytes) -> "NDArray[np.uint8] | ThumbnetError":
+    def squares_or_error(self, content: bytes) -> "NDArray[np.uint8] | ThumbnetError":
         """What the network sees of an encoded picture, or why it sees nothing."""
         try:
-            return self.classifier.square(content)
+            return self.classifier.squares(content)
         except ThumbnetError as error:
             return error
 

@@ -73,8 +73,9 @@ async def from_pictures(service: Service, contents: Sequence[bytes]) -> NDArray[
     Raises:
         RequestError: One of them cannot be read (422).
     """
-    squares = await service.squares(contents)
-    for place, square in enumerate(squares):
-        if isinstance(square, ThumbnetError):
-            raise RequestError(422, f"picture {place} of {len(squares)}: {square}")
-    return np.array(squares, np.uint8)
+    size, squares = service.classifier.info.size, []
+    for place, views in enumerate(await service.squares(contents)):
+        if isinstance(views, ThumbnetError):
+            raise RequestError(422, f"picture {place} of {len(contents)}: {views}")
+        squares.append(views[0])  # a row of these protocols is one square's
+    return np.array(squares, np.uint8).reshape(-1, size, size, 3)
