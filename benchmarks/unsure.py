@@ -6,8 +6,8 @@ In-class are the test pictures of DATA and, with --photos, photographs in a subf
 that are made here and, with --foreign, any pictures. Printed is, for each score, the AUROC: how often an in-class
 picture gets more than a foreign one.
 
-`sureness` is what a model file gives as its own, the confidence times the familiarity to the power 8; from both follows
-what the familiarity alone and other powers would tell. Of the logits only their differences are left in the
+`sureness` is what a model file gives as its own, the confidence times the familiarity to the power 16; from both
+follows what the familiarity alone and other powers would tell. Of the logits only their differences are left in the
 probabilities. `max logit` (Hendrycks et al. 2022) and `energy` (Liu et al. 2020) are taken here from the logits less
 their mean; docs/evaluation.md tells what the logits would give.
 """
@@ -31,9 +31,9 @@ Squares = NDArray[np.uint8]  # (N, S, S, 3)
 
 BY_SURENESS: dict[str, Callable[[Asked], NDArray[np.float64]]] = {  # (N,)
     "**sureness**": lambda asked: asked.sureness.astype(np.float64),
-    "power 2": lambda asked: confidence(asked) * familiarity(asked) ** 2,
     "power 4": lambda asked: confidence(asked) * familiarity(asked) ** 4,
-    "power 16": lambda asked: confidence(asked) * familiarity(asked) ** 16,
+    "power 8": lambda asked: confidence(asked) * familiarity(asked) ** 8,
+    "power 32": lambda asked: confidence(asked) * familiarity(asked) ** 32,
     "familiarity": lambda asked: familiarity(asked),
 }
 BY_LOGS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64]]] = {  # of log-probabilities (N, C) → (N,)

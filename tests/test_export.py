@@ -55,20 +55,22 @@ def test_sureness_is_the_confidence_less_where_no_sample_is_like_the_picture(
     network: keras.Model, samples: NDArray[np.uint8], mirror_average: bool
 ) -> None:
     classifier = Classifier(export(network, dataclasses.replace(INFO, mirror_average=mirror_average), samples[:100]))
-    last_map = keras.Model(network.inputs, network.layers[5].output)  # (N, 4, 4, 64)
+    maps = keras.Model(network.inputs, [network.layers[5].output, network.layers[3].input])  # 4×4×64 and 15×15×32
     views = [samples, samples[:, :, ::-1]] if mirror_average else [samples]
-    features = np.mean([last_map.predict(view, verbose=0) for view in views], axis=(0, 2, 3))  # (N, D)
-    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    last, entering = zip(*(maps.predict(view, verbose=0) for view in views), strict=True)
+    parts = np.mean(last, axis=(0, 2, 3)), np.mean(np.std(entering, axis=(2, 3)), axis=0)  # (N, D), (N, E)
+    features = np.hstack([part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]) / np.sqrt(2)
     nearest = (features @ features[:100].T).max(axis=1)  # (N,)
     probabilities, sureness = classifier.ask(samples)
-    np.testing.assert_allclose(sureness, probabilities.max(axis=1) * nearest**8, atol=1e-4)
+    np.testing.assert_allclose(sureness, probabilities.max(axis=1) * nearest**16, atol=1e-4)
     np.testing.assert_allclose(sureness[:100], probabilities[:100].max(axis=1), atol=1e-4)
     assert (nearest[100:] < 0.999).all()
 
 
 def test_a_picture_that_gives_no_features_is_not_familiar(samples: NDArray[np.uint8]) -> None:
     network = networks.seed(32, 10)
-    network.layers[5].set_weights([np.zeros((3, 3, 64, 64)), np.zeros(64)])  # the last convolution
+    for layer in (network.layers[1], network.layers[5]):  # the first and the last convolution
+        layer.set_weights([np.zeros_like(weight) for weight in layer.get_weights()])
     assert Classifier(export(network, INFO, samples[:20])).ask(samples).sureness.tolist() == [0] * 300
 
 
@@ -112,7 +114,8 @@ def test_the_export_fails_where_the_answers_differ(
 
 def test_a_network_that_onnx_cannot_express_fails_at_export(samples: NDArray[np.uint8]) -> None:
     network: Any = keras.Sequential(
-        [keras.Input((32, 32, 3), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Flatten(),
+        [keras.Input((32, 32, 3), dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Conv2D(4, 3),
+         keras.layers.MaxPooling2D(), keras.layers.Flatten(),
          keras.layers.Dense(4, activation=lambda x: keras.activations.gelu(x, approximate=False)),
          keras.layers.Dense(10, activation="softmax")]
     )  # fmt: skip

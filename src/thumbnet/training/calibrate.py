@@ -10,7 +10,7 @@ from thumbnet.datasets import Dataset
 from thumbnet.evaluation import Answers
 from thumbnet.training import networks
 
-POWER = 8  # of the familiarity in the sureness: docs/evaluation.md tells what others give
+POWER = 16  # of the familiarity in the sureness: docs/evaluation.md tells what others give
 KEPT = 0.95  # the share of right answers that stay "known"
 FLOOR = 1e-30  # below any probability that matters, above float32's smallest; keeps the logarithm finite
 

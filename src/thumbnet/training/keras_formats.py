@@ -23,12 +23,12 @@ from thumbnet.formats.agreement import Answer
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import _quiet_start
 from thumbnet.training.calibrate import FLOOR, POWER
-from thumbnet.training.networks import last_map
+from thumbnet.training.networks import seen_maps
 
 BATCH = 500  # pictures a run
 
 
-Features = NDArray[np.float32] | None  # (M, D), of training pictures
+Features = NDArray[np.float32] | None  # (M, D + E), of training pictures
 
 
 def save_keras(network: keras.Model, familiar: Features, info: ModelInfo, path: Path) -> Answer:
@@ -96,14 +96,17 @@ def save_litert(network: keras.Model, familiar: Features, info: ModelInfo, path:
 def _whole(network: keras.Model, familiar: Features, info: ModelInfo) -> keras.Model:
     """The computation of a model file, of Keras's own layers and operations; tracing.py has it as the file's graph."""
     images = keras.Input((info.size, info.size, 3), dtype="uint8", name="images")
-    both = keras.Model(network.inputs, [last_map(network), *network.outputs])
+    looked = keras.Model(network.inputs, [*seen_maps(network), *network.outputs])
     views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
-    maps, answers = zip(*map(both, views), strict=True)  # (N, s, s, D), (N, C) each
+    last, entering, answers = zip(*map(looked, views), strict=True)  # (N, s, s, D), (N, t, t, E), (N, C) each
     logs = [ops.log(ops.maximum(each, FLOOR)) for each in answers]
     probabilities = keras.layers.Softmax()(_sum(logs) / (len(logs) * info.temperature))
     sureness = ops.max(probabilities, axis=1)  # (N,)
     if familiar is not None:
-        features = ops.normalize(ops.mean(_sum(maps), axis=(1, 2)), axis=1, epsilon=1e-12)  # (N, D)
+        averages = ops.mean(_sum(last), axis=(1, 2))  # (N, D)
+        spreads = _sum([ops.std(each, axis=(1, 2)) for each in entering])  # (N, E)
+        parts = [ops.normalize(part, axis=1, epsilon=1e-12) for part in (averages, spreads)]
+        features = ops.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32)  # (N, D + E)
         compare = keras.layers.Dense(len(familiar), use_bias=False, trainable=False, name="familiar")
         cosines = compare(features)  # (N, M)
         compare.set_weights([familiar.T])

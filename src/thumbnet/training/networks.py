@@ -76,7 +76,13 @@ def at_once(size: int) -> int:
     return max(1, 1000 * 32**2 // size**2)
 
 
-def last_map(network: keras.Model) -> keras.KerasTensor:
-    """What the last convolution comes to, `(N, s, s, D)`: its averages are the features by which pictures are alike."""
+def seen_maps(network: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """What pictures' features are taken of, by which they are alike: two maps, `(N, s, s, D)` and `(N, t, t, E)`.
+
+    What the last convolution comes to, which tells what is there; and what the convolution before the last pooling
+    sees, which still tells how it looks.
+    """
     maps: list[keras.KerasTensor] = [layer.output for layer in network.layers if len(layer.output.shape) == 4]
-    return maps[-1]
+    last_pooling = max(place for place, layer in enumerate(network.layers) if isinstance(layer, layers.MaxPooling2D))
+    convolutions = [layer for layer in network.layers[:last_pooling] if isinstance(layer, layers.Conv2D)]
+    return maps[-1], convolutions[-1].input

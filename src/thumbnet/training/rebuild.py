@@ -58,7 +58,7 @@ def rebuild(content: bytes, info: ModelInfo) -> keras.Model:
 
 
 def familiar(content: bytes) -> NDArray[np.float32] | None:
-    """The features of training pictures that a model file's sureness compares with: `(M, D)`. An older one has none."""
+    """The features of training pictures that a model file's sureness compares with: `(M, D)`; old ones have none."""
     graph = onnx.load_from_string(content).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     of_the_network = {node.input[1] for node in layers_of(graph)}

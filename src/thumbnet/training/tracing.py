@@ -16,7 +16,7 @@ from thumbnet.classifier import Classifier
 from thumbnet.errors import ExportError, ModelError
 from thumbnet.model_file import ModelInfo, write_info
 from thumbnet.training.calibrate import FLOOR, POWER
-from thumbnet.training.networks import last_map
+from thumbnet.training.networks import seen_maps
 
 OPSET = 18
 TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
@@ -46,23 +46,27 @@ def _as_shipped(
 ) -> tf.types.experimental.PolymorphicFunction:
     """The whole computation of the model file, as a TensorFlow function: uint8 pictures → what `Classifier.ask` gives.
 
-    How familiar a picture is tells the cosine between its features, the last convolution's averaged over their places,
-    and the nearest of the samples' (Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors").
+    How familiar a picture is tells the cosine between its features and the nearest of the samples' (Sun et al. 2022,
+    "Out-of-distribution detection with deep nearest neighbors"): the averages of one of its `seen_maps` over all places
+    and the standard deviations of the other, both of length 1.
     """
     signature = [tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")]
-    both = keras.Model(network.inputs, [last_map(network), *network.outputs])
+    looked = keras.Model(network.inputs, [*seen_maps(network), *network.outputs])
 
     def seen(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         views = [images, tf.reverse(images, [2])] if info.mirror_average else [images]
-        maps, answers = zip(*(both(view, training=False) for view in views), strict=True)  # (N, s, s, D), (N, C) each
+        # (N, s, s, D), (N, t, t, E), (N, C) each
+        last, entering, answers = zip(*(looked(view, training=False) for view in views), strict=True)
         # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
         logs = [tf.math.log(tf.maximum(each, FLOOR)) for each in answers]
         probabilities = tf.nn.softmax(tf.add_n(logs) / (len(logs) * info.temperature))  # (N, C)
-        features = tf.reduce_mean(tf.add_n(maps), axis=[1, 2])  # (N, D); the mirror image's places need no order
-        return tf.math.l2_normalize(features, axis=1), probabilities
+        averages = tf.reduce_mean(tf.add_n(last), axis=[1, 2])  # (N, D); the mirror image's places need no order
+        spreads = tf.add_n([tf.math.reduce_std(each, axis=[1, 2]) for each in entering])  # (N, E)
+        parts = [tf.math.l2_normalize(part, axis=1) for part in (averages, spreads)]
+        return tf.concat(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32), probabilities  # (N, D + E), (N, C)
 
     # As an array, for what is a tensor outside of the function would be an input of its graph.
-    familiar = np.concatenate([seen(tf.constant(batch))[0].numpy() for batch in _batches(samples)])  # (M, D)
+    familiar = np.concatenate([seen(tf.constant(batch))[0].numpy() for batch in _batches(samples)])  # (M, D + E)
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def shipped(images: tf.Tensor) -> dict[str, tf.Tensor]:
