@@ -78,13 +78,13 @@ def test_views_find_what_is_lost_in_the_whole(classifier: Classifier) -> None:
     found = closely.predict(lost())
     assert found.label == "green"
     alone = [classifier.predict(view) for view in closely.squares(lost())]
-    assert [view.label for view in alone] == ["red", "green", "green"]
+    assert [view.label for view in alone] == ["red", "green"]
     assert found.sureness == pytest.approx(np.mean([view.sureness for view in alone]))
 
 
 def test_small_pictures_have_one_view() -> None:
     closely = Classifier(content(), views=True)
-    for size, views in ((15, 1), (16, 3)):
+    for size, views in ((12, 1), (13, 2)):
         assert closely.squares(lost()[:size]).shape == (views, SIZE, SIZE, 3)
         assert closely.squares(lost()[:, :size]).shape == (views, SIZE, SIZE, 3)
 
@@ -101,8 +101,7 @@ def test_the_surest_view_counts_most() -> None:
     probabilities = np.array([[0.5, 0.5], [0.4, 0.6], [0.9, 0.1], [0.2, 0.8]], np.float32)
     given = together(Asked(probabilities, np.array([0.5, 0.2, 0.4, 0], np.float32)), [1, 2, 1])
     assert given.sureness.tolist() == pytest.approx([0.5, 0.3, 0])
-    # 0.2⁴ and 0.4⁴ are as 1 and 16.
-    assert given.probabilities == pytest.approx(np.array([[0.5, 0.5], [14.8 / 17, 2.2 / 17], [0.2, 0.8]]))
+    assert given.probabilities == pytest.approx(np.array([[0.5, 0.5], [2.2 / 3, 0.8 / 3], [0.2, 0.8]]))
     assert given.probabilities.dtype == given.sureness.dtype == np.float32
 
 

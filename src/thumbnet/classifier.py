@@ -23,7 +23,6 @@ BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
 MAX_BYTES = 2**29  # of a picture file; a device such as /dev/zero never ends
 BLOCK = 2**16  # bytes read at once
 BATCH = 256  # squares a run of the network; more gain nothing and take memory
-VOICE = 4  # the power of a view's sureness by which its answer counts; docs/experiments.md
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def load(model: str | Path | None = None, *, threads: int = 0, views: bool = Fal
     Args:
         model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
         threads: That the network computes with; 0 for one a core.
-        views: Look at large pictures more closely too, at parts of them: more often right, and slower.
+        views: Look at large pictures twice, at their middle more closely: more often right, and slower.
 
     Raises:
         ModelError: No such file or name, or no model file of Thumbnet.
@@ -217,7 +216,7 @@ class Classifier:
         return images.resize(self._picture(source), self.info.size, self.info.fit)
 
     def squares(self, source: Source) -> NDArray[np.uint8]:
-        """All that it sees of one: `square`, and with `views` parts of it too, `(V, S, S, 3)`. Raises the same."""
+        """All that it sees of one: `square`, and with `views` its middle too, `(V, S, S, 3)`. Raises the same."""
         if not self.views:
             return self.square(source)[None]
         return images.views(self._picture(source), self.info.size, self.info.fit)
@@ -258,15 +257,17 @@ class Classifier:
 def together(asked: Asked, counts: Sequence[int]) -> Asked:
     """What the views of each picture say together.
 
-    The surer of its answer a view is, the more it counts: the others show the object only in part, or lost in its
-    surroundings. A picture is known as its views are on average, or the luckiest would make anything known.
+    The surer of its answer a view is, the more it counts: another may show the object only in part, or lost in its
+    surroundings. A picture is known as its views are on average, or the luckier one would make anything known.
 
     Args:
         asked: What `Classifier.ask` gave for all views.
         counts: How many of them each picture has, 1 or more.
     """
     starts = np.cumsum([0, *counts[:-1]])
-    voices = np.maximum(asked.sureness, 1e-6) ** VOICE  # (V,); never all zero, and a view alone counts exactly as one
+    voices = np.maximum(
+        asked.sureness, np.float32(1e-6)
+    )  # (V,); never all zero, and a view alone counts exactly as one
     shares = voices / np.repeat(np.add.reduceat(voices, starts), counts)
     probabilities = np.add.reduceat(shares[:, None] * asked.probabilities, starts)  # (V, C) → (N, C)
     sureness = np.add.reduceat(asked.sureness, starts) / counts

@@ -22,8 +22,7 @@ Fit: TypeAlias = Literal["stretch", "crop", "centre", "soft-centre"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
 
-# Parts of a large picture that are looked at too: top, left and a side, as shares of its height and width.
-CLOSER = ((1 / 8, 1 / 8, 3 / 4), (1 / 4, 1 / 4, 1 / 2))
+CLOSER = 5 / 8  # of each side: the middle of a large picture, which is looked at too; docs/experiments.md
 # A JPEG's shorter side stays this many times what is needed when it is decoded smaller; benchmarks/reduced.py.
 REDUCED_MARGIN = 16
 # OpenCV's own turning is left off: 4.12 misses EXIF behind XMP and in WebP, and no version turns an AVIF, or anything
@@ -90,20 +89,18 @@ def resize(image: RGB, size: int, fit: Fit) -> RGB:
 
 
 def views(image: RGB, size: int, fit: Fit) -> NDArray[np.uint8]:
-    """The square of a picture, and those of its `CLOSER` parts if they are large: uint8 `(H, W, 3)` → `(V, S, S, 3)`.
+    """The square of a picture, and that of its middle if it is large: uint8 `(H, W, 3)` → `(1 or 2, S, S, 3)`.
 
     Args:
-        image: Any picture. Of one whose parts are not twice the square's side, there is one view.
+        image: Any picture. It is large if its `CLOSER` middle has twice the square's side each way.
         size: Pixels a side, S.
-        fit: What of it, and of each part, is taken, as for `resize`.
+        fit: What of it, and of its middle, is taken, as for `resize`.
     """
     height, width, _ = image.shape
     parts = [image]
-    if min(height, width) * min(side for _, _, side in CLOSER) >= 2 * size:
-        for top, left, side in CLOSER:
-            rows, columns = (slice(round(start * length), round((start + side) * length))
-                             for start, length in ((top, height), (left, width)))  # fmt: skip
-            parts.append(image[rows, columns])
+    if min(height, width) * CLOSER >= 2 * size:
+        top, left = (round(length * (1 - CLOSER) / 2) for length in (height, width))
+        parts.append(image[top : height - top, left : width - left])
     return np.stack([resize(part, size, fit) for part in parts])
 
 
