@@ -234,6 +234,19 @@ def test_of_an_int8_file_nothing_is_made(form: str, trained: dict[str, Path]) ->
 
 
 @pytest.mark.parametrize("form", BY_KERAS)
+def test_a_sureness_of_an_older_version_is_refused(
+    form: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need(form)
+    from thumbnet.training import rebuild
+
+    monkeypatch.setattr(rebuild, "familiar", lambda _: np.ones((100, 64), np.float32))
+    with pytest.raises(ModelError, match=r"sureness is of an older Thumbnet, .* Train it again"):
+        formats.export(str(trained["seed"]), form)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("form", BY_KERAS)
 def test_a_strangers_network_is_refused(form: str) -> None:
     need(form)
     models.write(Path("tiny.onnx"), recipe={"network": "keras"})  # a name that networks.py does have

@@ -19,6 +19,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from thumbnet.classifier import Asked
+from thumbnet.errors import ModelError
 from thumbnet.formats.agreement import Answer
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import _quiet_start
@@ -42,6 +43,9 @@ def save_keras(network: keras.Model, familiar: Features, info: ModelInfo, path: 
 
     Returns:
         What the file answers.
+
+    Raises:
+        ModelError: `familiar` holds other features than pictures have here.
     """
     _whole(network, familiar, info).save(path)
     _attach(path, info)
@@ -107,6 +111,11 @@ def _whole(network: keras.Model, familiar: Features, info: ModelInfo) -> keras.M
         spreads = _sum([ops.std(each, axis=(1, 2)) for each in entering])  # (N, E)
         parts = [ops.normalize(part, axis=1, epsilon=1e-12) for part in (averages, spreads)]
         features = ops.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32)  # (N, D + E)
+        if features.shape[1] != familiar.shape[1]:
+            raise ModelError(
+                "the model file's sureness is of an older Thumbnet, which took other features of pictures. Train it "
+                f"again, or export it by the version that made it, {info.version or 'which it does not say'}"
+            )
         compare = keras.layers.Dense(len(familiar), use_bias=False, trainable=False, name="familiar")
         cosines = compare(features)  # (N, M)
         compare.set_weights([familiar.T])
