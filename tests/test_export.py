@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ import keras
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import ExportError
 from thumbnet.model_file import ModelInfo
-from thumbnet.training import networks
+from thumbnet.training import networks, tracing
 from thumbnet.training.export import export, with_info
 
 NAMES = tuple("abcdefghij")
@@ -79,6 +80,18 @@ def test_the_file_says_all_that_it_was_given(network: keras.Model, samples: NDAr
     assert Classifier(content).info == INFO
     scored = dataclasses.replace(INFO, scores={"accuracy": 0.5})
     assert Classifier(with_info(content, scored)).info == scored
+
+
+def test_nodes_come_in_one_order_however_the_converter_left_them(
+    network: keras.Model, samples: NDArray[np.uint8]
+) -> None:
+    graph = onnx.load_from_string(export(network, INFO, samples[:20])).graph
+    expected = [node.name for node in graph.node]
+    turned_round = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(graph.node)]
+    del graph.node[:]
+    graph.node.extend(turned_round)
+    tracing._put_in_order(graph)
+    assert [node.name for node in graph.node] == expected
 
 
 def test_one_picture_and_many_give_the_same(network: keras.Model, samples: NDArray[np.uint8]) -> None:

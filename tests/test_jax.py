@@ -39,7 +39,8 @@ from thumbnet.errors import ExportError
 from thumbnet.model_file import ModelInfo
 from thumbnet.training.export import export
 images = keras.Input((8, 8, 3), dtype="uint8")
-x = keras.layers.Dense(4)(keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(images)))
+x = keras.layers.MaxPooling2D()(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(images)))
+x = keras.layers.Dense(4)(keras.layers.Flatten()(x))
 x = keras.ops.gelu(x, approximate=False)  # needs Erfc, which ONNX lacks
 network = keras.Model(images, keras.layers.Dense(2, activation="softmax")(x))
 info = ModelInfo(("a", "b"), 8, "centre", threshold=0, temperature=1, mirror_average=False)

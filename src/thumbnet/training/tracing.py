@@ -28,6 +28,7 @@ def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> 
     shipped = _as_shipped(network, info, samples)
     model, _ = tf2onnx.convert.from_function(shipped, shipped.input_signature, opset=OPSET)
     model.producer_name, model.producer_version = "thumbnet", info.version
+    _put_in_order(model.graph)
     _name_in_order(model.graph)
     write_info(model, info)
     content: bytes = model.SerializeToString()
@@ -81,6 +82,26 @@ def _as_shipped(
 
 def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+
+
+def _put_in_order(graph: onnx.GraphProto) -> None:
+    """Order the nodes by the outputs that they serve, each behind what it takes.
+
+    Of several that could come next, the converter takes one or another from run to run.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    ordered: dict[str, onnx.NodeProto] = {}  # by their first output
+
+    def put(name: str) -> None:
+        if name in makers and (node := makers[name]).output[0] not in ordered:
+            for taken in node.input:
+                put(taken)
+            ordered[node.output[0]] = onnx.NodeProto.FromString(node.SerializeToString())
+
+    for output in graph.output:
+        put(output.name)
+    del graph.node[:]
+    graph.node.extend(ordered.values())
 
 
 def _name_in_order(graph: onnx.GraphProto) -> None:
