@@ -1,4 +1,4 @@
-"""How a model file does on full-size photographs, by the way in which they are made square, and by several views.
+"""How a model file does on full-size photographs, by the way in which they are made square, and by one view or two.
 
     python benchmarks/photographs.py FOLDER [--model NAME|FILE]
 

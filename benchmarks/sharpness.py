@@ -11,19 +11,20 @@ import argparse
 import itertools
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet import bulk, datasets, images
 
 BANDS = np.linspace(0, 0.5, 6)  # cycles a pixel; half a cycle is the most that pixels can show
-WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)  # of red, green and blue in brightness (ITU-R BT.601)
 
 
 def amplitudes(squares: NDArray[np.uint8]) -> NDArray[np.float64]:
     """By band, of pictures that all count the same however strong their contrast is: `(N, S, S, 3)` → `(B,)`."""
     size = squares.shape[1]
-    grey = squares @ WEIGHTS  # (N, S, S)
+    # As one tall picture of floats, which is not rounded: (N, S, S, 3) → (N·S, S) → (N, S, S)
+    grey = cv2.cvtColor(squares.reshape(-1, size, 3).astype(np.float32), cv2.COLOR_RGB2GRAY).reshape(-1, size, size)
     window = np.outer(np.hanning(size), np.hanning(size))  # or the borders would count as edges
     power = np.abs(np.fft.fft2((grey - grey.mean(axis=(1, 2), keepdims=True)) * window)) ** 2
     mean = (power / np.maximum(power.sum(axis=(1, 2), keepdims=True), 1)).mean(axis=0)  # (S, S)
@@ -43,11 +44,8 @@ def main() -> None:
     files = [source for source in bulk.expand([str(arguments.folder)]) if isinstance(source, str)]
     pictures = [images.decode(Path(file).read_bytes()) for file in files]
     print(f"{len(pictures)} photographs\n")
-    print(
-        "| made square by |",
-        " | ".join(f"{low:.1f} to {high:.1f}" for low, high in itertools.pairwise(BANDS)),
-        "|",
-    )
+    bands = [f"{low:.1f} to {high:.1f}" for low, high in itertools.pairwise(BANDS)]
+    print("| made square by |", " | ".join(bands), "|")
     print("|---" * len(BANDS) + "|")
     for fit in images.FITS:
         squares = np.stack([images.resize(picture, arguments.size, fit) for picture in pictures])

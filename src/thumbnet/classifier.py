@@ -264,10 +264,11 @@ def together(asked: Asked, counts: Sequence[int]) -> Asked:
         asked: What `Classifier.ask` gave for all views.
         counts: How many of them each picture has, 1 or more.
     """
+    if len(counts) == len(asked.sureness):  # one view each, as always without `views`
+        return asked
     starts = np.cumsum([0, *counts[:-1]])
-    voices = np.maximum(
-        asked.sureness, np.float32(1e-6)
-    )  # (V,); never all zero, and a view alone counts exactly as one
+    voices = np.maximum(asked.sureness, np.float32(1e-6))  # (V,), never all zero
+    # A view alone has exactly one, so that its picture's answer is the same whatever comes with it.
     shares = voices / np.repeat(np.add.reduceat(voices, starts), counts)
     probabilities = np.add.reduceat(shares[:, None] * asked.probabilities, starts)  # (V, C) → (N, C)
     sureness = np.add.reduceat(asked.sureness, starts) / counts
