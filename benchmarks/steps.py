@@ -45,7 +45,7 @@ def main() -> None:
     targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, 512)]
     print("| precision | batch | XLA | images a second | ms a step |\n|---|---|---|---|---|")
     for precision, batch, xla in SETTINGS:
-        model = networks.seed(32, 10, precision)
+        model = networks.TRAINED["seed"](32, 10, precision)
         model.compile(optimizer="adam", loss="categorical_crossentropy", metrics=["accuracy"], jit_compile=xla)
         x, y = images[:batch], targets[:batch]
         taken = seconds_each(lambda model=model, x=x, y=y: model.train_on_batch(x, y), arguments.seconds)  # type: ignore[misc]

@@ -14,8 +14,8 @@ from thumbnet.training import checkpoint
 from thumbnet.training.checkpoint import State
 
 
-def model() -> keras.Model:
-    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+def model(units: int = 2) -> keras.Model:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
     model.compile(optimizer=keras.optimizers.Adam(use_ema=True), loss="mse")
     model.optimizer.build(model.trainable_variables)
     return model
@@ -48,6 +48,17 @@ def test_another_programs_npz_is_refused(tmp_path: Path) -> None:
         np.savez(file, x=np.zeros(3))
     with pytest.raises(TrainingError, match="no checkpoint of Thumbnet"):
         checkpoint.load(tmp_path / "checkpoint", {}, model())
+
+
+@pytest.mark.parametrize("units", [1, 3])
+def test_another_versions_network_is_refused(tmp_path: Path, units: int) -> None:
+    checkpoint.save(tmp_path / "checkpoint", {"seed": 1}, State(), model())
+    untouched = model(units)
+    before = untouched.get_weights()
+    with pytest.raises(TrainingError, match=r"other settings \(network\)"):
+        checkpoint.load(tmp_path / "checkpoint", {"seed": 1}, untouched)
+    for one, other in zip(before, untouched.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_no_file_is_said(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from test_curves import logged
 
 from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
-from thumbnet.training import augment, curves, hardware, networks
+from thumbnet.training import augment, curves, hardware
 from thumbnet.training.fit import Fitted, batch_size_for, fit, judge, renew_statistics, triangle
 from thumbnet.training.recipes import BEST, RECIPES, SEED, Recipe
 
@@ -42,7 +42,7 @@ def run(path: Path, recipe: Recipe = RECIPE, validation: Dataset | None = VALIDA
 
 
 def same(first: Fitted, second: Fitted) -> bool:
-    pairs = zip(first.weights, second.weights, strict=True)
+    pairs = zip(first.network.get_weights(), second.network.get_weights(), strict=True)
     return all(np.array_equal(one, other) for one, other in pairs)
 
 
@@ -51,10 +51,9 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path: Path, capsys: pytest.Captu
     scores = [row["validation"] for row in fitted.state.history]
     assert max(scores) > 0.9
     assert fitted.state.best_score == max(scores)
-    model = networks.seed(18, 2)
-    model.set_weights(fitted.weights)
+    assert [layer.name for layer in fitted.network.layers if "norm" in layer.name] == []
     smoothed = keras.losses.CategoricalCrossentropy(label_smoothing=RECIPE.label_smoothing)
-    loss, accuracy = judge(model, VALIDATION, smoothed)
+    loss, accuracy = judge(fitted.network, VALIDATION, smoothed)
     assert accuracy == pytest.approx(max(scores), abs=0.03)  # float32 beside bfloat16
     best = fitted.state.history[fitted.state.best_epoch - 1]
     assert loss == pytest.approx(best["validation_loss"], abs=0.03)
@@ -284,8 +283,7 @@ def test_statistics_are_those_of_the_images() -> None:
 
 def test_averaged_weights_come_with_statistics_of_their_own(tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPES["best"], **SMALL)
-    model = networks.vgg(18, 2)
-    model.set_weights(run(tmp_path, recipe, None).weights)
+    model = run(tmp_path, recipe, None).network
     given = [np.asarray(weight) for weight in model.non_trainable_variables]
     renew_statistics(model, TRAIN.images)
     for before, after in zip(given, model.non_trainable_variables, strict=True):

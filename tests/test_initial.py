@@ -29,6 +29,15 @@ def test_the_filters_answers_are_uncorrelated_centred_and_of_variance_one() -> N
     np.testing.assert_allclose(np.cov(answers, rowvar=False), np.eye(16), atol=0.05)
 
 
+def test_without_a_bias_the_filters_are_the_same() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 18, 18, 3), dtype=np.uint8)
+    kernels = []
+    for model in (networks.seed(18, 2), networks.seed_normalized(18, 2)):
+        whiten(model, images)
+        kernels.append(model.get_weights()[0])
+    np.testing.assert_array_equal(*kernels)
+
+
 def test_pictures_without_any_difference_give_finite_filters() -> None:
     model = networks.seed(18, 2)
     whiten(model, np.zeros((3, 18, 18, 3), np.uint8))

@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
 
 from thumbnet.training import networks
+from thumbnet.training.fit import renew_statistics
 
 
 def test_the_seed_network_is_the_one_of_the_readme() -> None:
@@ -28,6 +29,23 @@ def test_the_seed_network_is_the_one_of_the_readme() -> None:
     assert model.count_params() == 122_570
     activations = [layer.activation.__name__ for layer in model.layers if hasattr(layer, "activation")]
     assert activations == ["relu", "relu", "relu", "relu", "softmax"]
+
+
+def test_what_is_trained_for_the_seed_network_answers_as_the_network_that_ships() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (300, 5, 5, 3), dtype=np.uint8).repeat(4, axis=1).repeat(4, axis=2)  # (N, 20, 20, 3)
+    trained = networks.seed_normalized(20, 3)
+    renew_statistics(trained, pixels)
+    weights = trained.get_weights()
+    for place, weight in enumerate(trained.weights):
+        if weight.name == "beta":
+            weights[place] = rng.normal(size=weight.shape)
+    trained.set_weights(weights)
+    plain = networks.as_shipped("seed", 20, 3, weights)
+    assert [type(layer) for layer in plain.layers] == [type(layer) for layer in networks.seed(20, 3).layers]
+    answers = plain.predict(pixels, verbose=0)
+    assert np.ptp(answers, axis=0).min() > 0.3
+    np.testing.assert_allclose(answers, trained.predict(pixels, verbose=0), atol=1e-5)
 
 
 def test_pixels_are_divided_by_255_and_nothing_else() -> None:
@@ -64,7 +82,7 @@ def test_the_vgg_network_takes_any_size_and_number_of_classes(size: int, classes
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("network", [networks.seed, networks.vgg])
+@pytest.mark.parametrize("network", [networks.seed, networks.seed_normalized, networks.vgg])
 def test_bfloat16_stays_inside(network: Any) -> None:
     model = network(32, 10, "mixed_bfloat16")
     assert {layer.compute_dtype for layer in model.layers} == {"float32", "bfloat16"}

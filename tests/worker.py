@@ -46,7 +46,7 @@ def train(folder: Path, name: str, recipe: Recipe, team: Team, **options: Any) -
         )  # fmt: skip
     except (TrainingError, _BrokenOffError) as error:
         return {"error": str(error)}
-    np.savez(folder / f"{name}.npz", *fitted.weights)
+    np.savez(folder / f"{name}.npz", *fitted.network.get_weights())
     rows = [{key: row[key] for key in row if key != "seconds"} for row in fitted.state.history]
     return {"interrupted": fitted.interrupted, "epochs": fitted.state.epoch, "rows": rows}
 

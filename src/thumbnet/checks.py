@@ -320,7 +320,7 @@ def cross_validated(pictures: Pictures, seed: int) -> NDArray[np.float64]:
     from scipy.special import softmax
     from sklearn.model_selection import StratifiedKFold
 
-    from thumbnet.training import calibrate, networks
+    from thumbnet.training import calibrate
     from thumbnet.training.fit import fit
     from thumbnet.training.recipes import SEED
 
@@ -341,9 +341,7 @@ def cross_validated(pictures: Pictures, seed: int) -> NDArray[np.float64]:
             fitted = fit(recipe, every.take(rest), None, seed=seed, checkpoint_path=path)
         if fitted.interrupted:
             raise KeyboardInterrupt
-        network = getattr(networks, recipe.network)(duplicates.SIDE, len(every.names))
-        network.set_weights(fitted.weights)
-        logs = calibrate.log_probabilities(network, every.take(judged), mirror=every.mirrored)  # (n, C)
+        logs = calibrate.log_probabilities(fitted.network, every.take(judged), mirror=every.mirrored)  # (n, C)
         probabilities[judged] = softmax(logs, axis=1)
     return probabilities
 

@@ -63,12 +63,15 @@ def load(
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path} is no checkpoint of Thumbnet, or a broken one. Start without --resume") from error
     differing = sorted(key for key, value in settings.items() if content["settings"].get(key) != value)
+    variables = _variables(model)
+    if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
+        differing.append("network")  # of the same name, as another version of Thumbnet has it
     if differing:
         raise TrainingError(
             f"{path} belongs to a training with other settings ({', '.join(differing)}). "
             "Resume with the same ones, or start without --resume"
         )
-    for variable, value in zip(_variables(model), values, strict=True):
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return State(**content["state"], best=best)
 

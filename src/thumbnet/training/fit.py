@@ -20,7 +20,7 @@ from thumbnet.datasets import Dataset
 from thumbnet.errors import TrainingError
 from thumbnet.training import checkpoint, curves, hardware, networks
 from thumbnet.training.augment import augment, shrink
-from thumbnet.training.checkpoint import State, Weights
+from thumbnet.training.checkpoint import State
 from thumbnet.training.initial import hand_on, whiten
 from thumbnet.training.optimizers import optimizer
 from thumbnet.training.recipes import Recipe
@@ -36,7 +36,7 @@ T = TypeVar("T")
 class Fitted:
     """What a training gives."""
 
-    weights: Weights  # averaged, after the best epoch
+    network: keras.Model  # as it ships, with the averaged weights after the best epoch
     state: State
     interrupted: bool  # by Ctrl-C, after at least one epoch
 
@@ -55,7 +55,7 @@ def fit(
     patience: int | None = None,
     team: Team | None = None,
 ) -> Fitted:
-    """Train `recipe`'s network on `train`; keep the weights that are best on `validation`.
+    """Train `recipe`'s network on `train`; keep what is best on `validation`.
 
     Args:
         recipe: How, and for how many epochs.
@@ -88,7 +88,7 @@ def fit(
     mirrored_first = np.random.default_rng(seed).random(len(train)) < 0.5  # (N,)
 
     keras.utils.set_random_seed(seed)
-    build = partial(getattr(networks, recipe.network), None if recipe.small else size, classes, precision)
+    build = partial(networks.TRAINED[recipe.network], None if recipe.small else size, classes, precision)
     with team.scope():
         model = build()
         if recipe.whiten:
@@ -142,7 +142,7 @@ def fit(
             if not state.best:
                 raise
             interrupted = True
-    return Fitted(state.best, state, interrupted)
+    return Fitted(networks.as_shipped(recipe.network, size, classes, state.best), state, interrupted)
 
 
 def batch_size_for(recipe: Recipe, images: int) -> int:

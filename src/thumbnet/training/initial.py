@@ -25,7 +25,7 @@ def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
         images: The training images, `(N, S, S, 3)`.
     """
     layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-    kernel, bias = layer.get_weights()  # (k, k, 3, F), (F,)
+    kernel, *biases = layer.get_weights()  # (k, k, 3, F), and (F,) where a normalization does not centre what comes out
     side, filters = kernel.shape[0], kernel.shape[3]
     some = max(1, SAMPLES * 32**2 // images.shape[1] ** 2)  # larger pictures have more patches, which take memory
     pixels = images[:: max(1, len(images) // some)] / np.float32(255)
@@ -36,8 +36,9 @@ def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
     scaled = (directions / np.sqrt(np.maximum(variances, 0) + FLOOR))[:, ::-1][:, :count]  # (k·k·3, count)
     both = np.concatenate([scaled, -scaled], axis=1)  # (k·k·3, 2·count)
     kernel[..., : 2 * count] = both.reshape(side, side, 3, -1)
-    bias[: 2 * count] = -patches.mean(axis=0) @ both
-    layer.set_weights([kernel, bias])
+    for bias in biases:
+        bias[: 2 * count] = -patches.mean(axis=0) @ both
+    layer.set_weights([kernel, *biases])
 
 
 def hand_on(model: keras.Model) -> None:

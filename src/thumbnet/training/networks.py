@@ -1,7 +1,12 @@
 """The networks, built for any number of classes and size. Each takes pixels as they are and gives probabilities."""
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import keras
+import numpy as np
 from keras import layers
+from numpy.typing import NDArray
 
 LEAST = 18  # pixels a side that every network has room for
 
@@ -31,6 +36,40 @@ def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
             layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities"),
         ],
         name="seed",
+    )
+
+
+def seed_normalized(size: int, classes: int, precision: str = "float32") -> keras.Model:
+    """`seed` as it is trained: with batch normalization (Ioffe & Szegedy 2015) before each ReLU.
+
+    `as_shipped` makes `seed` of it, without a difference: a normalization here has no scale of its own, and dividing
+    by a deviation and the ReLU may as well come before the pooling. Behind it, they have a quarter to compute.
+
+    Arguments and result are those of `seed`.
+    """
+
+    def activated() -> list[keras.Layer]:
+        norm = layers.BatchNormalization(scale=False, momentum=0.95, epsilon=1e-5, dtype=precision)
+        return [norm, layers.Activation("relu", dtype=precision)]
+
+    return keras.Sequential(
+        [
+            keras.Input((size, size, 3), dtype="uint8", name="images"),
+            layers.Rescaling(1 / 255, dtype="float32"),
+            layers.Conv2D(32, 3, use_bias=False, dtype=precision),  # (N, 30, 30, 32)
+            layers.MaxPooling2D(2, dtype=precision),  # (N, 15, 15, 32)
+            *activated(),
+            layers.Conv2D(64, 3, use_bias=False, dtype=precision),  # (N, 13, 13, 64)
+            layers.MaxPooling2D(2, dtype=precision),  # (N, 6, 6, 64)
+            *activated(),
+            layers.Conv2D(64, 3, use_bias=False, dtype=precision),  # (N, 4, 4, 64)
+            *activated(),
+            layers.Flatten(dtype=precision),  # (N, 1024)
+            layers.Dense(64, use_bias=False, dtype=precision),  # (N, 64)
+            *activated(),
+            layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities"),
+        ],
+        name="seed_normalized",
     )
 
 
@@ -69,6 +108,41 @@ def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Mod
         classes, activation="softmax", kernel_initializer="zeros", dtype="float32", name="probabilities"
     )
     return keras.Model(images, head(x), name="vgg")
+
+
+Build = Callable[..., keras.Model]  # of size, classes and precision
+
+SHIPPED: dict[str, Build] = {"seed": seed, "vgg": vgg}
+"""The networks that ship, by the name that recipes and model files give."""
+
+TRAINED: dict[str, Build] = {**SHIPPED, "seed": seed_normalized}
+"""What is trained for them to come of."""
+
+
+def as_shipped(name: str, size: int, classes: int, weights: Sequence[NDArray[Any]]) -> keras.Model:
+    """The network that ships, all in float32.
+
+    Args:
+        name: One in `SHIPPED`.
+        size: Pixels a side.
+        classes: Number of classes.
+        weights: Those of the network in `TRAINED`, in Keras's order.
+    """
+    network = TRAINED[name](size, classes)
+    network.set_weights(weights)
+    if TRAINED[name] is SHIPPED[name]:
+        return network
+    folded: list[NDArray[np.float32]] = []  # a kernel and a bias a layer
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            shift, mean, variance = layer.get_weights()  # (F,) each
+            deviation = np.sqrt(variance + layer.epsilon)
+            folded[-1:] = [folded[-1] / deviation, shift - mean / deviation]
+        else:
+            folded += layer.get_weights()
+    plain = SHIPPED[name](size, classes)
+    plain.set_weights(folded)
+    return plain
 
 
 def at_once(size: int) -> int:

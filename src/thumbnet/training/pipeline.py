@@ -19,7 +19,6 @@ from thumbnet.files import write_atomically
 from thumbnet.images import Fit
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import calibrate, curves, hardware, networks
-from thumbnet.training.checkpoint import Weights
 from thumbnet.training.export import export, with_info
 from thumbnet.training.fit import fit
 from thumbnet.training.recipes import RECIPES, Precision, Recipe
@@ -122,7 +121,7 @@ def train(
         recipe, rest, held_out, seed=seed, minutes=minutes, checkpoint_path=checkpoints[0], resume=resume, table=table,
         logs=logged, patience=patience, team=team,
     )  # fmt: skip
-    network = _float32(recipe, splits, fitted.weights)
+    network = fitted.network
     log_probs = calibrate.log_probabilities(network, held_out, mirror=mirror_average)
     interrupted = fitted.interrupted
     info = ModelInfo(
@@ -152,7 +151,7 @@ def train(
         except KeyboardInterrupt:
             interrupted = True
         if not interrupted:  # half of a refit is worse than the whole of what came before it
-            network = _float32(recipe, splits, again.weights)
+            network = again.network
             content = export(network, info, samples(splits.train))
 
     told = {**recipe.as_dict(), "minutes": minutes, "seed": seed, "refit": refit and not interrupted}
@@ -195,13 +194,6 @@ def _read(data: str | Splits, size: int | None, seed: int) -> Splits:
     if side < networks.LEAST:
         raise TrainingError(f"expected {networks.LEAST} pixels a side or more, as the networks need room, got {side}")
     return datasets.load(data, side, fit=FIT, seed=seed) if isinstance(data, str) else data
-
-
-def _float32(recipe: Recipe, splits: Splits, weights: Weights) -> keras.Model:
-    """The trained network with all its layers in float32, as it ships."""
-    network = getattr(networks, recipe.network)(splits.train.images.shape[1], len(splits.train.names))
-    network.set_weights(weights)
-    return network
 
 
 def _save_keras(network: keras.Model, path: Path) -> None:

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from thumbnet.errors import ModelError
 from thumbnet.formats.graph import layers as layers_of
 from thumbnet.model_file import ModelInfo
-from thumbnet.training import networks
-
-NETWORKS = {make.__name__: make for make in (networks.seed, networks.vgg)}
+from thumbnet.training.networks import SHIPPED
 
 
 @dataclass
@@ -42,11 +40,11 @@ def rebuild(content: bytes, info: ModelInfo) -> keras.Model:
         ModelError: Its recipe names no network known here, or its weights are not those of that network.
     """
     name = info.recipe.get("network")
-    if not isinstance(name, str) or name not in NETWORKS:
+    if not isinstance(name, str) or name not in SHIPPED:
         raise ModelError(
-            f"the model file's network is {name!r:.40}. Expected one that is known here: {', '.join(NETWORKS)}"
+            f"the model file's network is {name!r:.40}. Expected one that is known here: {', '.join(SHIPPED)}"
         )
-    network = NETWORKS[name](info.size, len(info.names))
+    network = SHIPPED[name](info.size, len(info.names))
     try:
         _fill(network, list(_steps(onnx.load_from_string(content).graph)))
     except (KeyError, ValueError) as error:  # of a graph that is not what the converter makes of such a network

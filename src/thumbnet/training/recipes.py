@@ -52,7 +52,7 @@ SEED = Recipe(
     learning_rate=8e-3,
     beta_2=0.99,
     warmup=0.2,
-    weight_decay=0.1,
+    weight_decay=0.2,
     label_smoothing=0.05,
     flip=True,
     shift=2,
@@ -65,12 +65,12 @@ SEED = Recipe(
     hand_on=False,
     averaging=0.99,
     mirror_average=True,
-    validation=0.1,
+    validation=0.05,
 )
 """The small CNN that this project started from: `thumbnet train --recipe seed`.
 
-78.8 % of CIFAR-10's test images right from one view, 80.2 % with the mirror average, median of three trainings; 137 s
-on two cores of an AMD EPYC (Zen 4) in bfloat16, on images recompressed to JPEG (docs/training.md).
+82.9 % of CIFAR-10's training images that were held out are right from one view after 60 epochs, 84.2 % with the mirror
+average, on images recompressed to JPEG (docs/experiments.md).
 """
 
 FAST = Recipe(
