@@ -73,7 +73,10 @@ def test_tritons_client_finds_the_model(port: int) -> None:
     for version in ("", "1"):
         metadata = client.get_model_metadata("tiny", version)
         assert metadata["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": [-1, SIZE, SIZE, 3]}]
-        assert metadata["outputs"] == [{"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]}]
+        assert metadata["outputs"] == [
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]},
+            {"name": "sureness", "datatype": "FP32", "shape": [-1, 1]},
+        ]
     with pytest.raises(InferenceServerException, match="expected model tiny"):
         client.get_model_metadata("other")
     assert not client.is_model_ready("tiny", "2")
@@ -93,6 +96,25 @@ def test_tritons_client_gets_the_probabilities_of_tensors(
         )
         np.testing.assert_array_equal(answer.as_numpy("probabilities"), classifier.probabilities(SQUARES))
         assert answer.get_response()["id"] == "7"
+    client.close()
+
+
+@pytest.mark.parametrize("binary", [(True, True), (False, False), (True, False), (False, True)])
+def test_tritons_client_gets_the_sureness(port: int, classifier: Classifier, binary: tuple[bool, bool]) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    asked = classifier.ask(SQUARES)
+    outputs = [
+        triton.InferRequestedOutput(name, binary_data=way)
+        for name, way in zip(("sureness", "probabilities"), binary, strict=True)
+    ]
+    for some in (None, outputs, outputs[:1]):
+        answer = client.infer("tiny", [tensor()], outputs=some)
+        np.testing.assert_array_equal(answer.as_numpy("sureness"), asked.sureness[:, np.newaxis])
+        assert answer.get_response()["parameters"] == {"threshold": classifier.info.threshold}
+        if some == outputs[:1]:
+            assert answer.as_numpy("probabilities") is None
+        else:
+            np.testing.assert_array_equal(answer.as_numpy("probabilities"), asked.probabilities)
     client.close()
 
 
@@ -168,6 +190,8 @@ def test_numbers_may_be_nested_and_pictures_base64(client: TestClient, classifie
         asking(datatype="BYTES", shape=[2], data=["AAAA"], parameters={"content_type": "base64"}),
         {**asking(), "outputs": "all"}, {**asking(), "outputs": [{"name": "other"}]},
         {**asking(), "outputs": [{"name": "probabilities"}] * 2}, {**asking(), "parameters": [1]},
+        {**asking(), "outputs": [{"name": "sureness"}, {"name": ["probabilities"]}]}, {**asking(), "outputs": [1]},
+        {**asking(), "outputs": [{"name": "sureness", "parameters": {"classification": 1}}]},
         {**asking(), "outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
         {**asking(), "outputs": [{"name": "probabilities", "parameters": {"classification": True}}]},
     ],

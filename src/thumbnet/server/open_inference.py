@@ -1,7 +1,8 @@
 """The Open Inference Protocol, version 2, as KServe, Triton and MLServer speak it, with Triton's binary tensors.
 
 https://github.com/kserve/open-inference-protocol, and Triton's extensions "binary tensor data" and "classification".
-The input `images` is uint8 `(n, S, S, 3)`, or `n` encoded pictures as BYTES.
+The input `images` is uint8 `(n, S, S, 3)`, or `n` encoded pictures as BYTES. The outputs are float32: `probabilities`,
+`(n, C)`, and `sureness`, `(n, 1)`, with which an answer is "unsure" below the answer's parameter `threshold`.
 """
 
 import json
@@ -17,17 +18,19 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 import thumbnet
+from thumbnet.classifier import Asked
 from thumbnet.server.service import RequestError, Service
 from thumbnet.server.tensors import VERSION, check_model, from_base64, from_numbers, from_pictures, read_json
 
 HEADER_LENGTH = "Inference-Header-Content-Length"  # bytes of JSON before the binary tensors
-INPUT, OUTPUT = "images", "probabilities"
+INPUT, PROBABILITIES, SURENESS = "images", "probabilities", "sureness"
 
 
 @dataclass(frozen=True)
 class _Wanted:
-    """How the output is asked for."""
+    """An output, and how it is asked for."""
 
+    name: str
     binary: bool
     classes: int  # the most probable ones as texts; 0 for all probabilities
 
@@ -54,7 +57,10 @@ def routes(service: Service) -> list[Route]:
                 "versions": [VERSION],
                 "platform": "onnxruntime_onnx",
                 "inputs": [{"name": INPUT, "datatype": "UINT8", "shape": [-1, info.size, info.size, 3]}],
-                "outputs": [{"name": OUTPUT, "datatype": "FP32", "shape": [-1, len(info.names)]}],
+                "outputs": [
+                    {"name": PROBABILITIES, "datatype": "FP32", "shape": [-1, len(info.names)]},
+                    {"name": SURENESS, "datatype": "FP32", "shape": [-1, 1]},
+                ],
             }
         )
 
@@ -68,8 +74,7 @@ def routes(service: Service) -> list[Route]:
         asked = await read_json(head)
         wanted = _wanted(asked, len(info.names))
         squares = await _squares(service, asked, tail)
-        probabilities = (await service.ask(squares)).probabilities
-        return _response(service, asked, probabilities, wanted)
+        return _response(service, asked.get("id"), await service.ask(squares), wanted)
 
     def both(path: str, run: Callable[[Request], Any], methods: list[str]) -> list[Route]:
         whole = "/v2/models/{name}", "/v2/models/{name}/versions/{version}"
@@ -94,18 +99,24 @@ def _split(length: str | None, body: bytes) -> tuple[bytes, bytes]:
     return body[: int(length)], body[int(length) :]
 
 
-def _wanted(asked: dict[str, Any], classes: int) -> _Wanted:
+def _wanted(asked: dict[str, Any], classes: int) -> list[_Wanted]:
     all_binary = _parameters(asked).get("binary_data_output") is True
-    outputs = asked.get("outputs") or [{"name": OUTPUT}]
-    if not isinstance(outputs, list) or len(outputs) != 1 or not isinstance(outputs[0], dict):
-        raise RequestError(400, f"expected one output, {OUTPUT}")
-    if outputs[0].get("name") != OUTPUT:
-        raise RequestError(400, f"expected the output {OUTPUT}, got {outputs[0].get('name')!r:.80}")
-    parameters = _parameters(outputs[0])
-    count = parameters.get("classification", 0)
-    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
-        raise RequestError(400, f"expected classification to be a number of classes, got {count!r:.40}")
-    return _Wanted(parameters.get("binary_data", all_binary) is True, min(count, classes))
+    outputs = asked.get("outputs") or [{"name": PROBABILITIES}, {"name": SURENESS}]
+    if not isinstance(outputs, list) or not all(isinstance(output, dict) for output in outputs):
+        raise RequestError(400, "expected outputs to be a list of objects")
+    names = [output.get("name") for output in outputs]
+    if sorted(map(str, names)) not in ([PROBABILITIES], [SURENESS], [PROBABILITIES, SURENESS]):
+        raise RequestError(400, f"expected the outputs {PROBABILITIES}, {SURENESS} or both, got {names!r:.80}")
+    wanted = []
+    for name, parameters in zip(names, map(_parameters, outputs), strict=True):
+        count = parameters.get("classification", 0)
+        if not isinstance(count, int) or isinstance(count, bool) or count < 0 or (count and name == SURENESS):
+            raise RequestError(
+                400,
+                f"expected classification to be a number of classes of {PROBABILITIES}, got {count!r:.40} of {name}",
+            )
+        wanted.append(_Wanted(name, parameters.get("binary_data", all_binary) is True, min(count, classes)))
+    return wanted
 
 
 async def _squares(service: Service, asked: dict[str, Any], tail: bytes) -> NDArray[np.uint8]:
@@ -166,24 +177,39 @@ def _parameters(value: dict[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _response(service: Service, asked: dict[str, Any], probabilities: NDArray[np.float32], wanted: _Wanted) -> Response:
-    output: dict[str, Any] = {"name": OUTPUT, "datatype": "FP32", "shape": list(probabilities.shape)}
-    answer: dict[str, Any] = {"model_name": service.name, "model_version": VERSION, "outputs": [output]}
-    if isinstance(asked.get("id"), str):
-        answer["id"] = asked["id"]
-    if wanted.classes:
-        texts = _classes(service.classifier.info.names, probabilities, wanted.classes)
-        output |= {"datatype": "BYTES", "shape": [len(probabilities), wanted.classes]}
-        data: Any = texts
-        packed = b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in texts)
-    else:
-        data, packed = probabilities.ravel().tolist(), probabilities.tobytes()
-    if not wanted.binary:
-        output["data"] = data
+def _response(service: Service, identity: Any, answered: Asked, wanted: list[_Wanted]) -> Response:
+    info = service.classifier.info
+    arrays = {PROBABILITIES: answered.probabilities, SURENESS: answered.sureness[:, np.newaxis]}  # (n, C), (n, 1)
+    outputs, tail = [], []
+    for each in wanted:
+        array = arrays[each.name]
+        output: dict[str, Any] = {"name": each.name, "datatype": "FP32", "shape": list(array.shape)}
+        if each.classes:
+            texts = _classes(info.names, array, each.classes)
+            output |= {"datatype": "BYTES", "shape": [len(array), each.classes]}
+            data: Any = texts
+            packed = b"".join(struct.pack("<I", len(text.encode())) + text.encode() for text in texts)
+        else:
+            data, packed = array.ravel().tolist(), array.tobytes()
+        if each.binary:
+            output["parameters"] = {"binary_data_size": len(packed)}
+            tail.append(packed)
+        else:
+            output["data"] = data
+        outputs.append(output)
+    answer: dict[str, Any] = {
+        "model_name": service.name,
+        "model_version": VERSION,
+        "parameters": {"threshold": info.threshold},
+        "outputs": outputs,
+    }
+    if isinstance(identity, str):
+        answer["id"] = identity
+    if not tail:
         return JSONResponse(answer)
-    output["parameters"] = {"binary_data_size": len(packed)}
     head = json.dumps(answer).encode()
-    return Response(head + packed, media_type="application/octet-stream", headers={HEADER_LENGTH: str(len(head))})
+    content = b"".join([head, *tail])
+    return Response(content, media_type="application/octet-stream", headers={HEADER_LENGTH: str(len(head))})
 
 
 def _classes(names: tuple[str, ...], probabilities: NDArray[np.float32], count: int) -> list[str]:
