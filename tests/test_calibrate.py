@@ -32,9 +32,18 @@ def test_the_temperature_undoes_over_and_underconfidence(factor: float) -> None:
     assert error < 0.01
 
 
-def test_the_temperature_stays_finite_where_every_answer_is_right() -> None:
+@pytest.mark.parametrize("count", [3, 30, 300])
+def test_where_every_answer_is_right_they_are_as_sure_as_that_many_can_tell(count: int) -> None:
+    labels = np.arange(count) % 3
+    log_probs = log_softmax(np.eye(3)[labels] * 5, axis=1)
+    confidence = np.exp(log_softmax(log_probs / calibrate.temperature(log_probs, labels), axis=1)).max(axis=1)
+    assert confidence.mean() == pytest.approx(1 - 2 / 3 / (count + 2), abs=1e-3)
+
+
+@pytest.mark.parametrize("labels", [[1, 2, 0], [0, 0, 0]])
+def test_the_temperature_of_useless_answers_stays_finite(labels: list[int]) -> None:
     log_probs = log_softmax(np.eye(3) * 5, axis=1)
-    assert 0.05 <= calibrate.temperature(log_probs, np.arange(3)) < 1
+    assert 1 < calibrate.temperature(log_probs, np.array(labels)) <= 20
 
 
 def test_the_threshold_keeps_95_percent_of_the_right_answers() -> None:

@@ -157,6 +157,11 @@ def test_another_programs_results_are_not_written_over(splits: Splits, tmp_path:
     assert table.is_dir() if content is None else table.read_text() == content
 
 
+@pytest.mark.parametrize(("images", "share"), [(50_000, 0.04), (20_000, 0.05), (10_000, 0.1), (300, 0.1)])
+def test_of_a_small_set_more_is_held_out(images: int, share: float) -> None:
+    assert pipeline.held_out_share(RECIPES["fast"], images) == pytest.approx(share)
+
+
 def test_a_refit_ships_a_network_of_all_training_images(splits: Splits, tmp_path: Path) -> None:
     held_out = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "a.onnx").classifier
     refitted = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "b.onnx", refit=True).classifier

@@ -26,6 +26,7 @@ from thumbnet.training.team import join
 
 SIZE = 32  # pixels a side, unless told otherwise
 FIT: Fit = "centre"  # what of a picture is taken, where the data leave that open
+HELD_OUT = 1000  # pictures that calibration wants
 SAMPLES = 1000  # pictures on which Keras and the model file are compared, at the least where there are as many
 
 
@@ -98,7 +99,7 @@ def train(
     splits = _read(data, size, seed)
     if not mirror:
         splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
-    rest, held_out = datasets.hold_out(splits.train, recipe.validation, seed)
+    rest, held_out = datasets.hold_out(splits.train, held_out_share(recipe, len(splits.train)), seed)
     mirror_average = recipe.mirror_average and splits.train.mirrored
     team.check(
         {
@@ -167,6 +168,11 @@ def train(
                 path.unlink(missing_ok=True)
     team.chiefs(0)  # where the others wait for the files, and fail if the chief does
     return Trained(output, Classifier(content), scores, interrupted, team.chief)
+
+
+def held_out_share(recipe: Recipe, images: int) -> float:
+    """The recipe's, or more (a tenth at most) of a small set: probabilities want some hundred pictures to be judged."""
+    return max(recipe.validation, min(0.1, HELD_OUT / images))
 
 
 def samples(dataset: Dataset) -> NDArray[np.uint8]:
