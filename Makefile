@@ -33,7 +33,7 @@ lint: $(VENV)/installed-dev
 bench: $(VENV)/installed-train
 	$(BIN)/python benchmarks/cold_start.py
 	$(BIN)/python benchmarks/bulk.py --model cifar10-seed
-	$(BIN)/python benchmarks/training.py build/training --runs 3 --seed-epochs 3 --only tutorial seed seed-3
+	$(BIN)/python benchmarks/training.py build/training --runs 3 --seed-epochs 2 --only tutorial seed seed-2
 
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/commands.py > docs/commands.md
