@@ -33,8 +33,9 @@ def log_probabilities(network: keras.Model, dataset: Dataset, *, mirror: bool) -
 def temperature(log_probs: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """What to divide logits by so that the cross-entropy is least (Guo et al. 2017): 0.05 to 20.
 
-    Of N pictures that are all answered rightly, it would be zero, and every answer certain. So it is asked what would
-    be best if one more in N + 2 were wrong, as Platt (1999) does, "Probabilistic outputs for support vector machines".
+    Of N pictures that are all answered rightly, it would be zero, and every answer certain. So each label is doubted
+    by 1 in N + 2, as Platt (1999) does, "Probabilistic outputs for support vector machines"; here the doubt is spread
+    over all classes.
     """
     doubt = 1 / (len(labels) + 2)
 
