@@ -8,23 +8,20 @@ attach labels to a LiteRT file, an archive at its end.
 import json
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 from numpy.typing import NDArray
 
 from thumbnet.classifier import Asked
-from thumbnet.errors import ModelError
 from thumbnet.formats.agreement import Answer
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import _quiet_start
-from thumbnet.training.calibrate import FLOOR, POWER
-from thumbnet.training.networks import seen_maps
+from thumbnet.training.computation import computation
 
 BATCH = 500  # pictures a run
 
@@ -47,7 +44,7 @@ def save_keras(network: keras.Model, familiar: Features, info: ModelInfo, path: 
     Raises:
         ModelError: `familiar` holds other features than pictures have here.
     """
-    _whole(network, familiar, info).save(path)
+    computation(network, info, familiar).save(path)
     _attach(path, info)
     loaded = keras.models.load_model(path)
     return _in_batches(lambda batch: loaded.predict(batch, batch_size=BATCH, verbose=0))
@@ -58,7 +55,7 @@ def save_savedmodel(network: keras.Model, familiar: Features, info: ModelInfo, p
 
     Arguments and result are those of `save_keras`.
     """
-    whole = _whole(network, familiar, info)
+    whole = computation(network, info, familiar)
 
     @tf.function(input_signature=[tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
     def serving(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -95,37 +92,6 @@ def save_litert(network: keras.Model, familiar: Features, info: ModelInfo, path:
         runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
         runner(images=np.zeros((1, info.size, info.size, 3), np.uint8))
     return _in_batches(lambda batch: runner(images=batch))
-
-
-def _whole(network: keras.Model, familiar: Features, info: ModelInfo) -> keras.Model:
-    """The computation of a model file, of Keras's own layers and operations; tracing.py has it as the file's graph."""
-    images = keras.Input((info.size, info.size, 3), dtype="uint8", name="images")
-    looked = keras.Model(network.inputs, [*seen_maps(network), *network.outputs])
-    views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
-    last, entering, answers = zip(*map(looked, views), strict=True)  # (N, s, s, D), (N, t, t, E), (N, C) each
-    logs = [ops.log(ops.maximum(each, FLOOR)) for each in answers]
-    probabilities = keras.layers.Softmax()(_sum(logs) / (len(logs) * info.temperature))
-    sureness = ops.max(probabilities, axis=1)  # (N,)
-    if familiar is not None:
-        averages = ops.mean(_sum(last), axis=(1, 2))  # (N, D)
-        spreads = _sum([ops.std(each, axis=(1, 2)) for each in entering])  # (N, E)
-        parts = [ops.normalize(part, axis=1, epsilon=1e-12) for part in (averages, spreads)]
-        features = ops.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32)  # (N, D + E)
-        if features.shape[1] != familiar.shape[1]:
-            raise ModelError(
-                "the model file's sureness is of an older Thumbnet, which took other features of pictures. Train it "
-                f"again, or export it by the version that made it, {info.version or 'which it does not say'}"
-            )
-        compare = keras.layers.Dense(len(familiar), use_bias=False, trainable=False, name="familiar")
-        cosines = compare(features)  # (N, M)
-        compare.set_weights([familiar.T])
-        sureness = sureness * ops.power(ops.clip(ops.max(cosines, axis=1), 0.0, 1.0), float(POWER))
-    return keras.Model(images, {"probabilities": probabilities, "sureness": sureness}, name="thumbnet")
-
-
-def _sum(terms: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
-    """Of one, itself: a picture, and its mirror image if that is looked at too."""
-    return terms[0] if len(terms) == 1 else ops.add(*terms)
 
 
 def _in_batches(answer: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> Answer:

@@ -12,20 +12,24 @@ import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Classifier
+from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import ExportError, ModelError
 from thumbnet.model_file import ModelInfo, write_info
-from thumbnet.training.calibrate import FLOOR, POWER
-from thumbnet.training.networks import seen_maps
+from thumbnet.training.computation import batches, computation, features
 
 OPSET = 18
 TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
-BATCH = 500  # pictures at once
 
 
 def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
     """`export`, where TensorFlow is what Keras computes by. Arguments and errors are the same."""
-    shipped = _as_shipped(network, info, samples)
+    whole = computation(network, info, features(network, info, samples))
+
+    @tf.function(input_signature=[tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
+    def shipped(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        given: dict[str, tf.Tensor] = whole(images, training=False)
+        return given
+
     model, _ = tf2onnx.convert.from_function(shipped, shipped.input_signature, opset=OPSET)
     model.producer_name, model.producer_version = "thumbnet", info.version
     _put_in_order(model.graph)
@@ -40,48 +44,6 @@ def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> 
     # Upside down, too: samples are as familiar as can be, and that shall not be all that is compared.
     _prove_equal(shipped, classifier, np.concatenate([samples, samples[:, ::-1]]))
     return content
-
-
-def _as_shipped(
-    network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]
-) -> tf.types.experimental.PolymorphicFunction:
-    """The whole computation of the model file, as a TensorFlow function: uint8 pictures → what `Classifier.ask` gives.
-
-    How familiar a picture is tells the cosine between its features and the nearest of the samples' (Sun et al. 2022,
-    "Out-of-distribution detection with deep nearest neighbors"): the averages of one of its `seen_maps` over all places
-    and the standard deviations of the other, both of length 1.
-    """
-    signature = [tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")]
-    looked = keras.Model(network.inputs, [*seen_maps(network), *network.outputs])
-
-    def seen(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        views = [images, tf.reverse(images, [2])] if info.mirror_average else [images]
-        # (N, s, s, D), (N, t, t, E), (N, C) each
-        last, entering, answers = zip(*(looked(view, training=False) for view in views), strict=True)
-        # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
-        logs = [tf.math.log(tf.maximum(each, FLOOR)) for each in answers]
-        probabilities = tf.nn.softmax(tf.add_n(logs) / (len(logs) * info.temperature))  # (N, C)
-        averages = tf.reduce_mean(tf.add_n(last), axis=[1, 2])  # (N, D); the mirror image's places need no order
-        spreads = tf.add_n([tf.math.reduce_std(each, axis=[1, 2]) for each in entering])  # (N, E)
-        parts = [tf.math.l2_normalize(part, axis=1) for part in (averages, spreads)]
-        return tf.concat(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32), probabilities  # (N, D + E), (N, C)
-
-    # As an array, for what is a tensor outside of the function would be an input of its graph.
-    familiar = np.concatenate([seen(tf.constant(batch))[0].numpy() for batch in _batches(samples)])  # (M, D + E)
-
-    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
-    def shipped(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        features, probabilities = seen(images)
-        cosines = tf.matmul(features, familiar, transpose_b=True)  # (N, M)
-        familiarity = tf.clip_by_value(tf.reduce_max(cosines, axis=1), 0.0, 1.0)  # (N,)
-        sureness = tf.reduce_max(probabilities, axis=1) * familiarity**POWER
-        return {"probabilities": probabilities, "sureness": sureness}
-
-    return shipped
-
-
-def _batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    return [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
 
 
 def _put_in_order(graph: onnx.GraphProto) -> None:
@@ -135,11 +97,11 @@ def _name_in_order(graph: onnx.GraphProto) -> None:
 def _prove_equal(
     shipped: tf.types.experimental.PolymorphicFunction, classifier: Classifier, samples: NDArray[np.uint8]
 ) -> None:
-    given = [shipped(tf.constant(batch)) for batch in _batches(samples)]
-    ours = [np.concatenate([each[name].numpy() for each in given]) for name in ("probabilities", "sureness")]
-    theirs = classifier.ask(samples)  # (N, C), (N,)
+    given = [shipped(tf.constant(batch)) for batch in batches(samples)]
+    ours = Asked(*(np.concatenate([each[name].numpy() for each in given]) for name in Asked._fields))
+    theirs = classifier.ask(samples)
     moved = float(np.max([np.abs(mine - other).max() for mine, other in zip(ours, theirs, strict=True)]))  # NaN stays
-    differing = int((ours[0].argmax(axis=1) != theirs.probabilities.argmax(axis=1)).sum())
+    differing = int((ours.probabilities.argmax(axis=1) != theirs.probabilities.argmax(axis=1)).sum())
     if differing or not moved <= TOLERANCE:
         raise ExportError(
             f"Keras and ONNX Runtime disagree on {differing} of {len(samples)} pictures, and by up to {moved:.1e} in a "

@@ -1,0 +1,82 @@
+"""What a model file computes: a network, mirror average, calibration and sureness, of Keras's own operations.
+
+The model file and the formats of Keras and TensorFlow are all made of it.
+"""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from thumbnet.errors import ModelError
+from thumbnet.model_file import ModelInfo
+from thumbnet.training.calibrate import FLOOR, POWER
+from thumbnet.training.networks import at_once, seen_maps
+
+
+def computation(network: keras.Model, info: ModelInfo, familiar: NDArray[np.float32] | None) -> keras.Model:
+    """The whole computation, which loads without Thumbnet: uint8 `(N, S, S, 3)` → what `Classifier.ask` gives.
+
+    Args:
+        network: Float32; pictures → probabilities `(N, C)`, not yet calibrated.
+        info: Tells temperature and mirror average.
+        familiar: What `features` gave for training pictures, `(M, D + E)`, with which pictures are compared for the
+            sureness; with nothing, that is the confidence.
+
+    Raises:
+        ModelError: `familiar` holds other features than pictures have here.
+    """
+    images, features, probabilities = _seen(network, info)
+    sureness = ops.max(probabilities, axis=1)  # (N,)
+    if familiar is not None:
+        if features.shape[1] != familiar.shape[1]:
+            raise ModelError(
+                "the model file's sureness is of an older Thumbnet, which took other features of pictures. Train it "
+                f"again, or export it by the version that made it, {info.version or 'which it does not say'}"
+            )
+        compare = keras.layers.Dense(len(familiar), use_bias=False, trainable=False, name="familiar")
+        cosines = compare(features)  # (N, M)
+        compare.set_weights([familiar.T])
+        sureness = sureness * ops.power(ops.clip(ops.max(cosines, axis=1), 0.0, 1.0), float(POWER))
+    return keras.Model(images, {"probabilities": probabilities, "sureness": sureness}, name="thumbnet")
+
+
+def features(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """By what pictures are alike: uint8 `(M, S, S, 3)` → float32 `(M, D + E)`, each row of length 1.
+
+    They are the averages of one of the network's `seen_maps` over all places and the standard deviations of the other.
+    How familiar a picture is tells the cosine between its features and the nearest training picture's (Sun et al. 2022,
+    "Out-of-distribution detection with deep nearest neighbors").
+    """
+    images, seen, _ = _seen(network, info)
+    looked = keras.Model(images, seen)
+    given = [ops.convert_to_numpy(looked(batch, training=False)) for batch in batches(samples)]
+    return np.concatenate(given)
+
+
+def batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Pictures `(N, S, S, 3)`, as many as are answered in one go at a time."""
+    step = at_once(images.shape[1])
+    return [images[start : start + step] for start in range(0, len(images), step)]
+
+
+def _seen(network: keras.Model, info: ModelInfo) -> tuple[keras.KerasTensor, keras.KerasTensor, keras.KerasTensor]:
+    """Pictures, their features `(N, D + E)`, and calibrated probabilities `(N, C)`."""
+    images = keras.Input((info.size, info.size, 3), dtype="uint8", name="images")
+    looked = keras.Model(network.inputs, [*seen_maps(network), *network.outputs])
+    views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
+    last, entering, answers = zip(*map(looked, views), strict=True)  # (N, s, s, D), (N, t, t, E), (N, C) each
+    # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
+    logs = [ops.log(ops.maximum(each, FLOOR)) for each in answers]
+    probabilities = keras.layers.Softmax()(_sum(logs) / (len(logs) * info.temperature))
+    averages = ops.mean(_sum(last), axis=(1, 2))  # (N, D); the mirror image's places need no order
+    spreads = _sum([ops.std(each, axis=(1, 2)) for each in entering])  # (N, E)
+    parts = [ops.normalize(part, axis=1, epsilon=1e-12) for part in (averages, spreads)]
+    return images, ops.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32), probabilities
+
+
+def _sum(terms: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
+    """Of one, itself: a picture, and its mirror image if that is looked at too."""
+    return terms[0] if len(terms) == 1 else ops.add(*terms)
