@@ -31,8 +31,8 @@ from web import Web
 import thumbnet
 from thumbnet import bulk, cli, rows
 from thumbnet.classifier import BATCH, Classifier, Prediction
-from thumbnet.datasets import PICTURE_SUFFIXES
 from thumbnet.errors import ImageError, ModelError, SourceError
+from thumbnet.images import SUFFIXES
 from thumbnet.rows import Failure
 
 ROOT = Path(__file__).parent.parent
@@ -101,6 +101,12 @@ def test_folder_gives_its_pictures_sorted() -> None:
     assert sources("./f/a") == ["./f/a/b/y.webp", "./f/a/z.png"]
 
 
+@pytest.mark.parametrize("suffix", ["jfif", "apng", "AVIF", "dib", "tif", "jp2", "j2k", "ppm", "pgm", "pbm"])
+def test_folder_gives_pictures_of_every_kind_that_is_read(suffix: str) -> None:
+    touch(f"f/a.{suffix}")
+    assert sources("f") == [f"f/a.{suffix}"]
+
+
 @POSIX
 def test_links_in_a_folder_make_no_loop() -> None:
     touch("f/a.png", "g/b.png")
@@ -119,7 +125,7 @@ def test_links_in_a_folder_make_no_loop() -> None:
 def test_folder_without_a_picture_is_a_failure(files: tuple[str, ...]) -> None:
     Path("f").mkdir()
     touch(*files)
-    suffixes = ", ".join(sorted(PICTURE_SUFFIXES))
+    suffixes = ", ".join(sorted(SUFFIXES))
     told = f"f: no picture in this folder. Expected files whose names end in {suffixes}"
     assert sources("red.png", "f", "blue.png") == ["red.png", told, "blue.png"]
 

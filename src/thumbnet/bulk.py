@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from thumbnet import classifier
 from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
 from thumbnet.errors import SourceError
+from thumbnet.images import LITTER, SUFFIXES
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_url, without_password
 
@@ -167,16 +168,12 @@ def _walk(root: str) -> Iterator[str | Failure]:
             empty = False
             yield Failure(path, SourceError(f"cannot read this folder: {error.strerror or error}"))
     if empty:
-        from thumbnet.datasets import PICTURE_SUFFIXES
-
-        listed = ", ".join(sorted(PICTURE_SUFFIXES))
+        listed = ", ".join(sorted(SUFFIXES))
         yield Failure(root, SourceError(f"no picture in this folder. Expected files whose names end in {listed}"))
 
 
 def _names(folder: str) -> Iterator[str]:
     """The pictures and the folders in a folder, these with a separator at their end. No link is followed: no loops."""
-    from thumbnet.datasets import LITTER, PICTURE_SUFFIXES  # for folders only: it takes long to import
-
     with os.scandir(folder) as entries:
         for entry in entries:
             name = entry.name
@@ -184,7 +181,7 @@ def _names(folder: str) -> Iterator[str]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield name + os.sep
-            elif os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES and (
+            elif os.path.splitext(name)[1].lower() in SUFFIXES and (
                 entry.is_symlink() or entry.is_file(follow_symlinks=False)
             ):
                 yield name

@@ -25,9 +25,9 @@ from typing import Any
 
 from thumbnet import bulk, classifier, rows
 from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
-from thumbnet.datasets import PICTURE_SUFFIXES
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
 from thumbnet.files import write_atomically
+from thumbnet.images import SUFFIXES
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_url, one_line, without_password
 
@@ -207,7 +207,7 @@ def _seen_from(folder: str, source: str) -> str:
 
 
 def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES
+    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def _store(name: str) -> tuple[fs.FileSystem, str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from thumbnet import cifar_archives, images
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
-from thumbnet.images import Fit
+from thumbnet.images import LITTER, SUFFIXES, Fit
 from thumbnet.model_file import CONTROL
 from thumbnet.progress import progress
 
@@ -49,8 +49,6 @@ UNREADABLE_SHARE = 0.1  # of the pictures; more than that is no accident
 LISTED = 10  # things that a message lists at most
 # Of the free memory. Splitting and shuffling copy the pictures once, and the training needs room for itself.
 MEMORY_SHARE = 0.5
-LITTER = {"thumbs.db", "desktop.ini", "__macosx"}
-PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".heic"}
 NPZ_KEYS = (("x_train", "y_train", "x_test", "y_test"), ("x", "y"))
 # What zipfile and NumPy raise at broken files and at pickled ones.
 NPZ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
@@ -592,7 +590,7 @@ def _classes_in(root: Path) -> dict[Path, list[Path]]:
 def _subfolders(root: Path) -> list[Path]:
     """The folders in `root`. A picture beside them is refused, as it has no class; notes and tables may be there."""
     entries = _visible(root)
-    if loose := [entry for entry in entries if entry.suffix.lower() in PICTURE_SUFFIXES and entry.is_file()]:
+    if loose := [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]:
         raise DataError(f"{loose[0]}: a picture outside of the classes. Move it into the subfolder of its class")
     return [entry for entry in entries if entry.is_dir()]
 

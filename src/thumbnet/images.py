@@ -21,6 +21,13 @@ RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
 Fit: TypeAlias = Literal["stretch", "crop", "centre", "soft-centre"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
+# Of a folder's files, those whose names end so are meant as pictures; HEIC and JPEG XL too, so that it is told that
+# they are not read.
+SUFFIXES = frozenset((
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff",
+    ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".jxl",
+))  # fmt: skip
+LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # what systems leave beside pictures
 
 CLOSER = 5 / 8  # of each side: the middle of a large picture, which is looked at too; docs/experiments.md
 # A JPEG's shorter side stays this many times what is needed when it is decoded smaller; benchmarks/reduced.py.
