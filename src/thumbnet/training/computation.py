@@ -71,10 +71,18 @@ def _seen(network: keras.Model, info: ModelInfo) -> tuple[keras.KerasTensor, ker
     # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
     logs = [ops.log(ops.maximum(each, FLOOR)) for each in answers]
     probabilities = keras.layers.Softmax()(_sum(logs) / (len(logs) * info.temperature))
-    averages = ops.mean(_sum(last), axis=(1, 2))  # (N, D); the mirror image's places need no order
-    spreads = _sum([ops.std(each, axis=(1, 2)) for each in entering])  # (N, E)
+    averages = ops.mean(_places(_sum(last)), axis=1)  # (N, D); the mirror image's places need no order
+    spreads = _sum([ops.std(_places(each), axis=1) for each in entering])  # (N, E)
     parts = [ops.normalize(part, axis=1, epsilon=1e-12) for part in (averages, spreads)]
     return images, ops.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32), probabilities
+
+
+def _places(values: keras.KerasTensor) -> keras.KerasTensor:
+    """A map's places in a row: `(N, s, s, D)` → `(N, s², D)`.
+
+    Of sums over two axes, the converter to ONNX makes one graph or another, from run to run.
+    """
+    return ops.reshape(values, (-1, values.shape[1] * values.shape[2], values.shape[3]))
 
 
 def _sum(terms: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
