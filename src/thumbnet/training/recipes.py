@@ -129,9 +129,9 @@ BEST = Recipe(
 )
 """For accuracy, and for pictures that were not taken like the training images: `thumbnet train --recipe best`.
 
-It made the bundled `cifar10-best`: 92.11 % of CIFAR-10's test images right with the mirror average, 92.3 % from six
-views, on images recompressed to JPEG, in 64 minutes on two cores of an AMD EPYC (Zen 4); another random seed gave
-91.82 and 92.0 % (docs/training.md).
+It made the bundled `cifar10-best`: 92.04 % of CIFAR-10's test images right with the mirror average, 92.2 % from six
+views, on images recompressed to JPEG, in 64 to 75 minutes on two cores of an AMD EPYC (Zen 4); two other random seeds
+gave 91.82 and 92.11 %, 92.0 and 92.3 % (docs/training.md).
 """
 
 RECIPES = {recipe.name: recipe for recipe in (SEED, FAST, BEST)}
