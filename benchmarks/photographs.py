@@ -34,8 +34,10 @@ def main() -> None:
     print("| made square by | views | right | of these known | wrong ones known | foreign ones unsure | AUROC |")
     print("|---|---|---|---|---|---|---|")
     for fit in images.FITS:
-        squares = [images.views(picture, classifier.info.size, fit) for picture in pictures]  # (V, S, S, 3) each
-        for seen in ([views[:1] for views in squares], squares):
+        size = classifier.info.size
+        one = [images.resize(picture, size, fit)[None] for picture in pictures]  # (1, S, S, 3) each
+        two = [images.views(picture, size, fit) for picture in pictures]  # (V, S, S, 3) each
+        for seen in (one, two):
             counts = [len(views) for views in seen]
             probabilities, sureness = together(classifier.ask(np.concatenate(seen)), counts)  # (N, C), (N,)
             right = (probabilities.argmax(axis=1) == labels)[ours]

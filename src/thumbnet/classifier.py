@@ -76,7 +76,7 @@ def load(model: str | Path | None = None, *, threads: int = 0, views: bool = Fal
     Args:
         model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
         threads: That the network computes with; 0 for one a core.
-        views: Look at large pictures twice, at their middle more closely: more often right, and slower.
+        views: Look at large pictures twice, at their middle more closely: tells better what is foreign, and is slower.
 
     Raises:
         ModelError: No such file or name, or no model file of Thumbnet.

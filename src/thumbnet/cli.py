@@ -514,7 +514,7 @@ def _add_export(commands: Any) -> None:
 def _add_views(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--views", action="store_true",
-        help="look at large pictures twice, at their middle more closely: more often right, and slower",
+        help="look at large pictures twice, at their middle more closely: tells better what is foreign, and is slower",
     )  # fmt: skip
 
 

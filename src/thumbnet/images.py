@@ -96,7 +96,11 @@ def resize(image: RGB, size: int, fit: Fit) -> RGB:
 
 
 def views(image: RGB, size: int, fit: Fit) -> NDArray[np.uint8]:
-    """The square of a picture, and that of its middle if it is large: uint8 `(H, W, 3)` → `(1 or 2, S, S, 3)`.
+    """What is looked at of a picture: uint8 `(H, W, 3)` → `(1 or 2, S, S, 3)`.
+
+    Of a small one its square; of a large one the whole and the middle, as pictures of their own. `soft-centre` becomes
+    `stretch` for these: a middle is looked at anyway, and sharp squares tell what is foreign better
+    (docs/experiments.md).
 
     Args:
         image: Any picture. It is large if its `CLOSER` middle has twice the square's side each way.
@@ -104,11 +108,12 @@ def views(image: RGB, size: int, fit: Fit) -> NDArray[np.uint8]:
         fit: What of it, and of its middle, is taken, as for `resize`.
     """
     height, width, _ = image.shape
-    parts = [image]
-    if min(height, width) * CLOSER >= 2 * size:
-        top, left = (round(length * (1 - CLOSER) / 2) for length in (height, width))
-        parts.append(image[top : height - top, left : width - left])
-    return np.stack([resize(part, size, fit) for part in parts])
+    if min(height, width) * CLOSER < 2 * size:
+        return resize(image, size, fit)[None]
+    top, left = (round(length * (1 - CLOSER) / 2) for length in (height, width))
+    middle = image[top : height - top, left : width - left]
+    sharp: Fit = "stretch" if fit == "soft-centre" else fit
+    return np.stack([resize(part, size, sharp) for part in (image, middle)])
 
 
 def seen(height: int, width: int, size: int, fit: Fit) -> tuple[int, int, int, int]:
