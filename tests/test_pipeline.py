@@ -21,7 +21,7 @@ from test_curves import logged
 import thumbnet
 from thumbnet import cli, datasets, report
 from thumbnet.datasets import Dataset, Splits
-from thumbnet.errors import ExportError, TrainingError
+from thumbnet.errors import DataError, ExportError, TrainingError
 from thumbnet.training import curves, pipeline
 from thumbnet.training.recipes import RECIPES
 
@@ -130,6 +130,31 @@ def test_own_pictures_in_another_size_go_all_the_way(
     with TestClient(server.create_app(trained.classifier)) as client:
         answer = client.post("/classify", content=Path(picture).read_bytes()).json()
     assert answer["label"] == trained.classifier.predict(picture).label
+
+
+def test_the_file_says_what_it_rejects_of_foreign_pictures(splits: Splits, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    few = Splits(splits.train.take(np.arange(200)), splits.test.take(np.arange(100)))
+    for row in range(9):
+        image = rng.integers(0, 256, (40, 50, 3), np.uint8) if row else cv2.resize(few.test.images[0], (64, 64))
+        (tmp_path / "other" / f"{row % 2}").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / "other" / f"{row % 2}" / f"{row}.png"), image)
+    trained = thumbnet.train(few, "seed", epochs=2, output=tmp_path / "model.onnx", foreign=tmp_path / "other")
+    judged = report.judge(str(trained.path), "digits", str(tmp_path / "other")).foreign
+    assert judged is not None
+    scores = thumbnet.load(trained.path).info.scores
+    assert scores["foreign_images"] == judged[1].images == 9
+    assert scores["foreign_rejected"] == judged[1].rejected
+    assert 0.5 < scores["foreign_auroc"] <= 1
+    assert {name: score for name, score in scores.items() if "foreign" not in name} == trained.scores.as_dict()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_missing_foreign_pictures_are_told_before_the_training(splits: Splits, tmp_path: Path, made: bool) -> None:
+    if made:
+        (tmp_path / "other").mkdir()
+    with pytest.raises(DataError, match="other"):
+        thumbnet.train(splits, "seed", epochs=1000, output=tmp_path / "model.onnx", foreign=tmp_path / "other")
 
 
 @pytest.mark.parametrize("size", [17, 0, -1])

@@ -63,6 +63,7 @@ def _train(arguments: argparse.Namespace) -> int:
         arguments.data, arguments.recipe, epochs=arguments.epochs, minutes=arguments.time, seed=arguments.seed,
         output=arguments.output, resume=arguments.resume, refit=arguments.refit, mirror=arguments.mirror,
         precision=arguments.precision, patience=arguments.patience, size=arguments.size, logs=arguments.logs,
+        foreign=arguments.foreign,
     )  # fmt: skip
     if trained.interrupted and trained.written:
         _say("Stopped. The model is the best until then; --resume goes on with the training.")
@@ -420,6 +421,9 @@ def _add_train(commands: Any) -> None:
         "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
     )
     command.add_argument("--logs", metavar="FOLDER", help="write curves for TensorBoard there, a point an epoch")
+    command.add_argument(
+        "--foreign", metavar="FOLDER", help="pictures of other things: the model file then says how many it rejects"
+    )
     command.add_argument(
         "--precision", choices=PRECISIONS, help="of the training; the model file is float32 (what the processor has)"
     )

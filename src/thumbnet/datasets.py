@@ -332,6 +332,26 @@ def tree(root: Path) -> Tree:
     return Tree(names, [_in_order(classes, names) for classes in trees])
 
 
+def pictures(root: Path, size: int = 32, *, fit: Fit = "stretch") -> NDArray[np.uint8]:
+    """All pictures in a folder, however deep, whatever they show: uint8 `(N, size, size, 3)`, N 1 or more.
+
+    Arguments are those of `folder`.
+
+    Raises:
+        DataError: There is no such folder or no picture in it, too many for memory, or more than a tenth of its files
+            unreadable. (Fewer are left out, with a `DataWarning`.)
+    """
+    try:
+        files = sorted(_files_in(root))
+    except OSError as error:
+        raise DataError(f"{root}: the folder cannot be read: {error}") from error
+    if not files:
+        raise DataError(f"{root}: expected a folder with pictures in it, got an empty one")
+    _check_memory(len(files), size)
+    pixels, readable = _read_pictures(files, root, size, fit)
+    return pixels[readable]
+
+
 def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """`dataset` in two: the rest, and a `share` of each class that is held out. Both keep the order of the pictures.
 

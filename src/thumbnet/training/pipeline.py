@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import __version__, datasets
+from thumbnet import __version__, datasets, evaluation
 from thumbnet.classifier import Classifier
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import TrainingError
-from thumbnet.evaluation import Scores, answer, evaluate
+from thumbnet.evaluation import Answers, Scores, answer
 from thumbnet.files import write_atomically
 from thumbnet.images import Fit
 from thumbnet.model_file import ModelInfo
@@ -56,6 +56,7 @@ def train(
     precision: Precision | None = None,
     patience: int | None = None,
     logs: str | Path | None = None,
+    foreign: str | Path | None = None,
 ) -> Trained:
     """Train a network and write its model file; beside it, a `.keras` file for further training, and `results.csv`.
 
@@ -74,6 +75,8 @@ def train(
         precision: In place of the recipe's, which is what the processor computes fast.
         patience: Stop once so many epochs in a row were no better on the held-out pictures.
         logs: A folder for TensorBoard's logs, of another training before; with `resume`, they go on. Not of a refit.
+        foreign: A folder of pictures that show none of the classes. They decide nothing; what share of them the model
+            file rejects as unsure goes into its scores.
 
     Raises:
         DataError: The data cannot be found, read or used.
@@ -99,6 +102,9 @@ def train(
     splits = _read(data, size, seed)
     if not mirror:
         splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
+    strange = None  # (M, S, S, 3)
+    if foreign is not None and team.chief:
+        strange = datasets.pictures(Path(foreign), splits.train.images.shape[1], fit=splits.train.fit)
     rest, held_out = datasets.hold_out(splits.train, held_out_share(recipe, len(splits.train)), seed)
     mirror_average = recipe.mirror_average and splits.train.mirrored
     team.check(
@@ -157,8 +163,11 @@ def train(
 
     told = {**recipe.as_dict(), "minutes": minutes, "seed": seed, "refit": refit and not interrupted}
     info = dataclasses.replace(info, recipe=told, threshold=threshold)
-    scores = evaluate(Classifier(with_info(content, info)), splits.test)
-    content = with_info(content, dataclasses.replace(info, scores=scores.as_dict()))
+    classifier = Classifier(with_info(content, info))
+    answers = answer(classifier, splits.test)
+    scores = evaluation.scores(answers)
+    kept = scores.as_dict() if strange is None else scores.as_dict() | _rejection(classifier, answers, strange)
+    content = with_info(content, dataclasses.replace(info, scores=kept))
     if team.chief:
         _save_keras(network, output.with_suffix(".keras"))
         with write_atomically(output) as file:
@@ -178,6 +187,16 @@ def held_out_share(recipe: Recipe, images: int) -> float:
 def samples(dataset: Dataset) -> NDArray[np.uint8]:
     """Pictures for the export, from all over the set, were it sorted: `(N, S, S, 3)`."""
     return dataset.images[:: max(1, len(dataset) // SAMPLES)]
+
+
+def _rejection(classifier: Classifier, answers: Answers, strange: NDArray[np.uint8]) -> dict[str, float]:
+    """What a model file says to pictures of other things, `(M, S, S, 3)`, as `evaluation.Foreign` has it."""
+    sureness = classifier.ask(strange).sureness  # (M,)
+    return {
+        "foreign_images": len(strange),
+        "foreign_rejected": float((sureness < answers.threshold).mean()),
+        "foreign_auroc": evaluation.auroc(answers.sureness, sureness),
+    }
 
 
 def _settle(recipe: str | Recipe, epochs: int | None, precision: Precision | None) -> Recipe:
