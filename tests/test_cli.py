@@ -252,12 +252,12 @@ def test_train_passes_everything_on(capsys: pytest.CaptureFixture[str], monkeypa
 
     monkeypatch.setitem(vars(thumbnet), "train", train)
     options = "--data digits --recipe seed --time 1.5 --seed 7 --output a.onnx --resume --refit --no-mirror"
-    options += " --precision float32 --patience 3 --size 64 --logs curves"
+    options += " --precision float32 --patience 3 --size 64 --logs curves --foreign other"
     assert run(capsys, "train", *options.split()) == (1, "", "error: far enough\n")
     assert seen == {
         "data": "digits", "recipe": "seed", "epochs": None, "minutes": 1.5, "seed": 7, "output": "a.onnx",
         "resume": True, "refit": True, "mirror": False, "precision": "float32", "patience": 3, "size": 64,
-        "logs": "curves",
+        "logs": "curves", "foreign": "other",
     }  # fmt: skip
     run(capsys, "train", "--epochs", "3")
     assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", "fast", 3, None)
