@@ -139,6 +139,8 @@ def test_the_file_says_what_it_rejects_of_foreign_pictures(splits: Splits, tmp_p
         image = rng.integers(0, 256, (40, 50, 3), np.uint8) if row else cv2.resize(few.test.images[0], (64, 64))
         (tmp_path / "other" / f"{row % 2}").mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "other" / f"{row % 2}" / f"{row}.png"), image)
+    for name in ("notes.txt", "sizes.csv"):  # both look at the files that are named as pictures
+        (tmp_path / "other" / name).write_text("not a picture")
     trained = thumbnet.train(few, "seed", epochs=2, output=tmp_path / "model.onnx", foreign=tmp_path / "other")
     judged = report.judge(str(trained.path), "digits", str(tmp_path / "other")).foreign
     assert judged is not None

@@ -335,18 +335,20 @@ def tree(root: Path) -> Tree:
 def pictures(root: Path, size: int = 32, *, fit: Fit = "stretch") -> NDArray[np.uint8]:
     """All pictures in a folder, however deep, whatever they show: uint8 `(N, size, size, 3)`, N 1 or more.
 
-    Arguments are those of `folder`.
+    As where a folder is predicted, these are the files whose names end as those of pictures do. Arguments are those of
+    `folder`.
 
     Raises:
-        DataError: There is no such folder or no picture in it, too many for memory, or more than a tenth of its files
-            unreadable. (Fewer are left out, with a `DataWarning`.)
+        DataError: There is no such folder or no picture in it, too many for memory, or more than a tenth of its
+            pictures unreadable. (Fewer are left out, with a `DataWarning`.)
     """
     try:
-        files = sorted(_files_in(root))
+        files = sorted(file for file in _files_in(root) if file.suffix.lower() in SUFFIXES)
     except OSError as error:
         raise DataError(f"{root}: the folder cannot be read: {error}") from error
     if not files:
-        raise DataError(f"{root}: expected a folder with pictures in it, got an empty one")
+        listed = ", ".join(sorted(SUFFIXES))
+        raise DataError(f"{root}: no picture in this folder. Expected files whose names end in {listed}")
     _check_memory(len(files), size)
     pixels, readable = _read_pictures(files, root, size, fit)
     return pixels[readable]
