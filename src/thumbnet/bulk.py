@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from thumbnet import classifier
 from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
 from thumbnet.errors import SourceError
-from thumbnet.images import LITTER, SUFFIXES
+from thumbnet.images import LITTER, NO_PICTURE, SUFFIXES
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_url, without_password
 
@@ -168,8 +168,7 @@ def _walk(root: str) -> Iterator[str | Failure]:
             empty = False
             yield Failure(path, SourceError(f"cannot read this folder: {error.strerror or error}"))
     if empty:
-        listed = ", ".join(sorted(SUFFIXES))
-        yield Failure(root, SourceError(f"no picture in this folder. Expected files whose names end in {listed}"))
+        yield Failure(root, SourceError(NO_PICTURE))
 
 
 def _names(folder: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from thumbnet import cifar_archives, images
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
-from thumbnet.images import LITTER, SUFFIXES, Fit
+from thumbnet.images import LITTER, NO_PICTURE, SUFFIXES, Fit
 from thumbnet.model_file import CONTROL
 from thumbnet.progress import progress
 
@@ -347,8 +347,7 @@ def pictures(root: Path, size: int = 32, *, fit: Fit = "stretch") -> NDArray[np.
     except OSError as error:
         raise DataError(f"{root}: the folder cannot be read: {error}") from error
     if not files:
-        listed = ", ".join(sorted(SUFFIXES))
-        raise DataError(f"{root}: no picture in this folder. Expected files whose names end in {listed}")
+        raise DataError(f"{root}: {NO_PICTURE}")
     _check_memory(len(files), size)
     pixels, readable = _read_pictures(files, root, size, fit)
     return pixels[readable]

@@ -27,6 +27,7 @@ SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff",
     ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".jxl",
 ))  # fmt: skip
+NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', '.join(sorted(SUFFIXES))}"
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # what systems leave beside pictures
 
 CLOSER = 5 / 8  # of each side: the middle of a large picture, which is looked at too; docs/experiments.md
