@@ -10,7 +10,7 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 import keras
 from keras import ops
 
-from thumbnet.training.optimizers import Muon, optimizer, orthogonal
+from thumbnet.training.optimizers import NEWTON_SCHULZ, STEPS, Muon, optimizer, orthogonal
 from thumbnet.training.recipes import BEST, SEED
 
 
@@ -20,8 +20,8 @@ def test_orthogonal_brings_singular_values_together(shape: tuple[int, int], dtyp
     rng = np.random.default_rng(0)
     left, _, right = np.linalg.svd(rng.normal(size=shape), full_matrices=False)
     values = np.geomspace(1, 0.05, min(shape))
-    matrix = ops.cast((left * values) @ right, dtype)
-    found = np.asarray(ops.cast(orthogonal(matrix), "float32"))
+    matrix = ops.cast((left * values) @ right, "float32")
+    found = np.asarray(ops.cast(orthogonal(matrix, dtype), "float32"))
     kept = np.diag(left.T @ found @ right.T)  # along the directions of the matrix itself
     assert kept.min() > 0.15  # twenty times weaker, but moved by a fifth at least
     assert np.sort(kept)[2:].min() > 0.3
@@ -29,8 +29,20 @@ def test_orthogonal_brings_singular_values_together(shape: tuple[int, int], dtyp
     assert np.abs(left.T @ found @ right.T - np.diag(kept)).max() < 0.06  # and they are not turned
 
 
+@pytest.mark.parametrize("shape", [(64, 16), (16, 64)])
+def test_orthogonal_is_the_polynomials_applied_one_by_one(shape: tuple[int, int]) -> None:
+    matrix = np.random.default_rng(0).normal(size=shape)
+    values = np.linalg.svd(matrix / np.linalg.norm(matrix), compute_uv=False)
+    a, b, c = NEWTON_SCHULZ
+    for _ in range(STEPS):
+        values = a * values + b * values**3 + c * values**5
+    left, _, right = np.linalg.svd(matrix, full_matrices=False)
+    found = np.asarray(orthogonal(ops.cast(matrix, "float32"), "float32"))
+    np.testing.assert_allclose(found, (left * values) @ right, atol=1e-4)
+
+
 def test_orthogonal_of_nothing_is_nothing() -> None:
-    assert not np.asarray(orthogonal(ops.zeros((8, 4)))).any()
+    assert not np.asarray(orthogonal(ops.zeros((8, 4)), "float32")).any()
 
 
 def step(chosen: keras.optimizers.Optimizer, shape: tuple[int, ...], steps: int = 1) -> np.ndarray:

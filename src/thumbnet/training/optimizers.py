@@ -52,18 +52,30 @@ class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
         momentum = self._momentums[self._get_variable_index(variable)]
         self.assign(momentum, MOMENTUM * momentum + gradient)
         matrix = ops.reshape(gradient + MOMENTUM * momentum, (-1, variable.shape[-1]))  # (k·k·I, O), Nesterov's
-        step = ops.cast(orthogonal(ops.cast(matrix, self._dtype)), variable.dtype)
+        step = ops.cast(orthogonal(matrix, self._dtype), variable.dtype)
         scale = RMS * math.sqrt(max(matrix.shape))
         self.assign_sub(variable, learning_rate * scale * ops.reshape(step, variable.shape))
 
 
-def orthogonal(matrix: Any) -> Any:
-    """Roughly the nearest matrix whose singular values are all one: `(M, N)` → `(M, N)`."""
+def orthogonal(matrix: Any, dtype: str) -> Any:
+    """Roughly the nearest matrix whose singular values are all one: `(M, N)` → `(M, N)`.
+
+    Each step multiplies the matrix from the left by a polynomial of its rows' products, which are the small side
+    squared; so the polynomials are multiplied first, in float32, and the whole matrix only twice.
+
+    Args:
+        matrix: What is made orthogonal.
+        dtype: What the products of the whole matrix are computed in, and the result.
+    """
     a, b, c = NEWTON_SCHULZ
-    wide = matrix if matrix.shape[0] <= matrix.shape[1] else ops.transpose(matrix)  # so that the products are small
-    norm = ops.sqrt(ops.sum(ops.square(ops.cast(wide, "float32"))))
-    x = wide / ops.cast(norm + 1e-7, wide.dtype)
+    wide = ops.cast(matrix if matrix.shape[0] <= matrix.shape[1] else ops.transpose(matrix), dtype)  # (m, n)
+    gram = ops.cast(ops.matmul(wide, ops.transpose(wide)), "float32")  # (m, m)
+    square = ops.trace(gram) + 1e-14  # of the matrix's norm
+    gram, identity = gram / square, ops.eye(gram.shape[0])
+    factor = identity / ops.sqrt(square)
     for _ in range(STEPS):
-        gram = ops.matmul(x, ops.transpose(x))
-        x = a * x + ops.matmul(b * gram + c * ops.matmul(gram, gram), x)
+        polynomial = a * identity + b * gram + c * ops.matmul(gram, gram)
+        factor = ops.matmul(polynomial, factor)
+        gram = ops.matmul(polynomial, ops.matmul(gram, polynomial))
+    x = ops.matmul(ops.cast(factor, dtype), wide)  # (m, n)
     return x if matrix.shape[0] <= matrix.shape[1] else ops.transpose(x)
