@@ -73,7 +73,7 @@ def orthogonal(matrix: Any, dtype: str) -> Any:
     square = ops.trace(gram) + 1e-14  # of the matrix's norm
     gram, identity = gram / square, ops.eye(gram.shape[0])
     factor = identity / ops.sqrt(square)
-    for _ in range(STEPS):
+    for _ in range(STEPS):  # the last `gram` is for nobody: a compiled step leaves it out
         polynomial = a * identity + b * gram + c * ops.matmul(gram, gram)
         factor = ops.matmul(polynomial, factor)
         gram = ops.matmul(polynomial, ops.matmul(gram, polynomial))
