@@ -88,7 +88,7 @@ def fit(
     mirrored_first = np.random.default_rng(seed).random(len(train)) < 0.5  # (N,)
 
     keras.utils.set_random_seed(seed)
-    build = partial(networks.TRAINED[recipe.network], None if recipe.small else size, classes, precision)
+    build = partial(_build, recipe.network, None if recipe.small else size, classes, precision)
     with team.scope():
         model = build()
         if recipe.whiten:
@@ -178,6 +178,15 @@ def renew_statistics(model: keras.Model, images: NDArray[np.uint8]) -> None:
         model(batch, training=True)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
+
+
+def _build(name: str, size: int | None, classes: int, precision: str) -> keras.Model:
+    network = networks.TRAINED[name](size, classes, precision)
+    if keras.backend.backend() != "tensorflow":  # JAX compiles a step as a whole
+        return network
+    from thumbnet.training import quick
+
+    return quick.quicker(network)
 
 
 def _compile(model: keras.Model, recipe: Recipe, precision: str) -> None:
