@@ -27,16 +27,17 @@ class State:
     seconds: float = 0.0  # spent in training and validating, over all the runs that were needed
     best_epoch: int = 0
     best_score: float = -1.0  # accuracy on the validation images, 0 to 1
-    best: Weights = field(default_factory=list)  # the averaged weights after the best epoch
+    kept_epoch: int = 0
+    kept: Weights = field(default_factory=list)  # the averaged weights after that epoch, which ship if nothing follows
     history: list[dict[str, float]] = field(default_factory=list)  # a row an epoch
 
 
 def save(path: Path, settings: dict[str, Any], state: State, model: keras.Model) -> None:
     """Write the state, the network's and the optimizer's variables, and the settings that they belong to."""
-    numbers = {key: value for key, value in vars(state).items() if key != "best"}
+    numbers = {key: value for key, value in vars(state).items() if key != "kept"}
     arrays: dict[str, Any] = {
         "json": np.array(json.dumps({"settings": settings, "state": numbers})),
-        **_numbered("best", state.best),
+        **_numbered("kept", state.kept),
         **_numbered("variable", map(keras.ops.convert_to_numpy, _variables(model))),
     }
     with write_atomically(path) as file:
@@ -56,7 +57,7 @@ def load(
     try:
         with np.load(io.BytesIO(read(path)), allow_pickle=False) as arrays:
             content = json.loads(str(arrays["json"]))
-            best = _read_numbered(arrays, "best")
+            kept = _read_numbered(arrays, "kept")
             values = _read_numbered(arrays, "variable")
     except FileNotFoundError:
         raise TrainingError(f"nothing to resume: {path} does not exist. Start without --resume") from None
@@ -73,7 +74,7 @@ def load(
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-    return State(**content["state"], best=best)
+    return State(**content["state"], kept=kept)
 
 
 def _variables(model: keras.Model) -> list[keras.Variable]:

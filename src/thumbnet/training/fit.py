@@ -36,7 +36,7 @@ T = TypeVar("T")
 class Fitted:
     """What a training gives."""
 
-    network: keras.Model  # as it ships, with the averaged weights after the best epoch
+    network: keras.Model  # as it ships, with the averaged weights of the epoch that was kept
     state: State
     interrupted: bool  # by Ctrl-C, after at least one epoch
 
@@ -55,12 +55,12 @@ def fit(
     patience: int | None = None,
     team: Team | None = None,
 ) -> Fitted:
-    """Train `recipe`'s network on `train`; keep what is best on `validation`.
+    """Train `recipe`'s network on `train`; keep what is good on `validation`.
 
     Args:
         recipe: How, and for how many epochs.
         train: The pictures to learn from.
-        validation: The pictures that choose the best epoch; without them the last epoch counts as the best.
+        validation: The pictures that choose the epoch; without them it is the last one.
         seed: Decides the first weights, the order of the pictures and their augmentation.
         minutes: Time for the whole training, to which the learning rate's course is fitted; `recipe.epochs` then
             does not count. Such a training depends on the machine's speed, so it cannot be repeated bit for bit.
@@ -139,10 +139,10 @@ def fit(
                 if logs:
                     logs.write(state.history)
         except KeyboardInterrupt:
-            if not state.best:
+            if not state.kept:
                 raise
             interrupted = True
-    return Fitted(networks.as_shipped(recipe.network, size, classes, state.best), state, interrupted)
+    return Fitted(networks.as_shipped(recipe.network, size, classes, state.kept), state, interrupted)
 
 
 def batch_size_for(recipe: Recipe, images: int) -> int:
@@ -153,6 +153,11 @@ def batch_size_for(recipe: Recipe, images: int) -> int:
 def triangle(share: float, warmup: float) -> float:
     """The learning rate's course: 0 to 1 over the first `warmup` of the training, and back to 0 over the rest."""
     return share / warmup if share < warmup else (1 - share) / (1 - warmup)
+
+
+def standard_error(share: float, count: int) -> float:
+    """By how much a share of right answers, 0 to 1, is usually off when `count` pictures were asked."""
+    return math.sqrt(share * (1 - share) / count)
 
 
 def judge(model: keras.Model, dataset: Dataset, loss: keras.losses.Loss) -> tuple[float, float]:
@@ -230,7 +235,11 @@ def _end_epoch(
     team: Team,
     elapsed: Callable[[], float],
 ) -> None:
-    """Judge the averaged weights, in a network of their own, and keep them if they are the best yet."""
+    """Judge the averaged weights, in a network of their own, and keep them if none before were better.
+
+    Being right on some more of few held-out images may be chance (`standard_error`), and an epoch with lower learning
+    rates mostly is the better one, so an earlier one has to be better by more than that.
+    """
     loss, training = np.mean(results, axis=0).tolist()
     if not math.isfinite(loss):
         raise TrainingError(f"the loss is {loss} in epoch {state.epoch + 1}. Try a lower learning rate")
@@ -249,8 +258,11 @@ def _end_epoch(
         row["validation_loss"], right = judge(judged, validation, model.loss)
         row["validation"] = team.chiefs(right)
     score = row.get("validation", 0.0)
-    if not state.best or score >= state.best_score:
-        state.best, state.best_score, state.best_epoch = judged.get_weights(), score, state.epoch
+    if score >= state.best_score:
+        state.best_score, state.best_epoch = score, state.epoch
+    chance = standard_error(state.best_score, len(validation)) if validation is not None else 0.0
+    if not state.kept or score >= state.best_score - chance:  # of an older Thumbnet's checkpoint there is none
+        state.kept, state.kept_epoch = judged.get_weights(), state.epoch
     state.seconds = elapsed()
     state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
 
@@ -275,5 +287,5 @@ def _progress(state: State, total: float, *, shown: bool) -> Any:
 def _row(state: State) -> str:
     row = state.history[-1]
     validation = f"{row['validation']:10.2%}" if "validation" in row else f"{'–':>10}"
-    best = " *" if state.best_epoch == state.epoch and "validation" in row else ""
-    return f"{state.epoch:5}  {row['loss']:5.3f}  {row['training']:8.2%}  {validation}  {row['seconds']:7.0f}{best}"
+    kept = " *" if state.kept_epoch == state.epoch and "validation" in row else ""
+    return f"{state.epoch:5}  {row['loss']:5.3f}  {row['training']:8.2%}  {validation}  {row['seconds']:7.0f}{kept}"
