@@ -36,6 +36,12 @@ def test_all_variables_and_the_state_come_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+def test_a_checkpoint_without_kept_weights_is_of_another_version(tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "checkpoint", {}, State(), model())
+    with pytest.raises(TrainingError, match=r"other settings \(version of Thumbnet\)"):
+        checkpoint.load(tmp_path / "checkpoint", {}, model())
+
+
 @pytest.mark.parametrize("content", [b"", b"no zip at all", b"PK\x03\x04 cut off"])
 def test_a_broken_file_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "checkpoint").write_bytes(content)
@@ -52,7 +58,7 @@ def test_another_programs_npz_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("units", [1, 3])
 def test_another_versions_network_is_refused(tmp_path: Path, units: int) -> None:
-    checkpoint.save(tmp_path / "checkpoint", {"seed": 1}, State(), model())
+    checkpoint.save(tmp_path / "checkpoint", {"seed": 1}, State(kept=model().get_weights()), model())
     untouched = model(units)
     before = untouched.get_weights()
     with pytest.raises(TrainingError, match=r"other settings \(network\)"):

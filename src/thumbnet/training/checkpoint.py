@@ -67,6 +67,8 @@ def load(
     variables = _variables(model)
     if [value.shape for value in values] != [tuple(variable.shape) for variable in variables]:
         differing.append("network")  # of the same name, as another version of Thumbnet has it
+    if not kept:  # as in those of versions that kept the best epoch
+        differing.append("version of Thumbnet")
     if differing:
         raise TrainingError(
             f"{path} belongs to a training with other settings ({', '.join(differing)}). "

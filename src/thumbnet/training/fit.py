@@ -261,7 +261,7 @@ def _end_epoch(
     if score >= state.best_score:
         state.best_score, state.best_epoch = score, state.epoch
     chance = standard_error(state.best_score, len(validation)) if validation is not None else 0.0
-    if not state.kept or score >= state.best_score - chance:  # of an older Thumbnet's checkpoint there is none
+    if score >= state.best_score - chance:
         state.kept, state.kept_epoch = judged.get_weights(), state.epoch
     state.seconds = elapsed()
     state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
