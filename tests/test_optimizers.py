@@ -58,34 +58,36 @@ def step(chosen: keras.optimizers.Optimizer, shape: tuple[int, ...], steps: int 
 
 def test_what_is_no_kernel_is_adams() -> None:
     np.testing.assert_array_equal(
-        step(Muon("float32"), (20, 8), steps=3), step(keras.optimizers.Adam(), (20, 8), steps=3)
+        step(Muon("float32", 0.95), (20, 8), steps=3), step(keras.optimizers.Adam(), (20, 8), steps=3)
     )
 
 
 def test_a_kernels_step_has_the_size_that_adams_rates_fit() -> None:
-    moved = step(Muon("float32"), (3, 3, 64, 32)) - 1
+    moved = step(Muon("float32", 0.95), (3, 3, 64, 32)) - 1
     assert np.sqrt((moved**2).mean()) == pytest.approx(0.1 * 0.2, rel=0.2)
 
 
 def test_a_kernel_moves_against_its_gradient() -> None:
     gradient = np.random.default_rng(0).normal(size=(3, 3, 8, 8))
-    assert ((1 - step(Muon("float32"), (3, 3, 8, 8))) * gradient).sum() > 0
+    assert ((1 - step(Muon("float32", 0.95), (3, 3, 8, 8))) * gradient).sum() > 0
 
 
-def test_momentum_goes_on_after_the_gradient_has_gone() -> None:
-    muon = Muon("float32")
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_momentum_goes_on_after_the_gradient_has_gone(momentum: float) -> None:
+    muon = Muon("float32", momentum)
     variable = keras.Variable(np.zeros((3, 3, 8, 8), np.float32), name="kernel")
     muon.build([variable])
     muon.apply([ops.ones((3, 3, 8, 8))], [variable])
     first = np.asarray(variable).copy()
     muon.apply([ops.zeros((3, 3, 8, 8))], [variable])
-    assert (np.asarray(variable) < first).all()
+    assert (np.asarray(variable) < first).all() == (momentum > 0)
 
 
 def test_recipes_get_what_they_name() -> None:
     assert type(optimizer(SEED, "float32")) is keras.optimizers.Adam
     assert type(optimizer(BEST, "float32")) is Muon
     made = optimizer(dataclasses.replace(BEST, weight_decay=0.5, averaging=0.7, beta_2=0.6), "mixed_bfloat16")
+    assert optimizer(dataclasses.replace(SEED, momentum=0.7), "float32").beta_1 == 0.7
     assert (made.weight_decay, made.ema_momentum, made.beta_2, made.use_ema) == (0.5, 0.7, 0.6, True)
 
 

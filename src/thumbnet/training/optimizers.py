@@ -10,7 +10,6 @@ from thumbnet.training.recipes import Recipe
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # of Jordan et al. 2024, "Muon": singular values go near 1 in few steps
 STEPS = 3  # as in airbench94_muon (Jordan 2024)
-MOMENTUM = 0.95
 RMS = 0.2  # of an update's elements before the learning rate, so that Adam's rates fit (Liu et al. 2025)
 
 
@@ -18,7 +17,7 @@ def optimizer(recipe: Recipe, precision: str) -> keras.optimizers.Optimizer:
     """The recipe's optimizer, its learning rate still to be set at each step.
 
     Args:
-        recipe: Names it, and gives its weight decay and averaging.
+        recipe: Names it, and gives its momenta, weight decay and averaging.
         precision: The network's dtype policy.
     """
     options = {
@@ -26,8 +25,8 @@ def optimizer(recipe: Recipe, precision: str) -> keras.optimizers.Optimizer:
         "use_ema": True, "ema_momentum": recipe.averaging,
     }  # fmt: skip
     if recipe.optimizer == "adam":
-        return keras.optimizers.Adam(**options)
-    muon = Muon("bfloat16" if precision == "mixed_bfloat16" else "float32", **options)
+        return keras.optimizers.Adam(beta_1=recipe.momentum, **options)
+    muon = Muon("bfloat16" if precision == "mixed_bfloat16" else "float32", recipe.momentum, **options)
     muon.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     return muon
 
@@ -39,19 +38,20 @@ class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
     the same accuracy takes fewer steps. Keras has a Muon too, which leaves convolutions to Adam.
     """
 
-    def __init__(self, dtype: str, **options: Any) -> None:
-        """`dtype` is what the matrix products are computed in."""
+    def __init__(self, dtype: str, momentum: float, **options: Any) -> None:
+        """`dtype` is what the matrix products are computed in, `momentum` of the kernels' gradients (0 to 1)."""
         super().__init__(**options)
         self._dtype = dtype
+        self._momentum = momentum
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
         """One step of one variable; what has not the four dimensions of a kernel is Adam's."""
         if len(variable.shape) != 4:
             super().update_step(gradient, variable, learning_rate)
             return
-        momentum = self._momentums[self._get_variable_index(variable)]
-        self.assign(momentum, MOMENTUM * momentum + gradient)
-        matrix = ops.reshape(gradient + MOMENTUM * momentum, (-1, variable.shape[-1]))  # (k·k·I, O), Nesterov's
+        past = self._momentums[self._get_variable_index(variable)]
+        self.assign(past, self._momentum * past + gradient)
+        matrix = ops.reshape(gradient + self._momentum * past, (-1, variable.shape[-1]))  # (k·k·I, O), Nesterov's
         step = ops.cast(orthogonal(matrix, self._dtype), variable.dtype)
         scale = RMS * math.sqrt(max(matrix.shape))
         self.assign_sub(variable, learning_rate * scale * ops.reshape(step, variable.shape))
