@@ -25,7 +25,7 @@ def test_all_variables_and_the_state_come_back(tmp_path: Path) -> None:
     saved, loaded = model(), model()
     for _ in range(3):
         saved.train_on_batch(np.ones((4, 3)), np.ones((4, 2)))
-    state = State(3, 12, 1.5, 2, 0.75, 2, saved.get_weights(), [{"epoch": 1, "loss": 0.5}])
+    state = State(3, 12, 1.5, 2, saved.get_weights(), [{"epoch": 1, "loss": 0.5}])
     checkpoint.save(tmp_path / "checkpoint", {"seed": 1}, state, saved)
     again = checkpoint.load(tmp_path / "checkpoint", {"seed": 1}, loaded)
     assert {key: value for key, value in vars(again).items() if key != "kept"} == {

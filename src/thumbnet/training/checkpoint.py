@@ -1,6 +1,7 @@
 """A training's whole state between two epochs, in one file that a kill leaves old or new, never torn."""
 
 import io
+import itertools
 import json
 import zipfile
 from collections.abc import Callable, Iterable
@@ -25,11 +26,19 @@ class State:
     epoch: int = 0
     step: int = 0
     seconds: float = 0.0  # spent in training and validating, over all the runs that were needed
-    best_epoch: int = 0
-    best_score: float = -1.0  # accuracy on the validation images, 0 to 1
     kept_epoch: int = 0
     kept: Weights = field(default_factory=list)  # the averaged weights after that epoch, which ship if nothing follows
     history: list[dict[str, float]] = field(default_factory=list)  # a row an epoch
+
+    @property
+    def scores(self) -> list[float]:
+        """Accuracy on the validation images after each epoch, 0 to 1; without such images 0."""
+        return [row.get("validation", 0.0) for row in self.history]
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the best score, the last one of several; before there is one, 0."""
+        return max(zip(self.scores, itertools.count(1)), default=(0.0, 0))[1]
 
 
 def save(path: Path, settings: dict[str, Any], state: State, model: keras.Model) -> None:

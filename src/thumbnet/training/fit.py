@@ -257,14 +257,12 @@ def _end_epoch(
     if validation is not None:
         row["validation_loss"], right = judge(judged, validation, model.loss)
         row["validation"] = team.chiefs(right)
-    score = row.get("validation", 0.0)
-    if score >= state.best_score:
-        state.best_score, state.best_epoch = score, state.epoch
-    chance = standard_error(state.best_score, len(validation)) if validation is not None else 0.0
-    if score >= state.best_score - chance:
-        state.kept, state.kept_epoch = judged.get_weights(), state.epoch
     state.seconds = elapsed()
     state.history.append({"epoch": state.epoch, **row, "seconds": state.seconds})
+    best = max(state.scores)
+    chance = standard_error(best, len(validation)) if validation is not None else 0.0
+    if state.scores[-1] >= best - chance:
+        state.kept, state.kept_epoch = judged.get_weights(), state.epoch
 
 
 def _stopwatch(before: float) -> Callable[[], float]:
