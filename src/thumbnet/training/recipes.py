@@ -71,8 +71,8 @@ SEED = Recipe(
 )
 """The small CNN that this project started from: `thumbnet train --recipe seed`.
 
-81.2 % of CIFAR-10's test images right from one view, 82.3 % with the mirror average, median of three trainings; 168 s
-on two cores of an AMD EPYC (Zen 4) in bfloat16, on images recompressed to JPEG (docs/training.md).
+81.1 % of CIFAR-10's test images right from one view, 82.5 % with the mirror average, median of three trainings; 91 s
+on two cores of an AMD EPYC (Zen 5) in bfloat16, on images recompressed to JPEG (docs/training.md).
 """
 
 FAST = Recipe(
