@@ -21,6 +21,12 @@ def model(units: int = 2) -> keras.Model:
     return model
 
 
+@pytest.mark.parametrize(("scores", "best"), [([], 0), ([0.5, 0.6, 0.6, 0.4], 3), ([None, None], 2)])
+def test_the_best_epoch_is_the_last_one_of_those_with_the_best_score(scores: list[float | None], best: int) -> None:
+    history = [{} if score is None else {"validation": score} for score in scores]
+    assert State(history=history).best_epoch == best
+
+
 def test_all_variables_and_the_state_come_back(tmp_path: Path) -> None:
     saved, loaded = model(), model()
     for _ in range(3):

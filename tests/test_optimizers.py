@@ -86,8 +86,8 @@ def test_momentum_goes_on_after_the_gradient_has_gone(momentum: float) -> None:
 def test_recipes_get_what_they_name() -> None:
     assert type(optimizer(SEED, "float32")) is keras.optimizers.Adam
     assert type(optimizer(BEST, "float32")) is Muon
-    made = optimizer(dataclasses.replace(BEST, weight_decay=0.5, averaging=0.7, beta_2=0.6), "mixed_bfloat16")
     assert optimizer(dataclasses.replace(SEED, momentum=0.7), "float32").beta_1 == 0.7
+    made = optimizer(dataclasses.replace(BEST, weight_decay=0.5, averaging=0.7, beta_2=0.6), "mixed_bfloat16")
     assert (made.weight_decay, made.ema_momentum, made.beta_2, made.use_ema) == (0.5, 0.7, 0.6, True)
 
 
