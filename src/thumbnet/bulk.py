@@ -7,7 +7,7 @@ and a row is there as soon as its picture and those before it are done.
 """
 
 # A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
-# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH122, PTH123, PTH208
+# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH123, PTH208
 
 import contextlib
 import fnmatch
@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from thumbnet import classifier
 from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
 from thumbnet.errors import SourceError
-from thumbnet.images import LITTER, NO_PICTURE, SUFFIXES
+from thumbnet.images import LITTER, NO_PICTURE, meant_as_picture
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_url, without_password
 
@@ -180,9 +180,7 @@ def _names(folder: str) -> Iterator[str]:
                 continue
             if entry.is_dir(follow_symlinks=False):
                 yield name + os.sep
-            elif os.path.splitext(name)[1].lower() in SUFFIXES and (
-                entry.is_symlink() or entry.is_file(follow_symlinks=False)
-            ):
+            elif meant_as_picture(name) and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
                 yield name
 
 

@@ -8,7 +8,7 @@ Ray's.
 """
 
 # A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
-# ruff: noqa: PTH100, PTH109, PTH112, PTH118, PTH122
+# ruff: noqa: PTH100, PTH109, PTH112, PTH118
 
 import functools
 import glob
@@ -27,7 +27,7 @@ from thumbnet import bulk, classifier, rows
 from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
 from thumbnet.files import write_atomically
-from thumbnet.images import SUFFIXES
+from thumbnet.images import meant_as_picture
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_url, one_line, without_password
 
@@ -198,16 +198,12 @@ def _objects(source: str) -> Iterator[str]:
     below = [info.path for info in store.get_file_info(fs.FileSelector(path, recursive=True)) if info.is_file]
     seen = sorted(each for each in below if "/." not in each.removeprefix(path))
     tables = [each for each in seen if each.endswith(".parquet")]
-    yield from (f"{scheme}://{each}" for each in tables or seen if tables or _is_picture(each))
+    yield from (f"{scheme}://{each}" for each in tables or seen if tables or meant_as_picture(each))
 
 
 def _seen_from(folder: str, source: str) -> str:
     """A path as whoever works elsewhere needs it; a URL as it is."""
     return source if is_url(source) else os.path.join(folder, source)
-
-
-def _is_picture(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
 def _store(name: str) -> tuple[fs.FileSystem, str]:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from thumbnet import cifar_archives, images
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
-from thumbnet.images import LITTER, NO_PICTURE, SUFFIXES, Fit
+from thumbnet.images import LITTER, NO_PICTURE, Fit, meant_as_picture
 from thumbnet.model_file import CONTROL
 from thumbnet.progress import progress
 
@@ -343,7 +343,7 @@ def pictures(root: Path, size: int = 32, *, fit: Fit = "stretch") -> NDArray[np.
             pictures unreadable. (Fewer are left out, with a `DataWarning`.)
     """
     try:
-        files = sorted(file for file in _files_in(root) if file.suffix.lower() in SUFFIXES)
+        files = sorted(file for file in _files_in(root) if meant_as_picture(file.name))
     except OSError as error:
         raise DataError(f"{root}: the folder cannot be read: {error}") from error
     if not files:
@@ -611,7 +611,7 @@ def _classes_in(root: Path) -> dict[Path, list[Path]]:
 def _subfolders(root: Path) -> list[Path]:
     """The folders in `root`. A picture beside them is refused, as it has no class; notes and tables may be there."""
     entries = _visible(root)
-    if loose := [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]:
+    if loose := [entry for entry in entries if meant_as_picture(entry.name) and entry.is_file()]:
         raise DataError(f"{loose[0]}: a picture outside of the classes. Move it into the subfolder of its class")
     return [entry for entry in entries if entry.is_dir()]
 

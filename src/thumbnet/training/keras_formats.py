@@ -22,6 +22,7 @@ from thumbnet.formats.agreement import Answer
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import _quiet_start
 from thumbnet.training.computation import computation
+from thumbnet.training.tracing import as_function
 
 BATCH = 500  # pictures a run
 
@@ -56,19 +57,13 @@ def save_savedmodel(network: keras.Model, familiar: Features, info: ModelInfo, p
     Arguments and result are those of `save_keras`.
     """
     whole = computation(network, info, familiar)
-
-    @tf.function(input_signature=[tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
-    def serving(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        given: dict[str, tf.Tensor] = whole(images, training=False)
-        return given
-
     module = tf.Module()
     # As TensorFlow's own: of Keras's variables the LiteRT converter keeps none, and says nothing.
     module.weights = [weight.value for weight in whole.variables]
     with tempfile.TemporaryDirectory() as folder:
         _write_asides(Path(folder), info)
         module.assets = [tf.saved_model.Asset(str(aside)) for aside in sorted(Path(folder).iterdir())]
-        tf.saved_model.save(module, str(path), signatures=serving)
+        tf.saved_model.save(module, str(path), signatures=as_function(whole))
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     return _in_batches(lambda batch: signature(images=tf.constant(batch)))
 

@@ -23,13 +23,7 @@ TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
 
 def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
     """`export`, where TensorFlow is what Keras computes by. Arguments and errors are the same."""
-    whole = computation(network, info, features(network, info, samples))
-
-    @tf.function(input_signature=[tf.TensorSpec((None, info.size, info.size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
-    def shipped(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        given: dict[str, tf.Tensor] = whole(images, training=False)
-        return given
-
+    shipped = as_function(computation(network, info, features(network, info, samples)))
     model, _ = tf2onnx.convert.from_function(shipped, shipped.input_signature, opset=OPSET)
     model.producer_name, model.producer_version = "thumbnet", info.version
     _put_in_order(model.graph)
@@ -44,6 +38,18 @@ def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> 
     # Upside down, too: samples are as familiar as can be, and that shall not be all that is compared.
     _prove_equal(shipped, classifier, np.concatenate([samples, samples[:, ::-1]]))
     return content
+
+
+def as_function(whole: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """A model that takes `images` as a TensorFlow function: uint8 `(N, S, S, 3)` → its outputs by name."""
+    size = whole.inputs[0].shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
+    def answered(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        given: dict[str, tf.Tensor] = whole(images, training=False)
+        return given
+
+    return answered
 
 
 def _put_in_order(graph: onnx.GraphProto) -> None:
