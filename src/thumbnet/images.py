@@ -23,10 +23,10 @@ FITS: tuple[Fit, ...] = get_args(Fit)
 READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
 # Of a folder's files, those whose names end so are meant as pictures; HEIC and JPEG XL too, so that it is told that
 # they are not read.
-SUFFIXES = (
+SUFFIXES = frozenset((
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff",
     ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".jxl",
-)  # fmt: skip
+))  # fmt: skip
 NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', '.join(sorted(SUFFIXES))}"
 LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # what systems leave beside pictures
 
@@ -48,7 +48,7 @@ _TIFFS = {(0, 1), (1, 1), (2, 3), (2, 4), (3, 1), (5, 4), (6, 3)}
 
 def meant_as_picture(name: str) -> bool:
     """Whether a file's name ends as those of pictures do; what the file is, its bytes tell."""
-    return name.lower().endswith(SUFFIXES)
+    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  # names come by the million
 
 
 def decode(data: bytes, least: int | None = None) -> RGB:

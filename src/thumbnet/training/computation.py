@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 from numpy.typing import NDArray
 
@@ -41,6 +42,18 @@ def computation(network: keras.Model, info: ModelInfo, familiar: NDArray[np.floa
         compare.set_weights([familiar.T])
         sureness = sureness * ops.power(ops.clip(ops.max(cosines, axis=1), 0.0, 1.0), float(POWER))
     return keras.Model(images, {"probabilities": probabilities, "sureness": sureness}, name="thumbnet")
+
+
+def as_function(whole: keras.Model) -> tf.types.experimental.PolymorphicFunction:
+    """The whole computation as a TensorFlow function of `images`: uint8 `(N, S, S, 3)` → its outputs by name."""
+    size = whole.inputs[0].shape[1]
+
+    @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
+    def answered(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        given: dict[str, tf.Tensor] = whole(images, training=False)
+        return given
+
+    return answered
 
 
 def features(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -21,8 +21,7 @@ from thumbnet.classifier import Asked
 from thumbnet.formats.agreement import Answer
 from thumbnet.model_file import ModelInfo
 from thumbnet.training import _quiet_start
-from thumbnet.training.computation import computation
-from thumbnet.training.tracing import as_function
+from thumbnet.training.computation import as_function, computation
 
 BATCH = 500  # pictures a run
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import ExportError, ModelError
 from thumbnet.model_file import ModelInfo, write_info
-from thumbnet.training.computation import batches, computation, features
+from thumbnet.training.computation import as_function, batches, computation, features
 
 OPSET = 18
 TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
@@ -38,18 +38,6 @@ def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> 
     # Upside down, too: samples are as familiar as can be, and that shall not be all that is compared.
     _prove_equal(shipped, classifier, np.concatenate([samples, samples[:, ::-1]]))
     return content
-
-
-def as_function(whole: keras.Model) -> tf.types.experimental.PolymorphicFunction:
-    """A model that takes `images` as a TensorFlow function: uint8 `(N, S, S, 3)` → its outputs by name."""
-    size = whole.inputs[0].shape[1]
-
-    @tf.function(input_signature=[tf.TensorSpec((None, size, size, 3), tf.uint8, name="images")])  # type: ignore[untyped-decorator]
-    def answered(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        given: dict[str, tf.Tensor] = whole(images, training=False)
-        return given
-
-    return answered
 
 
 def _put_in_order(graph: onnx.GraphProto) -> None:
