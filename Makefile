@@ -23,7 +23,7 @@ train: $(VENV)/installed-train
 	$(BIN)/python train.py --data $(DATA)
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

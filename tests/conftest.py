@@ -1,5 +1,6 @@
 """What tests share: the real CIFAR-10 images, prepared once into a cache outside the checkout."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -29,5 +30,8 @@ def cifar10_forms() -> Path:
     if not PREPARE.exists():
         pytest.skip(f"no CIFAR-10 images to test with: {PREPARE} does not exist")
     out = CACHE / "cifar10"
-    subprocess.run([sys.executable, str(PREPARE), str(out)], check=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "cifar10.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of processes that test beside each other, one prepares, the others wait
+        subprocess.run([sys.executable, str(PREPARE), str(out)], check=True)
     return out

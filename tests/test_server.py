@@ -220,8 +220,8 @@ def test_packed_bodies_are_unpacked(client: TestClient, encoding: str, pack: Any
     [
         ("br", b"x", 415),
         ("gzip", b"not gzip", 400),
-        ("gzip", gzip.compress(b"a picture")[:-5], 400),
-        ("gzip", gzip.compress(b"a") + b"more", 400),
+        pytest.param("gzip", gzip.compress(b"a picture")[:-5], 400, id="cut off"),
+        pytest.param("gzip", gzip.compress(b"a") + b"more", 400, id="more behind"),
         ("gzip", gzip.compress(bytes(10_000_000)), 413),
     ],
 )
