@@ -22,6 +22,7 @@ run: $(VENV)/installed-base
 train: $(VENV)/installed-train
 	$(BIN)/python train.py --data $(DATA)
 
+# A file stays with one process: what its tests share is made once.
 test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 

@@ -1,12 +1,12 @@
 """What tests share: the real CIFAR-10 images, prepared once into a cache outside the checkout."""
 
-import fcntl
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 pytest_plugins = ["web"]
 
@@ -31,7 +31,6 @@ def cifar10_forms() -> Path:
         pytest.skip(f"no CIFAR-10 images to test with: {PREPARE} does not exist")
     out = CACHE / "cifar10"
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / "cifar10.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # of processes that test beside each other, one prepares, the others wait
+    with FileLock(CACHE / "cifar10.lock"):  # of processes that test beside each other, one prepares, the others wait
         subprocess.run([sys.executable, str(PREPARE), str(out)], check=True)
     return out
