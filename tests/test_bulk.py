@@ -427,6 +427,47 @@ def test_batches_are_filled_when_pictures_are_faster(model: Classifier, monkeypa
     assert max(sizes) == BATCH
 
 
+def test_network_is_not_asked_for_each_picture_alone(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    describe, sizes = model.describe, []
+
+    def noted(*arguments: Any) -> list[Prediction]:
+        sizes.append(len(arguments[0]))
+        return describe(*arguments)
+
+    def read(source: str) -> bytes:
+        time.sleep(0.001)
+        return png(source)
+
+    monkeypatch.setattr(model, "describe", noted)
+    monkeypatch.setattr(bulk, "read", read)
+    monkeypatch.setattr(bulk, "PATIENCE", 60)
+    assert labels(bulk.predict(model, ["red"] * (10 * bulk.FULL), workers=2)) == ["red"] * (10 * bulk.FULL)
+    assert len(sizes) < 40  # ten, and one more whenever both threads were between two pictures
+
+
+def test_row_waits_for_no_picture_that_nobody_named_yet(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk, "PATIENCE", 60)
+    named: queue.Queue[str] = queue.Queue()
+    answers = bulk.predict(model, iter(named.get, ""))
+    start = time.monotonic()
+    for colour in COLOURS:
+        named.put(f"{colour}.png")
+        assert next(answers).source == f"{colour}.png"
+    named.put("")
+    assert not list(answers)
+    assert time.monotonic() - start < 30
+
+
+def test_row_waits_little_for_a_slow_picture_after_it(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    release = threading.Event()
+    monkeypatch.setattr(bulk, "read", lambda source: png(source) if source == "red" or release.wait(30) else b"")
+    answers = bulk.predict(model, ["red", "green"], workers=2)
+    assert next(answers).source == "red"
+    assert not release.is_set()
+    release.set()
+    assert labels(answers) == ["green"]
+
+
 def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     release, seen = threading.Event(), queue.Queue[str]()
 

@@ -35,6 +35,8 @@ Squares: TypeAlias = NDArray[np.uint8]  # (V, S, S, 3), a picture's views
 
 STANDARD_INPUT = "-"
 WINDOW = 2 * BATCH  # pictures between their source and their row: one batch in the network, the next one being read
+FULL = 32  # pictures that are worth a run of the network: for one alone it takes four times as long a picture
+PATIENCE = 0.05  # seconds that a picture which is done waits for so many, while others are at work
 FETCHERS = 16  # URLs read at once; nearly all of that time is waiting
 
 
@@ -257,10 +259,11 @@ class _Window:
         self._pulling = threading.Lock()  # held while the next source is taken, which may wait for somebody to type it
         self._fetchers = threading.Semaphore(FETCHERS)
         self._lock = threading.Lock()  # of everything below
-        self._ready = threading.Condition(self._lock)  # the oldest slot is done, or there is none and never will be
+        self._ready = threading.Condition(self._lock)  # the oldest slot is done, or enough are; or none ever will be
         self._room = threading.Condition(self._lock)  # for one more slot
         self._turn = threading.Condition(self._lock)  # to decode; at the end, none is decoding any more
         self._slots: deque[_Slot] = deque()
+        self._done = 0  # slots among these with a result
         self._decoding = 0
         self._ended = False  # no source is taken any more
         self._stopped = False  # no picture is decoded any more
@@ -269,12 +272,17 @@ class _Window:
             threading.Thread(target=self._work, daemon=True).start()
 
     def take(self) -> list[_Slot]:
-        """The oldest slots: those that are done, a batch at most, and one at least. None at the end."""
+        """The oldest slots: those that are done, a batch at most, and one at least. None at the end.
+
+        While there are few of them and others are at work, it waits a little for these.
+        """
         batch: list[_Slot] = []
         with self._lock:
             self._ready.wait_for(lambda: self._slots[0].result is not None if self._slots else self._ended)
+            self._ready.wait_for(lambda: self._done >= min(FULL, len(self._slots)), PATIENCE)
             while self._slots and len(batch) < BATCH and self._slots[0].result is not None:
                 batch.append(self._slots.popleft())
+            self._done -= len(batch)
             self._room.notify()
         if self._failure and not batch:
             raise self._failure
@@ -330,7 +338,8 @@ class _Window:
             error.__traceback__ = error.__cause__ = error.__context__ = None
             slot.result = Failure(without_password(slot.source), error)
         with self._lock:
-            if self._slots and self._slots[0] is slot:
+            self._done += 1
+            if self._done == min(FULL, len(self._slots)) or (self._slots and self._slots[0] is slot):
                 self._ready.notify()
 
     def _decode(self, content: bytes) -> Squares | None:
