@@ -1,6 +1,7 @@
 """cli: exit codes, what goes to which stream, and every format."""
 
 import csv
+import gc
 import io
 import json
 import re
@@ -68,6 +69,12 @@ def test_several_pictures_in_text(capsys: pytest.CaptureFixture[str]) -> None:
     code, output, errors = run(capsys, "predict", "--top-k", "1", "red.png", "grey.png")
     assert (code, errors) == (0, "")
     assert output == "red.png: red\n   100.0%  red\ngrey.png: red (unsure)\n    33.3%  red\n"
+
+
+@pytest.mark.parametrize("model", ["cifar10-seed", "missing.onnx"])
+def test_garbage_is_collected_again_after_the_start(capsys: pytest.CaptureFixture[str], model: str) -> None:
+    run(capsys, "predict", "red.png", "--model", model)
+    assert gc.isenabled()
 
 
 def test_views_find_what_is_lost_in_the_whole(capsys: pytest.CaptureFixture[str]) -> None:

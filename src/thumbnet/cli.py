@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import gc
 import io
 import json
 import os
@@ -87,10 +88,16 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.wrong(f"--explain FOLDER is in {within}, so its maps would be taken for pictures. Name one outside")
     if arguments.explain is not None and arguments.views:
         arguments.wrong("--explain draws why a picture as a whole is answered so. Leave it out, or --views")
-    from thumbnet import bulk, native
+    from thumbnet import native
 
     native.mute()
-    classifier = thumbnet.load(arguments.model, views=arguments.views)
+    gc.disable()  # imports and a model make many objects and no garbage; looking for some takes a tenth of the start
+    try:
+        from thumbnet import bulk
+
+        classifier = thumbnet.load(arguments.model, views=arguments.views)
+    finally:
+        gc.enable()
     sources = arguments.sources or [_ask_for_url()]
     if arguments.output is not None:
         return _predict_into(Path(arguments.output), classifier, sources, arguments)
