@@ -459,11 +459,19 @@ def test_row_waits_for_no_picture_that_nobody_named_yet(model: Classifier, monke
 
 
 def test_row_waits_little_for_a_slow_picture_after_it(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-    monkeypatch.setattr(bulk, "read", lambda source: png(source) if source == "red" or release.wait(30) else b"")
+    at_work, release = threading.Event(), threading.Event()
+
+    def read(source: str) -> bytes:
+        if source == "red":
+            assert at_work.wait(30)
+        else:
+            at_work.set()
+            assert release.wait(30)
+        return png(source)
+
+    monkeypatch.setattr(bulk, "read", read)
     answers = bulk.predict(model, ["red", "green"], workers=2)
-    assert next(answers).source == "red"
-    assert not release.is_set()
+    assert labels(itertools.islice(answers, 1)) == ["red"]
     release.set()
     assert labels(answers) == ["green"]
 

@@ -19,6 +19,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import IO, TypeAlias
 
 import numpy as np
@@ -259,11 +260,10 @@ class _Window:
         self._pulling = threading.Lock()  # held while the next source is taken, which may wait for somebody to type it
         self._fetchers = threading.Semaphore(FETCHERS)
         self._lock = threading.Lock()  # of everything below
-        self._ready = threading.Condition(self._lock)  # the oldest slot is done, or enough are; or none ever will be
+        self._ready = threading.Condition(self._lock)  # one more slot is done, or there is none and never will be
         self._room = threading.Condition(self._lock)  # for one more slot
         self._turn = threading.Condition(self._lock)  # to decode; at the end, none is decoding any more
         self._slots: deque[_Slot] = deque()
-        self._done = 0  # slots among these with a result
         self._decoding = 0
         self._ended = False  # no source is taken any more
         self._stopped = False  # no picture is decoded any more
@@ -279,10 +279,9 @@ class _Window:
         batch: list[_Slot] = []
         with self._lock:
             self._ready.wait_for(lambda: self._slots[0].result is not None if self._slots else self._ended)
-            self._ready.wait_for(lambda: self._done >= min(FULL, len(self._slots)), PATIENCE)
+            self._ready.wait_for(lambda: all(slot.result is not None for slot in islice(self._slots, FULL)), PATIENCE)
             while self._slots and len(batch) < BATCH and self._slots[0].result is not None:
                 batch.append(self._slots.popleft())
-            self._done -= len(batch)
             self._room.notify()
         if self._failure and not batch:
             raise self._failure
@@ -338,9 +337,7 @@ class _Window:
             error.__traceback__ = error.__cause__ = error.__context__ = None
             slot.result = Failure(without_password(slot.source), error)
         with self._lock:
-            self._done += 1
-            if self._done == min(FULL, len(self._slots)) or (self._slots and self._slots[0] is slot):
-                self._ready.notify()
+            self._ready.notify()
 
     def _decode(self, content: bytes) -> Squares | None:
         """Not more pictures at once than there are workers, as each may be large. None once the window is closed."""
