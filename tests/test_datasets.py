@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from thumbnet import cifar_archives, datasets, fetch
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, DataWarning, FetchError, MissingExtraError
+from thumbnet.files import cache_folder
 
 ROWS = 10  # pictures in a batch of the small CIFAR-10 of these tests
 SOURCE = Path(datasets.__file__).parents[1]
@@ -234,7 +235,7 @@ def test_home(
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "platform", platform)
-    assert datasets.home() == tmp_path / expected
+    assert cache_folder() == tmp_path / expected
 
 
 def test_load_passes_on_what_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,14 @@ from models import NAMES, SIZE, content, png, square, write
 from test_imports import TRAINING_ONLY, imported
 
 from thumbnet import cli, evaluation, figures, report
+from thumbnet import text as texts
 from thumbnet.classifier import Classifier
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness
 from thumbnet.datasets import Dataset
 from thumbnet.evaluation import Answers, Bin, Speed
-from thumbnet.markup import Html, element, join
+from thumbnet.html import Html, element, join
 from thumbnet.report import Judgement
+from thumbnet.text import shorten
 
 SPOILT = Robustness(10, 0.8, dict.fromkeys(WAYS, (0.7, 0.6, 0.5, 0.4, 0.3)))
 EVIL = '<script>alert("x")</script>&'
@@ -177,7 +179,7 @@ def test_classes_without_a_picture_are_told() -> None:
 def test_columns_stand_below_each_other_whatever_the_names() -> None:
     printed = report.text(judgement(("猫咪", "n" * 60, "é" * 3, "cafe\u0301", "x"), 200))
     table = printed.split("\n\n")[1].splitlines()[:6]
-    assert len({figures.width(line) for line in table}) == 1
+    assert len({texts.width(line) for line in table}) == 1
     assert "n" * 39 + "…" in printed
     assert "n" * 40 not in printed
 
@@ -359,7 +361,7 @@ def test_text_is_escaped_and_html_is_not() -> None:
     ],
 )
 def test_names_are_cut_by_their_width(text: str, columns: int, short: str) -> None:
-    assert figures.shorten(text, columns) == short
+    assert shorten(text, columns) == short
 
 
 @pytest.mark.parametrize(

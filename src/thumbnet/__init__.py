@@ -11,6 +11,7 @@ Each name is imported when it is first used, so that `import thumbnet` costs nex
 
 from typing import TYPE_CHECKING, Any
 
+from thumbnet._version import __version__ as __version__
 from thumbnet.errors import (
     DataError,
     DataWarning,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from thumbnet.datasets import Dataset
     from thumbnet.training.pipeline import train
 
-__version__ = "0.1.0"
 __all__ = [
     "Classifier",
     "DataError",

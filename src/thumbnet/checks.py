@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from thumbnet import datasets, duplicates, headers, images
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, ImageError, MissingExtraError
-from thumbnet.model_file import CONTROL
 from thumbnet.progress import progress
+from thumbnet.text import printable
 
 LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
 MOST_ASPECT = 3  # longer to shorter side; training keeps the middle, so that more than two thirds would be cut off
@@ -409,11 +409,6 @@ def text(found: Findings) -> str:
         if (more := len(section.lines) - LISTED) > 0:
             lines.append(f"  … and {more:,} more")
     return "\n".join(lines)
-
-
-def printable(name: str) -> str:
-    """`name` without what steers a terminal."""
-    return CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", name)
 
 
 def _within(root: Path, file: Path) -> str:

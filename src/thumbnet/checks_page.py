@@ -7,10 +7,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import __version__, checks, images
+from thumbnet import checks, images
+from thumbnet._version import __version__
 from thumbnet.checks import Findings, Pictures, Section
 from thumbnet.files import write_atomically
-from thumbnet.markup import Html, element, join
+from thumbnet.html import Html, element, join
 
 SHOWN = 100  # findings of a kind, the worst ones
 SIDE = 96  # pixels a side of a picture on the page, at the most

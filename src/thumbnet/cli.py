@@ -88,9 +88,9 @@ def _predict(arguments: argparse.Namespace) -> int:
         arguments.wrong(f"--explain FOLDER is in {within}, so its maps would be taken for pictures. Name one outside")
     if arguments.explain is not None and arguments.views:
         arguments.wrong("--explain draws why a picture as a whole is answered so. Leave it out, or --views")
-    from thumbnet import native
+    from thumbnet import process
 
-    native.mute()
+    process.mute()
     gc.disable()  # imports and a model make many objects and no garbage; looking for some takes a tenth of the start
     try:
         from thumbnet import bulk
@@ -250,9 +250,9 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     named = [*([arguments.model] if arguments.model else []), *arguments.models]
     if len(named) > 2:
         arguments.wrong("expected one model, or two to compare")
-    from thumbnet import native, report
+    from thumbnet import process, report
 
-    native.mute()
+    process.mute()
     judged, *other = [report.judge(name, arguments.data, arguments.foreign) for name in named or [None]]
     if other:
         print(report.versus(judged, other[0]))

@@ -29,7 +29,8 @@ from thumbnet.errors import MissingExtraError, ModelError, SourceError, Thumbnet
 from thumbnet.files import write_atomically
 from thumbnet.images import meant_as_picture
 from thumbnet.rows import Failure, Row
-from thumbnet.urls import is_url, one_line, without_password
+from thumbnet.text import one_line
+from thumbnet.urls import is_url, without_password
 
 if "ray" not in sys.modules:  # it reads these when it is imported
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

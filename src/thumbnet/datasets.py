@@ -5,12 +5,10 @@ import json
 import lzma
 import math
 import os
-import re
-import sys
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,9 +19,10 @@ from numpy.typing import NDArray
 
 from thumbnet import cifar_archives, images
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
+from thumbnet.files import cache_folder
 from thumbnet.images import LITTER, NO_PICTURE, Fit, meant_as_picture
-from thumbnet.model_file import CONTROL
 from thumbnet.progress import progress
+from thumbnet.text import CONTROL, first_few, natural_key
 
 # The official binary archive, https://www.cs.toronto.edu/~kriz/cifar.html. The page gives an MD5; the SHA-256 is that
 # of the file with this size and MD5, as many public projects have it.
@@ -43,10 +42,8 @@ CIFAR10_COPIES = (
     "cifar-10-batches-py.tar.gz",
 )
 CIFAR10_FORMS = "an official archive of CIFAR-10, its unpacked folder, an .npz or a folder of pictures"
-
 TEST_SHARE = 0.2  # of a source without a test split
 UNREADABLE_SHARE = 0.1  # of the pictures; more than that is no accident
-LISTED = 10  # things that a message lists at most
 # Of the free memory. Splitting and shuffling copy the pictures once, and the training needs room for itself.
 MEMORY_SHARE = 0.5
 NPZ_KEYS = (("x_train", "y_train", "x_test", "y_test"), ("x", "y"))
@@ -82,9 +79,9 @@ class Dataset:
         if self.labels.dtype != np.int64 or self.labels.shape != shape[:1]:
             raise DataError(f"expected labels as int64 {shape[:1]}, got {self.labels.dtype} {self.labels.shape}")
         if len(self.names) < 2 or len(set(self.names)) != len(self.names):
-            raise DataError(f"expected at least two classes, each named once, got {_some(map(repr, self.names))}")
+            raise DataError(f"expected at least two classes, each named once, got {first_few(map(repr, self.names))}")
         if bad := [name for name in self.names if not name or CONTROL.search(name)]:
-            raise DataError(f"expected printable class names, got {_some(map(repr, bad))}. Rename them")
+            raise DataError(f"expected printable class names, got {first_few(map(repr, bad))}. Rename them")
         if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
             raise DataError(
                 f"expected labels from 0 to {len(self.names) - 1}, got {self.labels.min()} to {self.labels.max()}"
@@ -117,19 +114,6 @@ class Tree(NamedTuple):
 
     names: tuple[str, ...]
     parts: list[list[tuple[int, Path]]]  # places in `names`, and files: training and test, or one that is not split
-
-
-def home() -> Path:
-    """The folder for downloads: `$THUMBNET_HOME`, else `thumbnet` in the platform's cache folder."""
-    if chosen := os.environ.get("THUMBNET_HOME"):
-        return Path(chosen).expanduser()
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:  # https://specifications.freedesktop.org/basedir-spec/latest/
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "thumbnet"
 
 
 def load(data: str, size: int = 32, *, fit: Fit = "stretch", seed: int = 0) -> Splits:
@@ -205,7 +189,7 @@ def cifar10(size: int = 32) -> Splits:
             return _cifar10_at(Path(named).expanduser(), size)
         except DataError as error:
             raise DataError(f"$THUMBNET_CIFAR10 is set and cannot be used: {error}") from error
-    places = [Path.home() / ".keras" / "datasets", Path("data").absolute(), home()]
+    places = [Path.home() / ".keras" / "datasets", Path("data").absolute(), cache_folder()]
     for copy in (copy for place in places for copy in _copies_in(place)):
         try:
             return _cifar10_at(copy, size)
@@ -323,10 +307,10 @@ def tree(root: Path) -> Tree:
     except OSError as error:
         raise DataError(f"{root}: the folder cannot be read: {error}") from error
     # By name over both splits: a class that one of them lacks does not move the others' labels.
-    names = tuple(sorted({entry.name for classes in trees for entry in classes}, key=_natural))
+    names = tuple(sorted({entry.name for classes in trees for entry in classes}, key=natural_key))
     if len(names) < 2:
         raise DataError(
-            f"{root}: expected a subfolder for each class, at least two, got {_some(names)}. "
+            f"{root}: expected a subfolder for each class, at least two, got {first_few(names)}. "
             "(A train/ counts as a split if test/ or val/ is beside it.)"
         )
     return Tree(names, [_in_order(classes, names) for classes in trees])
@@ -372,7 +356,7 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
     counts = np.bincount(dataset.labels, minlength=len(dataset.names))  # (C,)
     single = [name for name, count in zip(dataset.names, counts, strict=True) if count == 1]
     if single:
-        raise DataError(f"a class with one picture cannot be split: {_some(single)}. Add pictures or leave it out")
+        raise DataError(f"a class with one picture cannot be split: {first_few(single)}. Add pictures or leave it out")
     held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
     try:
         rows = train_test_split(
@@ -398,25 +382,9 @@ def _both(source: Path, train: Dataset, test: Dataset) -> Splits:
             raise DataError(f"{source}: there is no picture in the {split} split")
         present = set(dataset.labels.tolist())
         if missing := [name for label, name in enumerate(dataset.names) if label not in present]:
-            report = f"classes without a picture in the {split} split, which cannot be {effect}: {_some(missing)}"
+            report = f"classes without a picture in the {split} split, which cannot be {effect}: {first_few(missing)}"
             warnings.warn(f"{source}: {report}", DataWarning, stacklevel=3)
     return Splits(train, test)
-
-
-def _some(things: Iterable[str]) -> str:
-    """The first few, for a message."""
-    listed = list(things)
-    more = f" and {len(listed) - LISTED} more" if len(listed) > LISTED else ""
-    return ", ".join(listed[:LISTED]) + more or "nothing"
-
-
-def _natural(text: str) -> tuple[list[str | int], str]:
-    """Sorts `img2` before `img10`. The text itself parts `01` and `1`."""
-    # split puts the numbers at the odd places, so that numbers are never compared with text.
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", text))], text
-
-
-# --- memory ---
 
 
 def _available_memory() -> int | None:
@@ -442,9 +410,6 @@ def _check_memory(count: int, size: int, source: int = 0) -> None:
         )
 
 
-# --- CIFAR-10 ---
-
-
 def _copies_in(place: Path) -> list[Path]:
     return [place / name for name in CIFAR10_COPIES if (place / name).exists()]
 
@@ -457,7 +422,7 @@ def _cifar10_at(path: Path, size: int) -> Splits:
     if path.is_dir() and not cifar_archives.is_unpacked(path):
         splits = folder(path, size)
         if splits.train.names != cifar_archives.NAMES:
-            raise DataError(f"{path}: expected the classes of CIFAR-10, got {_some(splits.train.names)}")
+            raise DataError(f"{path}: expected the classes of CIFAR-10, got {first_few(splits.train.names)}")
     elif _is_npz(path):
         splits = npz(path, size, names=cifar_archives.NAMES)
     else:
@@ -470,19 +435,16 @@ def _download_cifar10(looked_at: list[Path]) -> Path:
     """The official archive, once it is in the cache."""
     from thumbnet import fetch
 
-    path = home() / CIFAR10_FILE
+    path = cache_folder() / CIFAR10_FILE
     try:
         fetch.download(CIFAR10_URL, path, size=CIFAR10_SIZE, sha256=CIFAR10_SHA256, label="CIFAR-10")
     except FetchError as error:
         raise DataError(
             f"CIFAR-10 was not found and not downloaded: {error}.\nLooked at: $THUMBNET_CIFAR10 (not set), "
-            f"{_some(map(str, looked_at))}, {CIFAR10_URL}.\nWays out: set THUMBNET_CIFAR10 to {CIFAR10_FORMS}; "
+            f"{first_few(map(str, looked_at))}, {CIFAR10_URL}.\nWays out: set THUMBNET_CIFAR10 to {CIFAR10_FORMS}; "
             f"save {CIFAR10_URL} as {path}; or try `--data digits`, which needs no download"
         ) from error
     return path
-
-
-# --- .npz ---
 
 
 def _is_npz(path: Path) -> bool:
@@ -497,7 +459,7 @@ def _npz_arrays(path: Path, size: int) -> dict[str, NDArray[Any]]:
             keys = next((keys for keys in NPZ_KEYS if found.issuperset(keys)), None)
             if keys is None:
                 expected = ", or ".join(", ".join(keys) for keys in NPZ_KEYS)
-                raise DataError(f"expected the keys {expected}; found {_some(sorted(found, key=_natural))}")
+                raise DataError(f"expected the keys {expected}; found {first_few(sorted(found, key=natural_key))}")
             wanted = [*keys, *found.intersection({"names"})]
             headers = {key: _npy_header(archive, key) for key in wanted}
         count = sum(math.prod(shape[:1]) for key, (shape, _) in headers.items() if key[0] == "x")
@@ -566,13 +528,13 @@ def _labels(ys: list[NDArray[Any]], names: Sequence[str] | None) -> tuple[list[N
         raise DataError(f"expected labels as integers or text, (N,) or (N, 1), or one-hot (N, C), got {came}")
     values = {value for y in ys for value in y.tolist()}
     if names is None:
-        ordered = sorted(values, key=_natural) if kinds == {"text"} else sorted(values)
+        ordered = sorted(values, key=natural_key) if kinds == {"text"} else sorted(values)
         names = [str(value) for value in ordered]
     else:
         ordered = list(names) if kinds == {"text"} else list(range(len(names)))
     place = {value: label for label, value in enumerate(ordered)}
     if unknown := values - place.keys():
-        raise DataError(f"labels that are none of the {len(names)} classes: {_some(map(repr, unknown))}")
+        raise DataError(f"labels that are none of the {len(names)} classes: {first_few(map(repr, unknown))}")
     return [np.array([place[value] for value in y.tolist()], np.int64) for y in ys], tuple(names)
 
 
@@ -581,9 +543,6 @@ def _from_one_hot(y: NDArray[Any], classes: int) -> NDArray[np.int64]:
     if y.dtype.kind not in "buif" or y.shape[1] != classes or not ((y == 0) | (y == 1)).all() or (y.sum(1) != 1).any():
         raise DataError(f"expected one-hot labels (N, {classes}), a single 1 in each row, got {y.dtype} {y.shape}")
     return np.asarray(y.argmax(1), np.int64)
-
-
-# --- folders ---
 
 
 def _split_folders(root: Path) -> list[Path]:
@@ -595,7 +554,7 @@ def _split_folders(root: Path) -> list[Path]:
     if test is None or "train" not in parts:
         return [root]
     if unused := parts.keys() - {"train", test}:
-        listed = _some(f"{name}/" for name in sorted(unused))
+        listed = first_few(f"{name}/" for name in sorted(unused))
         warnings.warn(f"{root}: train/ and {test}/ are read; left unused: {listed}", DataWarning, stacklevel=4)
     return [parts["train"], parts[test]]
 
@@ -604,7 +563,7 @@ def _classes_in(root: Path) -> dict[Path, list[Path]]:
     """The folder of each class, and the files in it."""
     classes = {entry: _files_in(entry) for entry in _subfolders(root)}
     if empty := [entry.name for entry, files in classes.items() if not files]:
-        raise DataError(f"{root}: classes without a picture: {_some(sorted(empty))}. Fill or delete these folders")
+        raise DataError(f"{root}: classes without a picture: {first_few(sorted(empty))}. Fill or delete these folders")
     return classes
 
 
@@ -635,7 +594,7 @@ def _in_order(classes: dict[Path, list[Path]], names: tuple[str, ...]) -> list[t
     order, and the same fingerprint.
     """
     found = [(names.index(root.name), file, root) for root, files in classes.items() for file in files]
-    found.sort(key=lambda entry: (_natural(entry[1].relative_to(entry[2]).as_posix()), entry[0]))
+    found.sort(key=lambda entry: (natural_key(entry[1].relative_to(entry[2]).as_posix()), entry[0]))
     return [(label, file) for label, file, _ in found]
 
 
@@ -660,7 +619,7 @@ def _read_pictures(files: list[Path], root: Path, size: int, fit: Fit) -> tuple[
             problems.append(problem)
             show(len(problems))
     if found := [problem for problem in problems if problem]:
-        report = f"{root}: {len(found)} of {len(files)} pictures cannot be read: {_some(found)}"
+        report = f"{root}: {len(found)} of {len(files)} pictures cannot be read: {first_few(found)}"
         if len(found) > UNREADABLE_SHARE * len(files):
             raise DataError(f"{report}. That is more than {UNREADABLE_SHARE:.0%}: mend or delete them")
         warnings.warn(f"{report}. They are left out", DataWarning, stacklevel=3)

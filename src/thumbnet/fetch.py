@@ -29,12 +29,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-import thumbnet
 from thumbnet import files
+from thumbnet._version import __version__
 from thumbnet.errors import FetchError
 from thumbnet.progress import progress
-from thumbnet.urls import host_and_port, is_data, one_line, read_data, shown
-from thumbnet.urls import without_password as without_password  # a part of this module's face, too
+from thumbnet.text import one_line
+from thumbnet.urls import (
+    host_and_port,
+    is_data,
+    read_data,
+    shown,  # a part of this module's face, too
+)
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -326,7 +331,7 @@ def _open(
 
 def _request(url: str, where: str, headers: dict[str, str]) -> urllib.request.Request:
     """A request for a URL that was checked, quoted and relieved of its password."""
-    agent = f"Thumbnet/{thumbnet.__version__} (+python-urllib)"  # without a name, some servers answer 403
+    agent = f"Thumbnet/{__version__} (+python-urllib)"  # without a name, some servers answer 403
     headers = {"User-Agent": agent, "Accept-Encoding": "identity", **headers}
     try:
         parts = urlsplit(url.strip())

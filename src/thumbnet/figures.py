@@ -1,7 +1,6 @@
 """Numbers → SVG. The colours come from the page's style, by the classes that are given here."""
 
 import math
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.evaluation import Bin
-from thumbnet.markup import Html, element, join
+from thumbnet.html import Html, element, join
+from thumbnet.text import shorten
 
 NUMBERED = 12  # classes at the most for which the confusion matrix has its numbers written in
 SHADES = 10  # of a cell
@@ -88,23 +88,6 @@ def curves(lines: Mapping[str, Points], y_label: str, *, shares: bool) -> Html:
         parts.append(plot.key(place, name, ("main", "second")[place]))
     last = ", ".join(f"{name} {line[-1][1]:.3g}" for name, line in lines.items())
     return plot.svg(f"{y_label} over the epochs; at the end: {last}.", parts)
-
-
-def shorten(text: str, columns: int) -> str:
-    """`text` in so many columns of a terminal at most, cut off with an ellipsis where it is wider."""
-    if width(text) <= columns:
-        return text
-    kept = text
-    while kept and width(kept) > columns - 1:
-        kept = kept[:-1]
-    return f"{kept}…"
-
-
-def width(text: str) -> int:
-    """Columns of a terminal: two for a wide character, as Chinese ones, none for a combining mark."""
-    return sum(
-        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
-    )
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,24 @@
 import contextlib
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+
+def cache_folder() -> Path:
+    """The folder for downloads: `$THUMBNET_HOME`, else `thumbnet` in the platform's cache folder."""
+    if chosen := os.environ.get("THUMBNET_HOME"):
+        return Path(chosen).expanduser()
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:  # https://specifications.freedesktop.org/basedir-spec/latest/
+        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "thumbnet"
 
 
 @contextlib.contextmanager

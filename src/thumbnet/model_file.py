@@ -3,20 +3,18 @@
 import dataclasses
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
 from thumbnet.errors import ModelError
 from thumbnet.images import FITS, Fit
+from thumbnet.text import CONTROL
 
 PREFIX = "thumbnet."
 FORMAT = 1
 BLOCK = 2**16  # bytes read at once
 METADATA_PROPS = 14  # the field of ONNX's ModelProto
-# What a name may not hold: printed, it could steer a terminal or break an output's lines.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 @dataclass(frozen=True)

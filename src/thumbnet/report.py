@@ -14,16 +14,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import __version__, classifier, datasets, evaluation, explain, figures, images
+from thumbnet import classifier, datasets, evaluation, explain, figures, images
+from thumbnet._version import __version__
 from thumbnet.classifier import BUNDLED, Classifier
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
 from thumbnet.datasets import Dataset
 from thumbnet.errors import ThumbnetError
 from thumbnet.evaluation import Answers, ClassScores, Comparison, Foreign, Scores, Speed
-from thumbnet.figures import shorten, width
 from thumbnet.files import write_atomically
-from thumbnet.markup import Html, document, element, join
+from thumbnet.html import Html, document, element, join
 from thumbnet.progress import progress
+from thumbnet.text import shorten, width
 
 PAIRS = 8  # of classes that are confused most: shown with pictures
 PAIR_PICTURES = 6  # of each

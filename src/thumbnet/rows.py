@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from thumbnet.errors import FetchError, ThumbnetError
+from thumbnet.text import printable
 
 if TYPE_CHECKING:
     from thumbnet.classifier import Prediction
@@ -47,7 +48,7 @@ class Maker(NamedTuple):
 
     def __str__(self) -> str:
         content = f"SHA-256 {self.sha256[:12]}…" if self.sha256 else "through a pipe, which cannot be compared"
-        return f"--model {_printable(self.model)} ({content}) --top-k {self.top_k}{' --views' * self.views}"
+        return f"--model {printable(self.model)} ({content}) --top-k {self.top_k}{' --views' * self.views}"
 
     def makes_the_same(self, other: "Maker") -> bool:
         """Whether rows of both may be in one file."""
@@ -98,7 +99,7 @@ def form(name: str, *, several: bool, ascii_only: bool = False) -> Format:
 def complaint(failure: Failure) -> str:
     """A failure as a person reads it, in one line. A FetchError names its URL itself."""
     named = isinstance(failure.error, FetchError)
-    return failure.message if named else f"{_printable(failure.source)}: {failure.message}"
+    return failure.message if named else f"{printable(failure.source)}: {failure.message}"
 
 
 def maker_path(part: Path) -> Path:
@@ -192,7 +193,7 @@ def _csv_rows(file: IO[bytes]) -> Iterator[bytes]:
 def _text(row: Row, several: bool) -> str:
     if isinstance(row, Failure):
         return ""  # `complaint` goes to standard error
-    head = f"{_printable(row.source)}: " * several + row.label + " (unsure)" * (not row.known)
+    head = f"{printable(row.source)}: " * several + row.label + " (unsure)" * (not row.known)
     return "\n".join([head, *(f"  {guess.confidence:7.1%}  {guess.label}" for guess in row.top), ""])
 
 
@@ -207,8 +208,3 @@ def _csv(row: Row) -> str:
 def _quoted(field: str) -> str:
     """A field of CSV. Python's own writer leaves a lone carriage return bare, depending on its version."""
     return '"' + field.replace('"', '""') + '"' if re.search('[",\r\n]', field) else field
-
-
-def _printable(source: str) -> str:
-    """Escaped where a stranger's file name would steer the terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in source)

@@ -5,6 +5,7 @@ import re
 from urllib.parse import SplitResult, unquote, unquote_to_bytes, urlsplit
 
 from thumbnet.errors import FetchError
+from thumbnet.text import one_line
 
 _SHOWN_OF_DATA = 60  # characters
 _DATA = re.compile(r"\s*data:", re.IGNORECASE)
@@ -49,12 +50,6 @@ def shown(url: str) -> str:
     """A URL as messages show it: one line of 200 characters at most, without a user and password."""
     plain = without_password(url)
     return one_line(plain if is_data(plain) else re.sub(r"(^|//)[^/?#]*@", r"\1", plain))
-
-
-def one_line(text: str) -> str:
-    """A text of unknown origin for a message: printable, and 200 characters at most."""
-    line = "".join(character if character.isprintable() else " " for character in text.strip())
-    return line if len(line) <= 200 else line[:199] + "…"
 
 
 def host_and_port(parts: SplitResult) -> str:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import onnxruntime
 
 from thumbnet.classifier import take
-from thumbnet.datasets import home
 from thumbnet.errors import ExportError, FetchError
+from thumbnet.files import cache_folder
 from thumbnet.model_file import ModelInfo
 
 HERE = Path(__file__).parent
@@ -122,7 +122,7 @@ def _runtime(given: Path | None) -> dict[str, bytes]:
 
 def _downloaded() -> Path:
     """The archive, once it is in the cache."""
-    path = home() / ARCHIVE
+    path = cache_folder() / ARCHIVE
     if not path.is_file():
         from thumbnet import fetch  # ssl and urllib.request: not where there is a copy
 

@@ -16,11 +16,11 @@ from starlette.routing import Route
 from thumbnet import explain, images
 from thumbnet.classifier import together
 from thumbnet.errors import ThumbnetError
-from thumbnet.model_file import CONTROL
 from thumbnet.rows import Failure, Row
 from thumbnet.server import openapi
 from thumbnet.server.metrics import CONTENT_TYPE
 from thumbnet.server.service import RequestError, Service
+from thumbnet.text import CONTROL
 from thumbnet.urls import without_password
 
 BODY = "picture"  # the source of one that came as a body

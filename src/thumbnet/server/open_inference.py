@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-import thumbnet
+from thumbnet._version import __version__
 from thumbnet.classifier import Asked
 from thumbnet.server.service import RequestError, Service
 from thumbnet.server.tensors import VERSION, check_model, from_base64, from_numbers, from_pictures, read_json
@@ -41,7 +41,7 @@ def routes(service: Service) -> list[Route]:
 
     async def server(_: Request) -> Response:
         extensions = ["binary_tensor_data", "classification"]
-        return JSONResponse({"name": "thumbnet", "version": thumbnet.__version__, "extensions": extensions})
+        return JSONResponse({"name": "thumbnet", "version": __version__, "extensions": extensions})
 
     async def live(_: Request) -> Response:
         return JSONResponse({"live": True})

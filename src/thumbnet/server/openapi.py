@@ -3,7 +3,7 @@
 from html import escape
 from typing import Any
 
-import thumbnet
+from thumbnet._version import __version__
 from thumbnet.server.service import Service
 
 _ERROR = {"$ref": "#/components/schemas/Error"}
@@ -45,7 +45,7 @@ def document(service: Service) -> dict[str, Any]:
         "openapi": "3.1.0",
         "info": {
             "title": "Thumbnet",
-            "version": thumbnet.__version__,
+            "version": __version__,
             "description": f"Says what pictures show. The model is {service.name}.",
         },
         "paths": {

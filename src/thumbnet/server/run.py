@@ -17,7 +17,7 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
 from thumbnet import classifier as classifiers
-from thumbnet import native
+from thumbnet import process
 from thumbnet.errors import ThumbnetError
 from thumbnet.server.app import LogFormat, create_app, log_to_stderr
 from thumbnet.server.metrics import SHARED_FOLDER
@@ -80,7 +80,7 @@ def application() -> Starlette:
     """The application of this process, by the settings in its environment."""
     read = json.loads(os.environ[SETTINGS])
     settings = Settings(**{**read, "cors": tuple(read["cors"])})
-    native.mute()
+    process.mute()
     log_to_stderr()
     return create_app(
         classifiers.load(settings.model, threads=_threads(settings.workers), views=settings.views),

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import __version__, datasets, evaluation
+from thumbnet import datasets, evaluation
+from thumbnet._version import __version__
 from thumbnet.classifier import Classifier
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import TrainingError
