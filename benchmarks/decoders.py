@@ -27,7 +27,7 @@ import numpy as np
 from chromium import Show, chromium
 from pictures import CASES, Case
 
-from thumbnet import images
+from thumbnet.pictures.decode import decode
 
 Loader = Callable[[Path], Any]  # gives (H, W, 3), RGB
 
@@ -58,7 +58,7 @@ def main() -> None:
 def loaders() -> dict[str, Loader]:
     """Ours, and those that are installed."""
     found: dict[str, Loader] = {
-        "Thumbnet": lambda path: images.decode(path.read_bytes()),
+        "Thumbnet": lambda path: decode(path.read_bytes()),
         "cv2.imread": lambda path: bgr(cv2.imread(str(path))),
     }
     with contextlib.suppress(ImportError):

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import thumbnet
 from thumbnet import datasets, explain
 from thumbnet.classifier import Classifier
-from thumbnet.images import RGB
+from thumbnet.pictures.decode import RGB
 
 Map: TypeAlias = NDArray[np.float32]  # (S, S), the hottest pixels decide most
 STEPS = 16  # of a curve
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500, help="test pictures (500)")
     arguments = parser.parse_args()
     classifier = thumbnet.load(arguments.model)
-    test = datasets.load(arguments.data, classifier.info.size, fit=classifier.info.fit).test
+    test = datasets.load(arguments.data, classifier.info.size, framing=classifier.info.framing).test
     random = np.random.default_rng(0)
     squares = test.images[random.permutation(len(test))[: arguments.images]]  # (N, S, S, 3)
     whole = classifier.probabilities(squares)  # (N, C)

@@ -56,9 +56,9 @@ def work(seen: "multiprocessing.sharedctypes.SynchronizedArray[int]", end: float
     told = os.fdopen(os.dup(2), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(PIXELS)
-    from thumbnet import images
+    from thumbnet.pictures import decode
 
-    images.MAX_PIXELS = PIXELS
+    decode.MAX_PIXELS = PIXELS
     for case in CASES.values():  # what every codec sets up once is no memory of an input
         is_decoded(case.data)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -88,11 +88,11 @@ def made(number: int) -> tuple[str, bytes]:
 
 def is_decoded(data: bytes) -> bool:
     """Whether the bytes are decoded. Anything but a picture or an `ImageError` is a find."""
-    from thumbnet import images
     from thumbnet.errors import ImageError
+    from thumbnet.pictures.decode import decode
 
     try:
-        image = images.decode(data, least=1)
+        image = decode(data, least=1)
     except ImageError:
         return False
     if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3 or not image.size:

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 import thumbnet
-from thumbnet import images
 from thumbnet.classifier import together
 from thumbnet.evaluation import auroc
+from thumbnet.pictures.decode import decode
+from thumbnet.pictures.framing import FRAMINGS, resize, views
 
 
 def main() -> None:
@@ -27,16 +28,16 @@ def main() -> None:
     classifier = thumbnet.load(arguments.model)
     names = classifier.info.names
     files = sorted(path for path in arguments.folder.glob("*/*") if path.is_file())
-    pictures = [images.decode(path.read_bytes()) for path in files]
+    pictures = [decode(path.read_bytes()) for path in files]
     labels = np.array([names.index(path.parent.name) if path.parent.name in names else -1 for path in files])  # (N,)
     ours = labels >= 0
     print(f"{ours.sum()} photographs of the model's classes, {(~ours).sum()} foreign ones\n")
     print("| made square by | views | right | of these known | wrong ones known | foreign ones unsure | AUROC |")
     print("|---|---|---|---|---|---|---|")
-    for fit in images.FITS:
+    for framing in FRAMINGS:
         size = classifier.info.size
-        one = [images.resize(picture, size, fit)[None] for picture in pictures]  # (1, S, S, 3) each
-        two = [images.views(picture, size, fit) for picture in pictures]  # (V, S, S, 3) each
+        one = [resize(picture, size, framing)[None] for picture in pictures]  # (1, S, S, 3) each
+        two = [views(picture, size, framing) for picture in pictures]  # (V, S, S, 3) each
         for seen in (one, two):
             counts = [len(views) for views in seen]
             probabilities, sureness = together(classifier.ask(np.concatenate(seen)), counts)  # (N, C), (N,)
@@ -44,7 +45,7 @@ def main() -> None:
             known = sureness >= classifier.info.threshold  # (N,)
             shares = right, known[ours][right], known[ours][~right], ~known[~ours]
             told = " | ".join(f"{share.mean():.1%}" for share in shares)
-            print(f"| {fit} | {max(counts)} | {told} | {auroc(sureness[ours], sureness[~ours]):.3f} |")
+            print(f"| {framing} | {max(counts)} | {told} | {auroc(sureness[ours], sureness[~ours]):.3f} |")
 
 
 if __name__ == "__main__":

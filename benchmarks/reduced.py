@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import images
+from thumbnet.pictures import decode as decoding
+from thumbnet.pictures import framing as framings
+from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.framing import FRAMINGS, resize
 
 
 def main() -> None:
@@ -31,7 +34,7 @@ def main() -> None:
     files = [path.read_bytes() for path in sorted(arguments.folder.rglob("*")) if path.is_file()]
     files = [data for data in files if data.startswith(b"\xff\xd8")]
     # To a multiple of 16, as a camera's are: other sizes are never decoded smaller.
-    pictures = [picture[: len(picture) & -16, : picture.shape[1] & -16] for picture in map(images.decode, files)]
+    pictures = [picture[: len(picture) & -16, : picture.shape[1] & -16] for picture in map(decode, files)]
     pictures = [picture for picture in pictures if min(picture.shape[:2]) >= 256]
     random = np.random.default_rng(0)
     sets = {
@@ -48,14 +51,15 @@ def main() -> None:
         probabilities = classifier.probabilities(whole)
         print(f"| {name} | {len(each)} | all pixels | | | | | | {seconds / len(each) * 1000:.1f} |")
         for margin in arguments.margins:
-            images.REDUCED_MARGIN = margin
+            for module in (decoding, framings):
+                setattr(module, "REDUCED_MARGIN", margin)  # noqa: B010  # a constant, of which each holds its own
             reduced, smaller, seconds = squares(each, size, size)
-            apart = np.abs(reduced.astype(int) - whole)[np.repeat(smaller, len(images.FITS))]  # (FM, S, S, 3)
+            apart = np.abs(reduced.astype(int) - whole)[np.repeat(smaller, len(FRAMINGS))]  # (FM, S, S, 3)
             answers = classifier.probabilities(reduced)
             others = int((answers.argmax(1) != probabilities.argmax(1)).sum())
             levels = f"{apart.max()} | {apart.mean():.2f}" if len(apart) else "|"
             print(
-                f"| | | {margin} | {smaller.sum()} | {levels} | {others} of {len(images.FITS) * smaller.sum()} "
+                f"| | | {margin} | {smaller.sum()} | {levels} | {others} of {len(FRAMINGS) * smaller.sum()} "
                 f"| {np.abs(answers - probabilities).max():.4f} | {seconds / len(each) * 1000:.1f} |"
             )
 
@@ -65,26 +69,26 @@ def squares(files: list[bytes], size: int, least: int | None) -> tuple[NDArray[n
     made, smaller, seconds = [], [], 0.0
     for data in files:
         start = time.perf_counter()
-        picture = images.decode(data, least)
+        picture = decode(data, least)
         seconds += time.perf_counter() - start
-        smaller.append(least is not None and picture.shape != images.decode(data).shape)
-        made += [images.resize(picture, size, fit) for fit in images.FITS]
+        smaller.append(least is not None and picture.shape != decode(data).shape)
+        made += [resize(picture, size, framing) for framing in FRAMINGS]
     return np.stack(made), np.array(smaller), seconds
 
 
-def enlarged(picture: images.RGB, by: int, random: np.random.Generator) -> bytes:
+def enlarged(picture: RGB, by: int, random: np.random.Generator) -> bytes:
     """A JPEG as of a camera with more pixels: smooth, but for the sensor's noise."""
     large = cv2.resize(picture, None, fx=by, fy=by, interpolation=cv2.INTER_CUBIC)
     return jpeg(np.clip(large + random.normal(0, 6, large.shape), 0, 255).astype(np.uint8))
 
 
-def mosaic(pictures: list[images.RGB], random: np.random.Generator) -> bytes:
+def mosaic(pictures: list[RGB], random: np.random.Generator) -> bytes:
     """A JPEG of 4 × 4 photographs, each cut to 256 pixels a side."""
     chosen = [pictures[place][:256, :256] for place in random.integers(0, len(pictures), 16)]
     return jpeg(np.vstack([np.hstack(chosen[row : row + 4]) for row in (0, 4, 8, 12)]))
 
 
-def jpeg(picture: images.RGB) -> bytes:
+def jpeg(picture: RGB) -> bytes:
     """As most cameras save it: quality 90, half of the chroma's pixels each way."""
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
     return cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

@@ -15,7 +15,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import bulk, datasets, images
+from thumbnet import bulk, datasets
+from thumbnet.pictures.decode import decode
+from thumbnet.pictures.framing import FRAMINGS, resize
 
 BANDS = np.linspace(0, 0.5, 6)  # cycles a pixel; half a cycle is the most that pixels can show
 
@@ -42,14 +44,14 @@ def main() -> None:
     arguments = parser.parse_args()
     own = amplitudes(datasets.load(arguments.data, arguments.size).train.images[:5000])
     files = [source for source in bulk.expand([str(arguments.folder)]) if isinstance(source, str)]
-    pictures = [images.decode(Path(file).read_bytes()) for file in files]
+    pictures = [decode(Path(file).read_bytes()) for file in files]
     print(f"{len(pictures)} photographs\n")
     bands = [f"{low:.1f} to {high:.1f}" for low, high in itertools.pairwise(BANDS)]
     print("| made square by |", " | ".join(bands), "|")
     print("|---" * len(BANDS) + "|")
-    for fit in images.FITS:
-        squares = np.stack([images.resize(picture, arguments.size, fit) for picture in pictures])
-        print(f"| {fit} |", " | ".join(f"{ratio:.2f}" for ratio in amplitudes(squares) / own), "|")
+    for framing in FRAMINGS:
+        squares = np.stack([resize(picture, arguments.size, framing) for picture in pictures])
+        print(f"| {framing} |", " | ".join(f"{ratio:.2f}" for ratio in amplitudes(squares) / own), "|")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import bulk, datasets, images
+from thumbnet import bulk, datasets
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.evaluation import auroc
+from thumbnet.pictures.framing import resize
 from thumbnet.training.calibrate import POWER
 
 COUNT = 1000  # pictures of a set, at the most
@@ -56,7 +57,7 @@ def main() -> None:
     arguments = parser.parse_args()
     classifier = thumbnet.load(arguments.model)
     info, rng = classifier.info, np.random.default_rng(0)
-    test = datasets.load(arguments.data, info.size, fit=info.fit).test
+    test = datasets.load(arguments.data, info.size, framing=info.framing).test
     known = {f"test pictures of {arguments.data}": test.images[rng.permutation(len(test))[:COUNT]]}
     if arguments.photos:
         known["photographs"] = read(classifier, *(arguments.photos / name for name in info.names))
@@ -135,7 +136,7 @@ def text(size: int, rng: np.random.Generator) -> Squares:
     for line in range(3):
         letters = "".join(chr(letter) for letter in rng.integers(65, 91, 6))
         cv2.putText(page, letters, (5, 80 + 75 * line), cv2.FONT_HERSHEY_SIMPLEX, 2, colour, 6)
-    return images.resize(page, size, "stretch")
+    return resize(page, size, "stretch")
 
 
 DRAWN = {"gradients": gradient, "textures": texture, "text": text}

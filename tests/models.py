@@ -23,7 +23,7 @@ SHARPNESS = 10.0  # of the softmax: a pure colour is answered with 99.99 %
 
 def info(**changes: Any) -> ModelInfo:
     """What a tiny model file says of itself."""
-    fields = {"names": NAMES, "size": SIZE, "fit": "crop", "threshold": 0.5}
+    fields = {"names": NAMES, "size": SIZE, "framing": "crop", "threshold": 0.5}
     return ModelInfo(**{"temperature": 1.0, "mirror_average": False, **fields, **changes})
 
 

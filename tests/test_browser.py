@@ -7,7 +7,7 @@ import pytest
 from chromium import PROGRAM, Show, chromium
 from pictures import CASES, Case
 
-from thumbnet import images
+from thumbnet.pictures.decode import decode
 
 pytest.importorskip("playwright", reason="Playwright is not installed: pip install playwright")
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="there is no chromium, chromium-browser or google-chrome")
@@ -25,7 +25,7 @@ def show() -> Iterator[Show]:
 
 @pytest.mark.parametrize("case", COMPARED.values(), ids=COMPARED)
 def test_chromium_shows_the_same(case: Case, show: Show) -> None:
-    shown, decoded = show(case.data), images.decode(case.data)
+    shown, decoded = show(case.data), decode(case.data)
     assert shown is not None
     assert shown.shape == decoded.shape
     assert np.abs(shown.astype(int) - decoded).max() <= (case.browser or 0)
@@ -36,7 +36,7 @@ def test_chromium_does_otherwise_where_the_page_says_so(name: str, show: Show) -
     shown = show(CASES[name].data)
     assert shown is not None
     if not isinstance(CASES[name].expected, str):
-        assert not np.array_equal(shown, images.decode(CASES[name].data))
+        assert not np.array_equal(shown, decode(CASES[name].data))
 
 
 def test_every_format_that_chromium_shows_is_compared(show: Show) -> None:

@@ -32,7 +32,7 @@ import thumbnet
 from thumbnet import bulk, cli, rows
 from thumbnet.classifier import BATCH, Classifier, Prediction
 from thumbnet.errors import ImageError, ModelError, SourceError
-from thumbnet.images import SUFFIXES
+from thumbnet.pictures.kinds import PICTURE_SUFFIXES
 from thumbnet.rows import Failure
 
 ROOT = Path(__file__).parent.parent
@@ -125,7 +125,7 @@ def test_links_in_a_folder_make_no_loop() -> None:
 def test_folder_without_a_picture_is_a_failure(files: tuple[str, ...]) -> None:
     Path("f").mkdir()
     touch(*files)
-    suffixes = ", ".join(sorted(SUFFIXES))
+    suffixes = ", ".join(sorted(PICTURE_SUFFIXES))
     told = f"f: no picture in this folder. Expected files whose names end in {suffixes}"
     assert sources("red.png", "f", "blue.png") == ["red.png", told, "blue.png"]
 

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from thumbnet import checks, checks_page, duplicates, images
+from thumbnet import checks, checks_page, duplicates
 from thumbnet.checks import Findings
 from thumbnet.cli import main
 from thumbnet.errors import DataError, MissingExtraError
+from thumbnet.pictures.kinds import READABLE
 
 CLASSES = ("red", "green", "blue")
 RGB = NDArray[np.uint8]
@@ -138,7 +139,7 @@ def test_every_broken_file_is_listed_with_the_reason_and_the_rest_is_checked(tmp
     write(tmp_path / "a/test/red/leak.png", encoded(made["train/red/3.png"]))
     found = checks.check(str(tmp_path / "a"))
     assert len(found.pictures.unreadable) == 15  # far more than training puts up with
-    assert checks.Note("train/green/note.png", "this is text, not a picture; read are " + images.READABLE) in (
+    assert checks.Note("train/green/note.png", "this is text, not a picture; read are " + READABLE) in (
         found.pictures.unreadable
     )
     assert rows(found, found.leaks) == {"test/red/leak.png"}
@@ -321,7 +322,7 @@ def test_the_page_shows_the_pictures_and_nothing_gets_out_of_its_place(tmp_path:
     found = checks.check(str(tmp_path / "a"))
     checks_page.save(found, tmp_path / "check.html")
     html = (tmp_path / "check.html").read_text(encoding="utf-8")
-    assert "onerror=alert(1)&gt;\\x1b[31m\\x0a&amp;.png" in html
+    assert "onerror=alert(1)&gt;\\x1b[31m\\n&amp;.png" in html
     assert "<img src=x" not in html
     assert not re.search(r"(?:src|href)=\"(?!data:image/png;base64,)", html)
     assert "http" not in html.replace("http-equiv", "")

@@ -143,10 +143,10 @@ def test_the_network_gets_an_even_number_of_pictures(classifier: Classifier, mon
     assert asked == [2, 2, 4, BATCH, BATCH, 2]
 
 
-@pytest.mark.parametrize(("fit", "label"), [("crop", "green"), ("stretch", "red")])
-def test_fit_is_the_model_files(fit: str, label: str) -> None:
+@pytest.mark.parametrize(("framing", "label"), [("crop", "green"), ("stretch", "red")])
+def test_fit_is_the_model_files(framing: str, label: str) -> None:
     picture = np.hstack([square("red"), square("green"), square("red")])  # (8, 24, 3), green in the middle
-    assert Classifier(content(fit=fit)).predict(picture).label == label
+    assert Classifier(content(framing=framing)).predict(picture).label == label
 
 
 # Many pictures

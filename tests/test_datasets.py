@@ -51,7 +51,7 @@ def tiny(count: int = 6, classes: int = 2, size: int = 4) -> Dataset:
 
 
 def test_dataset_takes_rows_in_their_order() -> None:
-    dataset = Dataset(tiny().images, tiny().labels, ("a", "b"), mirrored=False, fit="crop")
+    dataset = Dataset(tiny().images, tiny().labels, ("a", "b"), mirrored=False, framing="crop")
     taken = dataset.take(np.array([3, 0]))
     assert len(dataset) == 6
     assert len(taken) == 2
@@ -59,7 +59,7 @@ def test_dataset_takes_rows_in_their_order() -> None:
     assert (taken.images == dataset.images[[3, 0]]).all()
     assert taken.names == ("a", "b")
     assert taken.mirrored is False
-    assert taken.fit == "crop"
+    assert taken.framing == "crop"
 
 
 @pytest.mark.parametrize(
@@ -251,14 +251,14 @@ def test_load_passes_on_what_it_was_told(tmp_path: Path, monkeypatch: pytest.Mon
         archive.writestr("a", "b")
     (tmp_path / "broken.npz").touch()
     for data in ("cifar10", "digits", str(tmp_path), "~", "data.zip", "broken.npz"):
-        datasets.load(data, 16, fit="crop", seed=7)
+        datasets.load(data, 16, framing="crop", seed=7)
     assert calls == [
         ("cifar10", 16, {}),
         ("digits", 16, {"seed": 7}),
-        ("folder", tmp_path, 16, {"fit": "crop", "seed": 7}),
-        ("folder", tmp_path / "home", 16, {"fit": "crop", "seed": 7}),
-        ("npz", Path("data.zip"), 16, {"fit": "crop", "seed": 7}),
-        ("npz", Path("broken.npz"), 16, {"fit": "crop", "seed": 7}),
+        ("folder", tmp_path, 16, {"framing": "crop", "seed": 7}),
+        ("folder", tmp_path / "home", 16, {"framing": "crop", "seed": 7}),
+        ("npz", Path("data.zip"), 16, {"framing": "crop", "seed": 7}),
+        ("npz", Path("broken.npz"), 16, {"framing": "crop", "seed": 7}),
     ]
 
 
@@ -370,7 +370,7 @@ def test_cifar10_reads_each_form_of_each_archive(
     assert fingerprints(splits) == fingerprints(expected())
     assert splits.train.names == cifar_archives.NAMES
     assert splits.train.mirrored is True
-    assert splits.train.fit == splits.test.fit == "soft-centre"
+    assert splits.train.framing == splits.test.framing == "soft-centre"
 
 
 @pytest.mark.usefixtures("small")
@@ -750,7 +750,7 @@ def test_npz_pictures_are_resized() -> None:
     x[:, :, 4:12] = 255  # a light middle between dark sides
     content = four(arrays(x=x), arrays())
     assert read_npz(4, **content).train.images[0, 0, :, 0].tolist() == [0, 255, 255, 0]
-    assert read_npz(4, {"fit": "crop"}, **content).train.images.min() == 255
+    assert read_npz(4, {"framing": "crop"}, **content).train.images.min() == 255
     assert read_npz(32, **content).train.images.shape == (20, 32, 32, 3)
 
 
@@ -1107,9 +1107,9 @@ def test_folder_resizes_as_told(tmp_path: Path) -> None:
         [255, 0, 0],
         [0] * 3,
     ]
-    cropped = datasets.folder(tmp_path / "a", 4, fit="crop").train
+    cropped = datasets.folder(tmp_path / "a", 4, framing="crop").train
     assert (cropped.images == (255, 0, 0)).all()
-    assert cropped.fit == "crop"
+    assert cropped.framing == "crop"
 
 
 def test_folder_reads_pictures_by_their_bytes(tmp_path: Path) -> None:

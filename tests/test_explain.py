@@ -15,10 +15,11 @@ from models import content, encode, graph, square
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from thumbnet import cli, explain, images
+from thumbnet import cli, explain
 from thumbnet.classifier import Classifier
 from thumbnet.errors import ModelError, ThumbnetError
-from thumbnet.images import FITS, RGB, Fit
+from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.framing import FRAMINGS, Framing, region
 from thumbnet.rows import Failure
 
 SIZE = 16
@@ -142,13 +143,15 @@ def test_numbers_that_are_no_probabilities_are_refused() -> None:
 # The drawing
 
 
-@pytest.mark.parametrize("fit", FITS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize(("height", "width"), [(90, 90), (60, 150), (151, 61), (700, 1301)])
 @pytest.mark.parametrize("quadrant", QUADRANTS)
-def test_colour_lies_on_the_original_picture(fit: Fit, height: int, width: int, quadrant: tuple[int, int]) -> None:
-    classifier, picture = Classifier(looking_at(quadrant, fit=fit)), scene(height, width)
-    drawn = explain.overlay(picture, explain.heat(classifier, classifier.square(picture)), fit)
-    top, left, bottom, right = images.seen(height, width, SIZE, fit)
+def test_colour_lies_on_the_original_picture(
+    framing: Framing, height: int, width: int, quadrant: tuple[int, int]
+) -> None:
+    classifier, picture = Classifier(looking_at(quadrant, framing=framing)), scene(height, width)
+    drawn = explain.overlay(picture, explain.heat(classifier, classifier.square(picture)), framing)
+    top, left, bottom, right = region(height, width, SIZE, framing)
     row, column = middle(colourful(drawn))
     at = (
         (top + (bottom - top) * (0.25 + quadrant[0] / 2)) / height,
@@ -185,9 +188,9 @@ def test_hotter_is_lighter_on_black() -> None:
         ((500, 400), (500, 400)), ((1280, 640), (640, 320)), ((4000, 3), (640, 1)), ((3, 4000), (1, 640)),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("fit", FITS)
-def test_size_of_the_drawing(shape: tuple[int, int], drawn: tuple[int, int], fit: Fit) -> None:
-    made = explain.overlay(np.zeros((*shape, 3), np.uint8), np.ones((4, 4), np.float32), fit)
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_size_of_the_drawing(shape: tuple[int, int], drawn: tuple[int, int], framing: Framing) -> None:
+    made = explain.overlay(np.zeros((*shape, 3), np.uint8), np.ones((4, 4), np.float32), framing)
     assert made.shape == (*drawn, 3)
     assert made.dtype == np.uint8
 
@@ -254,7 +257,7 @@ def test_each_answer_has_a_map(work: Path, capsys: pytest.CaptureFixture[str]) -
     assert explained[0] == cli.SOME_FAILED
     names = sorted(path.name for path in (work / "new" / "maps").iterdir())
     assert names == ["000001-wide.png", "000004-grey.png", "000005-wide.png"]
-    drawn = images.decode((work / "new" / "maps" / "000001-wide.png").read_bytes())
+    drawn = decode((work / "new" / "maps" / "000001-wide.png").read_bytes())
     assert drawn.shape == (128, 320, 3)
     assert middle(colourful(drawn)) == pytest.approx((0.25, 0.6), abs=0.05)  # the middle 60 of 150 columns are seen
 

@@ -38,9 +38,16 @@ from pictures import (
     turned_jpeg,
 )
 
-from thumbnet import headers, images
 from thumbnet.classifier import Classifier
 from thumbnet.errors import ImageError
+from thumbnet.pictures import decode as decoding
+from thumbnet.pictures import exif as exif_module
+from thumbnet.pictures import header
+from thumbnet.pictures import header as header_module
+from thumbnet.pictures.decode import _turned
+from thumbnet.pictures.exif import _TURNS, BROKEN, UPRIGHT, combined
+from thumbnet.pictures.framing import FRAMINGS, Framing, region, resize, views
+from thumbnet.pictures.header import avif
 
 ROOT = Path(__file__).parent.parent
 RANDOM = np.random.default_rng(0).integers(0, 256, (40, 30, 3), np.uint8)
@@ -55,9 +62,9 @@ READABLE = {name: case for name, case in CASES.items() if not isinstance(case.ex
 def test_picture_becomes_what_the_table_says(case: Case) -> None:
     if isinstance(case.expected, str):
         with pytest.raises(ImageError, match=case.expected):
-            images.decode(case.data)
+            decoding.decode(case.data)
         return
-    decoded = images.decode(case.data)
+    decoded = decoding.decode(case.data)
     assert decoded.dtype == np.uint8
     assert decoded.shape == case.expected.shape
     assert decoded.flags.c_contiguous
@@ -75,11 +82,11 @@ def test_the_page_has_the_table() -> None:
 @pytest.mark.parametrize("case", READABLE.values(), ids=READABLE)
 def test_cut_off_picture_is_an_error_or_has_all_pixels(case: Case) -> None:
     """Of some formats the last bytes are no pixels, and of pages and frames only the first count."""
-    whole = images.decode(case.data)
+    whole = decoding.decode(case.data)
     size = len(case.data)
     for cut in {*range(1, size, size // 30), *range(size - 5, size)}:
         with contextlib.suppress(ImageError):
-            assert np.array_equal(images.decode(case.data[:cut]), whole)
+            assert np.array_equal(decoding.decode(case.data[:cut]), whole)
 
 
 @pytest.mark.parametrize("name", [*FORMATS, "jpeg-progressive"])
@@ -87,14 +94,14 @@ def test_cut_off_picture_is_an_error_or_has_all_pixels(case: Case) -> None:
 def test_cut_off_picture_is_told(name: str, kept: float) -> None:
     data = CASES[name].data
     with pytest.raises(ImageError, match=r"broken or cut off|no picture|is text"):
-        images.decode(data[: int(len(data) * kept)])
+        decoding.decode(data[: int(len(data) * kept)])
 
 
 def test_cut_off_jpeg_is_told_when_it_is_decoded_smaller() -> None:
     data = encode(np.tile(RANDOM, (16, 16, 1)), ".jpg")
-    assert images.decode(data, least=8).shape == (320, 240, 3)
+    assert decoding.decode(data, least=8).shape == (320, 240, 3)
     with pytest.raises(ImageError, match="cut off"):
-        images.decode(data[:-1000], least=8)
+        decoding.decode(data[:-1000], least=8)
 
 
 # What is too large
@@ -163,17 +170,17 @@ HUGE = {
 def test_too_many_pixels_are_refused_by_the_header_alone(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv2, "imdecode", None)
     with pytest.raises(ImageError, match="larger than 134 megapixels"):
-        images.decode(data)
+        decoding.decode(data)
 
 
 @pytest.mark.parametrize("name", READABLE)
 def test_pixel_limit_is_of_the_real_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     height, width = READABLE[name].expected.shape[:2]  # type: ignore[union-attr]
-    monkeypatch.setattr(images, "MAX_PIXELS", height * width)
-    images.decode(READABLE[name].data)
-    monkeypatch.setattr(images, "MAX_PIXELS", height * width - 1)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", height * width)
+    decoding.decode(READABLE[name].data)
+    monkeypatch.setattr(decoding, "MAX_PIXELS", height * width - 1)
     with pytest.raises(ImageError, match="larger than"):
-        images.decode(READABLE[name].data)
+        decoding.decode(READABLE[name].data)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +198,7 @@ def test_pixel_limit_is_of_the_real_size(name: str, monkeypatch: pytest.MonkeyPa
 )
 def test_no_pixels_are_no_picture(data: bytes) -> None:
     with pytest.raises(ImageError, match="broken"):
-        images.decode(data)
+        decoding.decode(data)
 
 
 def many() -> dict[str, bytes]:
@@ -222,14 +229,15 @@ def in_a_fresh_process(before: str, pictures: list[bytes]) -> tuple[list[str], s
     code = f"""if True:
         import resource, struct, sys, time
         {before}
-        from thumbnet import images
-        images.decode({CASES["png"].data!r})
+        from thumbnet.errors import ImageError
+        from thumbnet.pictures.decode import decode
+        decode({CASES["png"].data!r})
         while size := sys.stdin.buffer.read(4):
             data = sys.stdin.buffer.read(*struct.unpack("I", size))
             used, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
             try:
-                told = images.decode(data).shape
-            except images.ImageError as error:
+                told = decode(data).shape
+            except ImageError as error:
                 told = error
             used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - used
             print(used // 1024, round(time.process_time() - start, 1), told)
@@ -243,7 +251,9 @@ def in_a_fresh_process(before: str, pictures: list[bytes]) -> tuple[list[str], s
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows does not tell the memory that a process took at most")
-@pytest.mark.parametrize("before", ["", "import cv2"], ids=["", "where OpenCV was loaded before"])
+@pytest.mark.parametrize(
+    "before", ["", "from thumbnet.pictures import opencv; opencv.settle()"], ids=["library", "program"]
+)
 def test_what_is_huge_costs_neither_memory_nor_time(before: str) -> None:
     pictures = many()
     told, _ = in_a_fresh_process(before, [*HUGE.values(), *pictures.values()])
@@ -258,7 +268,7 @@ def test_what_is_huge_costs_neither_memory_nor_time(before: str) -> None:
 
 def test_cut_off_picture_is_told_by_the_exception_alone() -> None:
     cut = [*(CASES[f"{name}-cut"].data for name in FORMATS), CASES["png"].data[:-1]]
-    told, noise = in_a_fresh_process("", cut)
+    told, noise = in_a_fresh_process("from thumbnet.pictures import opencv; opencv.settle()", cut)
     assert ["cut off" in line for line in told] == [True] * len(cut)
     assert noise == ""
 
@@ -278,31 +288,36 @@ def of_many_parts(name: str) -> bytes:
     return data[:at] + part * 50 + data[at:]
 
 
+def limit_parts(monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    for module in (exif_module, header_module):
+        monkeypatch.setattr(module, "MOST_PARTS", most)
+
+
 @pytest.mark.parametrize("name", ["jpeg", "png", "gif", "webp-exif"])
 def test_number_of_parts_is_limited(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unlimited number would be walked through for minutes, a byte after the other."""
     data = of_many_parts(name)
-    whole = images.decode(data)
-    assert np.array_equal(whole, images.decode(CASES[name].data))
-    monkeypatch.setattr(headers, "MOST_PARTS", 40)
+    whole = decoding.decode(data)
+    assert np.array_equal(whole, decoding.decode(CASES[name].data))
+    limit_parts(monkeypatch, 40)
     if name == "webp-exif":  # what is not found does not count
-        assert images.decode(data).shape != whole.shape
+        assert decoding.decode(data).shape != whole.shape
     else:
         with pytest.raises(ImageError, match="broken"):
-            images.decode(data)
+            decoding.decode(data)
 
 
 def test_number_of_boxes_and_tags_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert headers.avif(of_many_parts("avif")).width == 56
-    monkeypatch.setattr(headers, "MOST_PARTS", 1)
-    for read, data in ((headers.avif, of_many_parts("avif")), (headers.tiff, CASES["tiff"].data)):
-        with pytest.raises(headers.BROKEN):
+    assert avif(of_many_parts("avif")).width == 56
+    limit_parts(monkeypatch, 1)
+    for read, data in ((avif, of_many_parts("avif")), (header.tiff, CASES["tiff"].data)):
+        with pytest.raises(BROKEN):
             read(data)
 
 
 def test_many_scans_are_refused() -> None:
     with pytest.raises(ImageError, match="broken"):
-        images.decode(many()["scans of a JPEG"])
+        decoding.decode(many()["scans of a JPEG"])
 
 
 # What is no picture
@@ -342,7 +357,7 @@ def test_many_scans_are_refused() -> None:
 )
 def test_what_is_no_picture_is_told(data: bytes, told: str) -> None:
     with pytest.raises(ImageError, match=told) as caught:
-        images.decode(data)
+        decoding.decode(data)
     assert "\n" not in str(caught.value)
     assert "read are JPEG, PNG, WebP" in str(caught.value)
 
@@ -350,7 +365,7 @@ def test_what_is_no_picture_is_told(data: bytes, told: str) -> None:
 @pytest.mark.parametrize("start", FORMATS)
 def test_a_start_alone_is_a_broken_picture(start: str) -> None:
     with pytest.raises(ImageError, match="broken or cut off"):
-        images.decode(CASES[start].data[:20])
+        decoding.decode(CASES[start].data[:20])
 
 
 # Details that no row of the table has
@@ -360,20 +375,20 @@ def test_broken_exif_leaves_the_picture_whole() -> None:
     for broken in (b"", b"II*\0", b"XX*\0\0\0\0\0", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff\x12\1\3\0"):
         data = CASES["jpeg"].data
         with_it = data[:2] + segment(0xE1, b"Exif\0\0" + broken) + data[2:]
-        assert np.array_equal(images.decode(with_it), images.decode(data))
+        assert np.array_equal(decoding.decode(with_it), decoding.decode(data))
 
 
 def test_orientation_that_there_is_not_is_none() -> None:
-    assert np.array_equal(images.decode(turned_jpeg(9)), images.decode(CASES["jpeg"].data))
+    assert np.array_equal(decoding.decode(turned_jpeg(9)), decoding.decode(CASES["jpeg"].data))
 
 
 def test_every_two_turns_are_one() -> None:
     picture = RANDOM[:5, :4]
-    turns = [headers.UPRIGHT, *headers._TURNS.values()]
+    turns = [UPRIGHT, *_TURNS.values()]
     for first in turns:
         for second in turns:
-            both = images._turned(images._turned(picture, first), second)
-            assert np.array_equal(images._turned(picture, headers._then(first, second)), both)
+            both = _turned(_turned(picture, first), second)
+            assert np.array_equal(_turned(picture, combined(first, second)), both)
 
 
 def test_frame_beyond_its_canvas_does_not_crash() -> None:
@@ -381,7 +396,7 @@ def test_frame_beyond_its_canvas_does_not_crash() -> None:
     frame = data.index(b",", 13 + 3 * 2 ** ((data[10] & 7) + 1))
     data[frame + 1 : frame + 5] = struct.pack("<HH", 50, 35)
     with pytest.raises(ImageError):
-        images.decode(bytes(data))
+        decoding.decode(bytes(data))
 
 
 def test_transparency_of_large_pictures_is_laid_on_white_everywhere() -> None:
@@ -389,14 +404,14 @@ def test_transparency_of_large_pictures_is_laid_on_white_everywhere() -> None:
     rgba = np.random.default_rng(3).integers(0, 256, (700, 900, 4), np.uint8)
     alpha = rgba[..., 3:] / 255
     expected = np.rint(rgba[..., :3] * alpha + 255 * (1 - alpha))
-    assert np.array_equal(images.decode(encode(rgba)), expected)
+    assert np.array_equal(decoding.decode(encode(rgba)), expected)
 
 
 def test_every_alpha_is_rounded_right() -> None:
     colours, alphas = np.meshgrid(np.arange(256), np.arange(256))
     rgba = np.dstack([colours, colours, colours, alphas]).astype(np.uint8)
     expected = np.floor((colours * alphas + 255 * (255 - alphas)) / 255 + 0.5)
-    assert np.array_equal(images.decode(encode(rgba))[..., 0], expected)
+    assert np.array_equal(decoding.decode(encode(rgba))[..., 0], expected)
 
 
 def test_grey_transparent_in_every_depth() -> None:
@@ -405,13 +420,13 @@ def test_grey_transparent_in_every_depth() -> None:
         for key in range(2**bits):
             data = png(packed(grey, bits), bits, 0, chunk(b"tRNS", struct.pack(">H", key)), size=(30, 40))
             expected = np.where(grey == key, 255, grey * (255 // (2**bits - 1)))
-            assert np.array_equal(images.decode(data)[..., 1], expected)
+            assert np.array_equal(decoding.decode(data)[..., 1], expected)
 
 
 def test_pnm_above_its_white_is_white() -> None:
     expected = np.rint(np.minimum(RGB, 100) * 2.55)
     for kind in (3, 6):
-        assert np.abs(images.decode(pnm(kind, RGB, 100)) - expected).max() <= 1
+        assert np.abs(decoding.decode(pnm(kind, RGB, 100)) - expected).max() <= 1
 
 
 def test_plain_pictures_take_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -424,7 +439,7 @@ def test_plain_pictures_take_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(cv2, "imdecode", counted)
     for name in ("jpeg", "png", "webp", "avif", "bmp", "tiff"):
-        images.decode(CASES[name].data)
+        decoding.decode(CASES[name].data)
     assert calls == [cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION] * 6
 
 
@@ -432,7 +447,7 @@ def test_plain_pictures_take_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @functools.cache
-def textured(height: int, width: int) -> images.RGB:
+def textured(height: int, width: int) -> decoding.RGB:
     """Detail of every size, as photographs have it: the finer, the weaker."""
     rng, picture = np.random.default_rng(height), np.full((height, width, 3), 128, np.float32)
     for scale in (4, 8, 16, 32, 64, 128, 256, 512):
@@ -442,17 +457,17 @@ def textured(height: int, width: int) -> images.RGB:
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("quality", [60, 95])
 @pytest.mark.parametrize("chroma", ["4:4:4", "4:2:0"])
 @pytest.mark.parametrize(("height", "width", "by"), [(512, 640, 2), (1000, 600, 2), (1200, 1600, 4), (2048, 2048, 8)])
 def test_jpeg_decoded_smaller_is_the_same_square(
-    height: int, width: int, by: int, chroma: str, quality: int, fit: images.Fit
+    height: int, width: int, by: int, chroma: str, quality: int, framing: Framing
 ) -> None:
     data = pil(textured(height, width), "JPEG", quality=quality, subsampling=chroma)
-    whole, reduced = images.decode(data), images.decode(data, least=16)
+    whole, reduced = decoding.decode(data), decoding.decode(data, least=16)
     assert reduced.shape == (height // by, width // by, 3)
-    apart = np.abs(images.resize(whole, 16, fit).astype(int) - images.resize(reduced, 16, fit))
+    apart = np.abs(resize(whole, 16, framing).astype(int) - resize(reduced, 16, framing))
     assert apart.max() <= 2
     assert apart.mean() <= 0.3
 
@@ -463,34 +478,34 @@ def test_jpeg_decoded_smaller_is_the_same_square(
 )
 def test_jpeg_stays_whole_where_pixels_would_not_fit(height: int, width: int) -> None:
     data = encode(textured(height, width), ".jpg")
-    assert np.array_equal(images.decode(data, least=16), images.decode(data))
+    assert np.array_equal(decoding.decode(data, least=16), decoding.decode(data))
 
 
 def test_turned_jpeg_is_decoded_smaller_and_upright() -> None:
     picture = textured(512, 768)
     data = encode(picture, ".jpg")
-    turned = images.decode(data[:2] + segment(0xE1, b"Exif\0\0" + exif(6)) + data[2:], least=16)
+    turned = decoding.decode(data[:2] + segment(0xE1, b"Exif\0\0" + exif(6)) + data[2:], least=16)
     assert turned.shape == (384, 256, 3)
-    expected = images.resize(np.ascontiguousarray(np.rot90(picture, -1)), 16, "crop")
-    assert np.abs(images.resize(turned, 16, "crop").astype(int) - expected).max() <= 6
+    expected = resize(np.ascontiguousarray(np.rot90(picture, -1)), 16, "crop")
+    assert np.abs(resize(turned, 16, "crop").astype(int) - expected).max() <= 6
 
 
 def test_only_jpegs_are_decoded_smaller() -> None:
     picture = textured(1024, 1024)
-    assert images.decode(encode(picture), least=16).shape == picture.shape
+    assert decoding.decode(encode(picture), least=16).shape == picture.shape
 
 
 def test_classifier_has_jpegs_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
     from models import content
 
     asked: list[int | None] = []
-    real = images.decode
+    real = decoding.decode
 
-    def decode(data: bytes, least: int | None = None) -> images.RGB:
+    def decode(data: bytes, least: int | None = None) -> decoding.RGB:
         asked.append(least)
         return real(data, least)
 
-    monkeypatch.setattr(images, "decode", decode)
+    monkeypatch.setattr("thumbnet.classifier.decode", decode)
     classifier = Classifier(content())
     classifier.predict(CASES["jpeg"].data)
     assert asked == [classifier.info.size]
@@ -515,7 +530,7 @@ def test_random_bytes_are_a_picture_or_an_error(name: str, kept: int, rest: byte
 def must_decode_or_refuse(data: bytes) -> None:
     """Nothing else than an `ImageError` may come out."""
     with contextlib.suppress(ImageError):
-        image = images.decode(data, least=1)
+        image = decoding.decode(data, least=1)
         assert image.dtype == np.uint8
         assert image.ndim == 3
         assert image.shape[2] == 3
@@ -523,21 +538,21 @@ def must_decode_or_refuse(data: bytes) -> None:
 
 
 # The square
-@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize(
     ("height", "width", "size"),
     [(8, 8, 24), (9, 24, 24), (24, 9, 24), (1, 7, 24), (10, 7, 24), (16, 64, 14), (40, 33, 8), (33, 18, 15)],
 )
-def test_what_is_seen_is_what_resize_takes(fit: images.Fit, height: int, width: int, size: int) -> None:
-    top, left, bottom, right = images.seen(height, width, size, fit)
+def test_what_is_seen_is_what_resize_takes(framing: Framing, height: int, width: int, size: int) -> None:
+    top, left, bottom, right = region(height, width, size, framing)
     for row, column in itertools.product(range(height), range(width)):
         picture = np.zeros((height, width, 3), np.uint8)
         picture[row, column] = 255
-        assert images.resize(picture, size, fit).any() == (top <= row < bottom and left <= column < right)
+        assert resize(picture, size, framing).any() == (top <= row < bottom and left <= column < right)
 
 
 @pytest.mark.parametrize(
-    ("fit", "height", "width", "box"),
+    ("framing", "height", "width", "box"),
     [
         ("stretch", 64, 160, (0, 0, 64, 160)),
         ("crop", 64, 160, (0, 48, 64, 112)),
@@ -550,14 +565,14 @@ def test_what_is_seen_is_what_resize_takes(fit: images.Fit, height: int, width: 
         ("centre", 1000, 3024, (62, 188, 938, 2836)),  # a quarter of 3024 has a margin of 47
     ],
 )
-def test_what_is_seen(fit: images.Fit, height: int, width: int, box: tuple[int, int, int, int]) -> None:
-    assert images.seen(height, width, 32, fit) == box
+def test_what_is_seen(framing: Framing, height: int, width: int, box: tuple[int, int, int, int]) -> None:
+    assert region(height, width, 32, framing) == box
 
 
-@pytest.mark.parametrize("fit", images.FITS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 @pytest.mark.parametrize("shape", [(1, 1), (1, 1000), (1000, 1), (3, 40_000), (32, 32), (33, 31), (5, 7)])
-def test_any_shape_becomes_the_square(shape: tuple[int, int], fit: images.Fit) -> None:
-    resized = images.resize(np.full((*shape, 3), (10, 20, 30), np.uint8), 32, fit)
+def test_any_shape_becomes_the_square(shape: tuple[int, int], framing: Framing) -> None:
+    resized = resize(np.full((*shape, 3), (10, 20, 30), np.uint8), 32, framing)
     assert resized.dtype == np.uint8
     assert resized.shape == (32, 32, 3)
     assert (resized == (10, 20, 30)).all()
@@ -567,19 +582,19 @@ def test_any_shape_becomes_the_square(shape: tuple[int, int], fit: images.Fit) -
 def test_crop_keeps_the_middle_and_stretch_all(turned: bool) -> None:
     wide = np.hstack([square("red"), square("green"), square("blue")])  # (8, 24, 3)
     picture = wide.transpose(1, 0, 2) if turned else wide
-    assert np.array_equal(images.resize(picture, 8, "crop"), square("green"))
-    row = images.resize(picture, 3, "stretch")  # (3, 3, 3)
+    assert np.array_equal(resize(picture, 8, "crop"), square("green"))
+    row = resize(picture, 3, "stretch")  # (3, 3, 3)
     assert (row if turned else row.transpose(1, 0, 2))[:, 0].tolist() == [[255, 0, 0], [0, 255, 0], [0, 0, 255]]
 
 
 def test_shrinking_averages_every_pixel() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     means = picture.reshape(4, 16, 4, 16, 3).mean(axis=(1, 3))  # (4, 4, 3)
-    assert np.abs(images.resize(picture, 4, "stretch") - means).max() <= 1
+    assert np.abs(resize(picture, 4, "stretch") - means).max() <= 1
 
 
 def test_a_soft_centre_is_the_centre_blurred_by_half_a_pixel() -> None:
-    sharp, soft = (images.resize(RANDOM, 8, fit).astype(int) for fit in ("centre", "soft-centre"))  # (8, 8, 3)
+    sharp, soft = (resize(RANDOM, 8, framing).astype(int) for framing in ("centre", "soft-centre"))  # (8, 8, 3)
     framed = np.pad(sharp, ((1, 1), (1, 1), (0, 0)), mode="edge")
     across = framed[:, :-2] + 6 * framed[:, 1:-1] + framed[:, 2:]
     down = across[:-2] + 6 * across[1:-1] + across[2:]
@@ -589,26 +604,26 @@ def test_a_soft_centre_is_the_centre_blurred_by_half_a_pixel() -> None:
 def test_what_shrinks_less_than_by_half_stays_sharp() -> None:
     for height, width, blurred in ((17, 100, False), (18, 100, True), (8, 8, False)):
         picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
-        sharp, soft = (images.resize(picture, 8, fit) for fit in ("centre", "soft-centre"))
+        sharp, soft = (resize(picture, 8, framing) for framing in ("centre", "soft-centre"))
         assert (sharp != soft).any() == blurred
 
 
-@pytest.mark.parametrize("fit", images.FITS)
-def test_views_are_the_whole_and_its_middle_as_pictures_of_their_own(fit: images.Fit) -> None:
+@pytest.mark.parametrize("framing", FRAMINGS)
+def test_views_are_the_whole_and_its_middle_as_pictures_of_their_own(framing: Framing) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (40, 65, 3), np.uint8)
-    sharp: images.Fit = "stretch" if fit == "soft-centre" else fit
-    expected = [images.resize(part, 10, sharp) for part in (picture, picture[8:32, 12:53])]
-    assert np.array_equal(images.views(picture, 10, fit), expected)
-    assert np.array_equal(images.views(picture, 13, fit), [images.resize(picture, 13, fit)])  # too small for two
+    sharp: Framing = "stretch" if framing == "soft-centre" else framing
+    expected = [resize(part, 10, sharp) for part in (picture, picture[8:32, 12:53])]
+    assert np.array_equal(views(picture, 10, framing), expected)
+    assert np.array_equal(views(picture, 13, framing), [resize(picture, 13, framing)])  # too small for two
 
 
 def test_same_size_is_the_same_picture() -> None:
     picture = RANDOM[:30]
-    resized = images.resize(picture, 30, "crop")
+    resized = resize(picture, 30, "crop")
     assert np.array_equal(resized, picture)
     assert not np.shares_memory(resized, picture)
 
 
 def test_views_are_resized_as_copies_are() -> None:
     for view in (RANDOM[:, ::-1], RANDOM[::2, ::3], RANDOM.transpose(1, 0, 2), RANDOM[..., ::-1]):
-        assert np.array_equal(images.resize(view, 16, "crop"), images.resize(view.copy(), 16, "crop"))
+        assert np.array_equal(resize(view, 16, "crop"), resize(view.copy(), 16, "crop"))

@@ -1,6 +1,5 @@
 """model_file: what is written is read, and what a hostile file says is refused."""
 
-import dataclasses
 import io
 import json
 import math
@@ -22,7 +21,7 @@ FULL = info(
     origin={"format": "int8"},
     version="0.1.0",
 )
-FIELDS = [each.name for each in dataclasses.fields(ModelInfo)]
+FIELDS = list(info().as_dict())
 REQUIRED = ["names", "size", "fit", "threshold", "temperature", "mirror_average", "format"]
 
 

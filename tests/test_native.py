@@ -1,4 +1,4 @@
-"""native: standard error of the command line and the server, in real processes, with pictures that make noise."""
+"""process: standard error of the command line and the server, in real processes, with pictures that make noise."""
 
 import contextlib
 import http.client
@@ -99,11 +99,11 @@ def classify(port: int, content: bytes) -> int:
 
 
 def muted(code: str, *options: str) -> "subprocess.CompletedProcess[str]":
-    return done(*options, "-c", f"import os, sys\nfrom thumbnet import native\nnative.mute()\n{code}")
+    return done(*options, "-c", f"import os, sys\nfrom thumbnet import process\nprocess.mute()\n{code}")
 
 
 def test_only_native_code_is_muted() -> None:
-    code = r'os.write(2, b"native"); print("Python \u732b \udcff", file=sys.stderr); native.mute(); end()'
+    code = r'os.write(2, b"native"); print("Python \u732b \udcff", file=sys.stderr); process.mute(); end()'
     ran = muted(code, "-X", "dev", "-W", "error")
     assert ran.returncode == 1
     first, *_, last = ran.stderr.splitlines()
@@ -124,6 +124,6 @@ def test_crash_is_told(code: str, told: str) -> None:
 
 @pytest.mark.parametrize("stream", ["None", "io.StringIO()", "open(os.devnull, 'w')"])
 def test_nothing_is_done_where_standard_error_is_caught(stream: str) -> None:
-    code = f"import io, os, sys\nfrom thumbnet import native\nsys.stderr = stream = {stream}\nnative.mute()\n"
+    code = f"import io, os, sys\nfrom thumbnet import process\nsys.stderr = stream = {stream}\nprocess.mute()\n"
     ran = done("-c", code + 'assert sys.stderr is stream\nos.write(2, b"native")')
     assert (ran.returncode, ran.stderr) == (0, "native")

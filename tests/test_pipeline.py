@@ -53,7 +53,7 @@ def test_a_trained_digits_model_reads_digits_from_its_file(
 def test_the_file_tells_where_it_comes_from(trained: pipeline.Trained, splits: Splits) -> None:
     info = thumbnet.load(trained.path).info
     assert info.names == tuple("0123456789")
-    assert (info.size, info.fit, info.mirror_average) == (32, "centre", False)  # mirrored digits are no digits
+    assert (info.size, info.framing, info.mirror_average) == (32, "centre", False)  # mirrored digits are no digits
     assert info.recipe["name"] == "seed"
     assert info.recipe["epochs"] == 6
     assert info.data["train"] == splits.train.fingerprint()
@@ -289,9 +289,9 @@ def test_pictures_that_must_not_be_mirrored_are_not_mirrored_in_the_file_either(
 
 
 def test_the_file_makes_pictures_square_as_its_training_images_were(splits: Splits, tmp_path: Path) -> None:
-    cropped = Splits(*(dataclasses.replace(split, fit="crop") for split in splits))
+    cropped = Splits(*(dataclasses.replace(split, framing="crop") for split in splits))
     trained = thumbnet.train(cropped, "seed", epochs=1, output=tmp_path / "model.onnx")
-    assert trained.classifier.info.fit == "crop"
+    assert trained.classifier.info.framing == "crop"
 
 
 def command(output: Path, *more: str, recipe: str = "seed", epochs: int = 3) -> list[str]:

@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from onnx import helper
 from pictures import CASES
 
-from thumbnet import formats, images
+from thumbnet import formats
 from thumbnet.classifier import PRETRAINED, Classifier, Prediction
 from thumbnet.formats import web
+from thumbnet.pictures.decode import decode
+from thumbnet.pictures.framing import FRAMINGS, region, resize
 
 pytest.importorskip("playwright", reason="part of the test group: pip install --group test")
 pytest.importorskip("axe_playwright_python", reason="part of the test group: pip install --group test")
@@ -58,9 +60,9 @@ ASK = """async (pictures) => {
 }"""
 RESIZE = """async (cases) => {
   const { resize, seen } = await import(new URL('resize.js', location));
-  return cases.map(([picture, whole, wide, size, fit]) => {
+  return cases.map(([picture, whole, wide, size, framing]) => {
     const pixels = Uint8Array.from(atob(picture), (byte) => byte.charCodeAt(0));
-    const [top, left, bottom, right] = seen(whole, wide, size, fit);
+    const [top, left, bottom, right] = seen(whole, wide, size, framing);
     const rows = (from, to) => {
       const taken = new Uint8Array(4 * (to - from) * (right - left));
       for (let y = from; y < to; y += 1) {
@@ -69,7 +71,7 @@ RESIZE = """async (cases) => {
       }
       return taken;
     };
-    const square = resize(rows, bottom - top, right - left, size, fit);
+    const square = resize(rows, bottom - top, right - left, size, framing);
     return [[top, left, bottom, right], btoa(Array.from(square, (byte) => String.fromCharCode(byte)).join(''))];
   });
 }"""
@@ -116,7 +118,7 @@ def host(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Iterator[st
     beyond = helper.make_node("Gather", ["raw", "count"], ["beyond"], axis=0)  # row N of N
     add = helper.make_node("Add", ["raw", "beyond"], ["probabilities"])
     models = {
-        "tiny": content(fit="crop", threshold=0.9),
+        "tiny": content(framing="crop", threshold=0.9),
         "sure": content(with_sureness("ReduceMin", keepdims=0), threshold=0.3),
         "too-sure": content(with_sureness("ReduceLogSumExp", keepdims=0)),
         "doubled": content(graph(extra=(double,))),
@@ -251,15 +253,15 @@ def test_it_resizes_as_opencv_does_to_the_last_level(open_page: Open) -> None:
     cases = []
     for height, width in sides:
         image = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
-        cases += [(image, size, fit) for size in (4, 32) for fit in images.FITS]
+        cases += [(image, size, framing) for size in (4, 32) for framing in FRAMINGS]
     sent = [
-        [base64.b64encode(np.dstack([image, image[..., :1]]).tobytes()).decode(), *image.shape[:2], size, fit]
-        for image, size, fit in cases
+        [base64.b64encode(np.dstack([image, image[..., :1]]).tobytes()).decode(), *image.shape[:2], size, framing]
+        for image, size, framing in cases
     ]
-    for (image, size, fit), (box, answer) in zip(cases, open_page().evaluate(RESIZE, sent), strict=True):
-        assert tuple(box) == images.seen(image.shape[0], image.shape[1], size, fit)
+    for (image, size, framing), (box, answer) in zip(cases, open_page().evaluate(RESIZE, sent), strict=True):
+        assert tuple(box) == region(image.shape[0], image.shape[1], size, framing)
         made = np.frombuffer(base64.b64decode(answer), np.uint8).reshape(size, size, 4)[..., :3]
-        np.testing.assert_array_equal(made, images.resize(image, size, fit), f"{image.shape} {size} {fit}")
+        np.testing.assert_array_equal(made, resize(image, size, framing), f"{image.shape} {size} {framing}")
 
 
 def test_a_large_jpeg_which_the_server_decodes_smaller_is_off_by_little(open_page: Open) -> None:
@@ -267,12 +269,12 @@ def test_a_large_jpeg_which_the_server_decodes_smaller_is_off_by_little(open_pag
     assert picture is not None
     large = encode(cv2.resize(picture, (2048, 1536), interpolation=cv2.INTER_CUBIC), ".jpg")
     classifier = Classifier(PRETRAINED / "cifar10-best.onnx")
-    assert images.decode(large, least=32).shape == (768, 1024, 3)
+    assert decode(large, least=32).shape == (768, 1024, 3)
     assert off(ask(open_page("deep/best"), [large])[0], classifier.square(large)) <= 2
 
 
 def test_answers_are_rounded_and_judged_by_the_threshold(open_page: Open) -> None:
-    classifier = Classifier(content(fit="crop", threshold=0.9))
+    classifier = Classifier(content(framing="crop", threshold=0.9))
     for colour, seen in zip(("red", "grey"), ask(open_page(), [png("red"), png("grey")]), strict=True):
         same(seen.answer, classifier.predict(png(colour), top_k=5))
         assert [each["label"] for each in seen.answer["top"]] == list(NAMES)  # equal ones in the model's order

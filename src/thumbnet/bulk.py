@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from thumbnet import classifier
 from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
 from thumbnet.errors import SourceError
-from thumbnet.images import LITTER, NO_PICTURE, meant_as_picture
+from thumbnet.pictures.kinds import LITTER, NO_PICTURE, meant_as_picture
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_url, without_password
 

@@ -16,9 +16,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import datasets, duplicates, headers, images
+from thumbnet import datasets, duplicates
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, ImageError, MissingExtraError
+from thumbnet.pictures import kinds
+from thumbnet.pictures.decode import decode
+from thumbnet.pictures.framing import resize
+from thumbnet.pictures.kinds import SUFFIXES
 from thumbnet.progress import progress
 from thumbnet.text import printable
 
@@ -28,11 +32,6 @@ MOST_UNEVEN = 3  # pictures of the largest class for one of the smallest
 FOLDS = 4  # each picture is judged by a network that was trained on the others' three quarters
 EPOCHS = 10  # of each of these trainings
 LISTED = 10  # findings of a kind in the text; the page has more
-SUFFIXES = {
-    "JPEG": {".jpg", ".jpeg", ".jpe", ".jfif"}, "PNG": {".png", ".apng"}, "WebP": {".webp"}, "AVIF": {".avif"},
-    "GIF": {".gif"}, "BMP": {".bmp", ".dib"}, "TIFF": {".tif", ".tiff"},
-    "JPEG 2000": {".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}, "PPM": {".ppm", ".pgm", ".pbm", ".pnm"},
-}  # fmt: skip
 
 
 class Note(NamedTuple):
@@ -204,11 +203,11 @@ def _see(file: Path) -> _Seen | str:
         if not file.is_file():  # a pipe would be waited for
             return "not a regular file"
         content = file.read_bytes()
-        image = images.decode(content)
+        image = decode(content)
     except (OSError, ImageError) as error:
         return str(error)
     height, width, _ = image.shape
-    return _Seen(images.resize(image, duplicates.SIDE, "stretch"), _key(image), width, height, headers.kind(content))
+    return _Seen(resize(image, duplicates.SIDE, "stretch"), _key(image), width, height, kinds.kind(content))
 
 
 def _key(image: NDArray[np.uint8]) -> bytes:

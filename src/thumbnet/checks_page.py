@@ -7,11 +7,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import checks, images
+from thumbnet import checks
 from thumbnet._version import __version__
 from thumbnet.checks import Findings, Pictures, Section
 from thumbnet.files import write_atomically
 from thumbnet.html import Html, element, join
+from thumbnet.pictures.decode import decode
 
 SHOWN = 100  # findings of a kind, the worst ones
 SIDE = 96  # pixels a side of a picture on the page, at the most
@@ -80,7 +81,7 @@ def _section(pictures: Pictures, section: Section) -> Html:
 
 def _picture(pictures: Pictures, row: int) -> Html:
     """Inside the page: small ones to the pixel, larger ones made smaller."""
-    image = images.decode(pictures.files[row].read_bytes()) if pictures.files else pictures.images[row]
+    image = decode(pictures.files[row].read_bytes()) if pictures.files else pictures.images[row]
     kind = "png" if max(image.shape[:2]) <= SIDE else "jpeg"
     content = cv2.imencode(f".{kind}", _smaller(image)[..., ::-1])[1].tobytes()
     data = base64.b64encode(content).decode()

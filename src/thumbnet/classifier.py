@@ -11,9 +11,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from thumbnet import images
 from thumbnet.errors import ImageError, ModelError, SourceError
 from thumbnet.model_file import ModelInfo, refuse_external_data
+from thumbnet.pictures import framing
+from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.framing import resize
 from thumbnet.urls import is_url, without_password
 
 Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
@@ -213,16 +215,16 @@ class Classifier:
 
     def square(self, source: Source) -> NDArray[np.uint8]:
         """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises."""
-        return images.resize(self._picture(source), self.info.size, self.info.fit)
+        return resize(self._picture(source), self.info.size, self.info.framing)
 
     def squares(self, source: Source) -> NDArray[np.uint8]:
         """All that it sees of one: `square`, and with `views` its middle too, `(V, S, S, 3)`. Raises the same."""
         if not self.views:
             return self.square(source)[None]
-        return images.views(self._picture(source), self.info.size, self.info.fit)
+        return framing.views(self._picture(source), self.info.size, self.info.framing)
 
-    def _picture(self, source: Source) -> images.RGB:
-        picture = source if isinstance(source, np.ndarray) else images.decode(read(source), least=self.info.size)
+    def _picture(self, source: Source) -> RGB:
+        picture = source if isinstance(source, np.ndarray) else decode(read(source), least=self.info.size)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ImageError(
                 f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"
@@ -242,15 +244,16 @@ class Classifier:
         """Put into words what `ask` gave: a prediction for each name."""
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
+        known = self.info.knows(asked.sureness)
         best = np.argsort(-asked.probabilities, axis=1, kind="stable")[:, :top_k]  # (N, K)
         return [
             Prediction(
                 source,
                 tuple(Guess(self.info.names[index], round(float(row[index]), 6)) for index in order),
-                known=bool(sureness >= self.info.threshold),
+                known=bool(sure),
                 sureness=float(sureness),
             )
-            for source, row, sureness, order in zip(sources, *asked, best, strict=True)
+            for source, row, sureness, sure, order in zip(sources, *asked, known, best, strict=True)
         ]
 
 

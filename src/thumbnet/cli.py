@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import thumbnet
 from thumbnet.errors import DataWarning, SourceError, ThumbnetError
+from thumbnet.pictures import opencv
+from thumbnet.text import printable
 
 if TYPE_CHECKING:
     from thumbnet import rows
@@ -32,6 +34,7 @@ Number = TypeVar("Number", int, float)
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code: 0 done, 1 failed, 2 wrong usage, 3 some inputs failed, 130 Ctrl-C."""
+    opencv.settle()
     for name in ("stdout", "stderr"):  # one that the shell has closed, as by `2>&-`, goes nowhere
         if getattr(sys, name) is None:
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
@@ -305,11 +308,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _info(arguments: argparse.Namespace) -> int:
-    from dataclasses import asdict
-
-    for name, value in asdict(thumbnet.load(arguments.model).info).items():
-        # Escaped, as a stranger's file could hold what steers a terminal; names that do are refused.
-        text = ", ".join(value) if name == "names" else json.dumps(value)
+    for name, value in thumbnet.load(arguments.model).info.as_dict().items():
+        # Escaped, as a stranger's file could hold what steers a terminal.
+        text = printable(", ".join(value)) if name == "names" else json.dumps(value)
         print(f"{name:15}{text}" if not isinstance(value, dict) else f"{name}")
         for key, inner in value.items() if isinstance(value, dict) else ():
             print(f"  {json.dumps(key)[1:-1]:20}{json.dumps(inner)}")

@@ -27,7 +27,7 @@ from thumbnet import bulk, classifier, rows
 from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
 from thumbnet.files import write_atomically
-from thumbnet.images import meant_as_picture
+from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.rows import Failure, Row
 from thumbnet.text import one_line
 from thumbnet.urls import is_url, without_password

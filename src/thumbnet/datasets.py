@@ -17,10 +17,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import cifar_archives, images
+from thumbnet import cifar_archives
 from thumbnet.errors import DataError, DataWarning, FetchError, ImageError, MissingExtraError
 from thumbnet.files import cache_folder
-from thumbnet.images import LITTER, NO_PICTURE, Fit, meant_as_picture
+from thumbnet.pictures.decode import decode
+from thumbnet.pictures.framing import Framing, resize
+from thumbnet.pictures.kinds import LITTER, NO_PICTURE, meant_as_picture
 from thumbnet.progress import progress
 from thumbnet.text import CONTROL, first_few, natural_key
 
@@ -60,7 +62,7 @@ class Dataset:
         labels: int64 `(N,)`, places in `names`.
         names: The classes, at least two.
         mirrored: Whether a picture's mirror image keeps its class: photographs do, digits do not.
-        fit: How any other picture becomes one like these, see `images.resize`.
+        framing: How any other picture becomes one like these, see `pictures.framing.resize`.
 
     Raises:
         DataError: A shape, a type or a label is not as above, or a name comes twice or cannot be printed.
@@ -70,7 +72,7 @@ class Dataset:
     labels: NDArray[np.int64]
     names: tuple[str, ...]
     mirrored: bool = True
-    fit: Fit = "centre"
+    framing: Framing = "centre"
 
     def __post_init__(self) -> None:
         shape = self.images.shape
@@ -116,13 +118,13 @@ class Tree(NamedTuple):
     parts: list[list[tuple[int, Path]]]  # places in `names`, and files: training and test, or one that is not split
 
 
-def load(data: str, size: int = 32, *, fit: Fit = "stretch", seed: int = 0) -> Splits:
+def load(data: str, size: int = 32, *, framing: Framing = "stretch", seed: int = 0) -> Splits:
     """The data set that `data` names.
 
     Args:
         data: `cifar10`, `digits`, a folder of pictures, or an `.npz` file.
         size: Pixels a side.
-        fit: What happens to pictures that are not square, see `images.resize`.
+        framing: What happens to pictures that are not square, see `pictures.framing.resize`.
         seed: Of the split, where the source has none.
 
     Raises:
@@ -134,7 +136,9 @@ def load(data: str, size: int = 32, *, fit: Fit = "stretch", seed: int = 0) -> S
     if data == "digits":
         return digits(size, seed=seed)
     path = located(data)
-    return folder(path, size, fit=fit, seed=seed) if path.is_dir() else npz(path, size, fit=fit, seed=seed)
+    return (
+        folder(path, size, framing=framing, seed=seed) if path.is_dir() else npz(path, size, framing=framing, seed=seed)
+    )
 
 
 def located(data: str) -> Path:
@@ -227,7 +231,7 @@ def _digits(size: int) -> Dataset:
 
 
 def npz(
-    path: Path, size: int = 32, *, fit: Fit = "stretch", names: Sequence[str] | None = None, seed: int = 0
+    path: Path, size: int = 32, *, framing: Framing = "stretch", names: Sequence[str] | None = None, seed: int = 0
 ) -> Splits:
     """The arrays of an `.npz` file, read without unpickling anything.
 
@@ -236,7 +240,7 @@ def npz(
             Pictures: `(N, H, W, 3)`, `(N, H, W, 1)` or `(N, H, W)`, values from 0 to 255, or floats from 0 to 1.
             Labels: `(N,)` or `(N, 1)`, integers or text; or one-hot, `(N, C)`. A key `names` may name the classes.
         size: Pixels a side.
-        fit: What happens to pictures that are not square, see `images.resize`.
+        framing: What happens to pictures that are not square, see `pictures.framing.resize`.
         names: The classes' names, before the file's own; integer labels are places in them. Where there are none, the
             labels' values are the names: numbers in their order, text in natural order.
         seed: Of the split, where the file has none.
@@ -245,14 +249,14 @@ def npz(
         DataError: The file is broken, holds something else or pickled objects, or is too large for memory.
         MissingExtraError: The file has to be split and scikit-learn is not installed.
     """
-    parts = _npz_parts(path, size, fit, names)
+    parts = _npz_parts(path, size, framing, names)
     try:
         return _both(path, *parts) if len(parts) == 2 else _split(parts[0], seed)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def _npz_parts(path: Path, size: int, fit: Fit, names: Sequence[str] | None) -> list[Dataset]:
+def _npz_parts(path: Path, size: int, framing: Framing, names: Sequence[str] | None) -> list[Dataset]:
     """Training and test, or one that is not split yet."""
     try:
         arrays = _npz_arrays(path, size)
@@ -263,19 +267,22 @@ def _npz_parts(path: Path, size: int, fit: Fit, names: Sequence[str] | None) -> 
             names = [str(name) for name in arrays["names"].ravel()]
         labels, classes = _labels(ys, names)
         scale = _float_scale(xs)
-        return [Dataset(_squares(x, scale, size, fit), y, classes, fit=fit) for x, y in zip(xs, labels, strict=True)]
+        return [
+            Dataset(_squares(x, scale, size, framing), y, classes, framing=framing)
+            for x, y in zip(xs, labels, strict=True)
+        ]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def folder(root: Path, size: int = 32, *, fit: Fit = "stretch", seed: int = 0) -> Splits:
+def folder(root: Path, size: int = 32, *, framing: Framing = "stretch", seed: int = 0) -> Splits:
     """A tree of pictures with a subfolder for each class, in natural order; pictures may lie deeper in these.
 
     Args:
         root: A folder with the classes in `train/` and in `test/` (or `val/`), or itself with the classes, which are
             then split. Hidden files are no part of it.
         size: Pixels a side.
-        fit: What happens to pictures that are not square, see `images.resize`.
+        framing: What happens to pictures that are not square, see `pictures.framing.resize`.
         seed: Of the split, where the folder has none.
 
     Raises:
@@ -287,8 +294,8 @@ def folder(root: Path, size: int = 32, *, fit: Fit = "stretch", seed: int = 0) -
     files = [file for part in ordered for _, file in part]
     labels = np.array([label for part in ordered for label, _ in part], np.int64)
     _check_memory(len(files), size)
-    pixels, readable = _read_pictures(files, root, size, fit)
-    every = Dataset(pixels, labels, names, fit=fit)
+    pixels, readable = _read_pictures(files, root, size, framing)
+    every = Dataset(pixels, labels, names, framing=framing)
     if len(ordered) == 1:
         return _split(every.take(np.flatnonzero(readable)), seed)
     is_train = np.arange(len(files)) < len(ordered[0])  # (N,)
@@ -316,7 +323,7 @@ def tree(root: Path) -> Tree:
     return Tree(names, [_in_order(classes, names) for classes in trees])
 
 
-def pictures(root: Path, size: int = 32, *, fit: Fit = "stretch") -> NDArray[np.uint8]:
+def pictures(root: Path, size: int = 32, *, framing: Framing = "stretch") -> NDArray[np.uint8]:
     """All pictures in a folder, however deep, whatever they show: uint8 `(N, size, size, 3)`, N 1 or more.
 
     As where a folder is predicted, these are the files whose names end as those of pictures do. Arguments are those of
@@ -333,7 +340,7 @@ def pictures(root: Path, size: int = 32, *, fit: Fit = "stretch") -> NDArray[np.
     if not files:
         raise DataError(f"{root}: {NO_PICTURE}")
     _check_memory(len(files), size)
-    pixels, readable = _read_pictures(files, root, size, fit)
+    pixels, readable = _read_pictures(files, root, size, framing)
     return pixels[readable]
 
 
@@ -428,7 +435,7 @@ def _cifar10_at(path: Path, size: int) -> Splits:
     else:
         batches = cifar_archives.read(path)
         splits = Splits(*(Dataset(_squares(x, 1, size, "stretch"), y, cifar_archives.NAMES) for x, y in batches))
-    return Splits(*(replace(split, fit="soft-centre") for split in splits))
+    return Splits(*(replace(split, framing="soft-centre") for split in splits))
 
 
 def _download_cifar10(looked_at: list[Path]) -> Path:
@@ -501,7 +508,7 @@ def _float_scale(xs: list[NDArray[Any]]) -> int:
     return 255 if all(x.max() <= 1 for x in xs if x.dtype.kind == "f") else 1
 
 
-def _squares(x: NDArray[Any], float_scale: int, size: int, fit: Fit) -> NDArray[np.uint8]:
+def _squares(x: NDArray[Any], float_scale: int, size: int, framing: Framing) -> NDArray[np.uint8]:
     """`(N, H, W, 3)`, `(N, H, W, 1)` or `(N, H, W)` → `(N, size, size, 3)`."""
     if x.dtype == np.uint8 and x.shape[1:] == (size, size, 3):
         return x
@@ -512,7 +519,7 @@ def _squares(x: NDArray[Any], float_scale: int, size: int, fit: Fit) -> NDArray[
         if x.dtype.kind == "f":
             image = np.rint(image.astype(np.float32) * float_scale)
         rgb = np.broadcast_to(image.astype(np.uint8), (*image.shape[:2], 3))  # (H, W, 1 or 3) → (H, W, 3)
-        pixels[row] = images.resize(np.ascontiguousarray(rgb), size, fit)
+        pixels[row] = resize(np.ascontiguousarray(rgb), size, framing)
     return pixels
 
 
@@ -598,7 +605,9 @@ def _in_order(classes: dict[Path, list[Path]], names: tuple[str, ...]) -> list[t
     return [(label, file) for label, file, _ in found]
 
 
-def _read_pictures(files: list[Path], root: Path, size: int, fit: Fit) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _read_pictures(
+    files: list[Path], root: Path, size: int, framing: Framing
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Every file's pixels `(N, size, size, 3)`, and which could be read `(N,)`; the others are listed."""
     pixels = np.empty((len(files), size, size, 3), np.uint8)
 
@@ -607,7 +616,7 @@ def _read_pictures(files: list[Path], root: Path, size: int, fit: Fit) -> tuple[
         try:
             if not files[row].is_file():  # a pipe would be waited for
                 return f"{files[row]}: not a regular file"
-            pixels[row] = images.resize(images.decode(files[row].read_bytes()), size, fit)
+            pixels[row] = resize(decode(files[row].read_bytes()), size, framing)
         except (OSError, ImageError) as error:
             return f"{files[row]}: {error}"
         return ""

@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import bulk, images
+from thumbnet import bulk
 from thumbnet.classifier import Classifier
 from thumbnet.errors import ThumbnetError
 from thumbnet.files import write_atomically
-from thumbnet.images import RGB, Fit
+from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.framing import Framing, region
 from thumbnet.rows import Failure, Row
 from thumbnet.urls import is_data, is_url, without_password
 
@@ -67,13 +68,13 @@ def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
     return np.asarray(of_pixels / np.abs(of_pixels).max(), np.float32)
 
 
-def overlay(picture: RGB, heat: NDArray[np.float32], fit: Fit) -> RGB:
+def overlay(picture: RGB, heat: NDArray[np.float32], framing: Framing) -> RGB:
     """What spoke for the answer, in colour over the grey picture: yellow most, then red and violet.
 
     Args:
         picture: The original, uint8 `(H, W, 3)`.
         heat: Of its square, float32 `(S, S)`. What is below 0 stays grey.
-        fit: How the square was made of it. What the network did not see is dark.
+        framing: How the square was made of it. What the network did not see is dark.
 
     Returns:
         uint8 `(h, w, 3)`, RGB, in the picture's shape; the longer side has `SHORTEST` to `LONGEST` pixels.
@@ -83,7 +84,7 @@ def overlay(picture: RGB, heat: NDArray[np.float32], fit: Fit) -> RGB:
     shape = max(1, round(height * scale)), max(1, round(width * scale))
     shown = cv2.resize(picture, shape[::-1], interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     grey = cv2.cvtColor(shown, cv2.COLOR_RGB2GRAY)[..., None].astype(np.float32)  # (h, w, 1)
-    top, left, bottom, right = (round(edge * scale) for edge in images.seen(height, width, len(heat), fit))
+    top, left, bottom, right = (round(edge * scale) for edge in region(height, width, len(heat), framing))
     drawn = np.repeat(grey * DIMMED, 3, axis=2)  # (h, w, 3)
     if bottom > top and right > left:
         inside = slice(top, bottom), slice(left, right)
@@ -98,7 +99,7 @@ def overlay(picture: RGB, heat: NDArray[np.float32], fit: Fit) -> RGB:
 
 def drawn(classifier: Classifier, picture: RGB) -> RGB:
     """`heat` of a picture's answer laid over it: uint8 `(H, W, 3)` → `(h, w, 3)`, RGB. Raises what `heat` raises."""
-    return overlay(picture, heat(classifier, classifier.square(picture)), classifier.info.fit)
+    return overlay(picture, heat(classifier, classifier.square(picture)), classifier.info.framing)
 
 
 def predict(
@@ -145,12 +146,12 @@ def _rows(model: Classifier, sources: Iterable[str | Failure], folder: Path, top
 def _answered(model: Classifier, source: str, folder: Path, top_k: int, number: int) -> Row:
     name = without_password(source)
     try:
-        picture = images.decode(bulk.read(source), least=model.info.size)
+        picture = decode(bulk.read(source), least=model.info.size)
         square = model.square(picture)
     except Exception as error:  # whatever it is, it is this picture's alone
         return Failure(name, error)
     row = model.describe([name], [square[None]], top_k)[0]
-    _write(folder / file_name(number, name), overlay(picture, heat(model, square), model.info.fit))
+    _write(folder / file_name(number, name), overlay(picture, heat(model, square), model.info.framing))
     return row
 
 

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from thumbnet.errors import ModelError
-from thumbnet.images import FITS, Fit
+from thumbnet.pictures.framing import FRAMINGS, Framing
 from thumbnet.text import CONTROL
 
 PREFIX = "thumbnet."
@@ -19,11 +22,14 @@ METADATA_PROPS = 14  # the field of ONNX's ModelProto
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What stands in a model file besides its graph. In the file each field is a JSON text under `thumbnet.<field>`."""
+    """What a model file says besides its graph. Each field is a JSON text in the file, under `thumbnet.<field>`.
+
+    The framing is called `fit` there, as in the files of every version.
+    """
 
     names: tuple[str, ...]  # one a class, in the order of the graph's output
     size: int  # pixels a side of the graph's input
-    fit: Fit  # how a picture becomes that square
+    framing: Framing  # how a picture becomes that square
     threshold: float  # an answer with less sureness is "unsure"; 0 to 1
     temperature: float  # by which the network's logits are divided inside the graph
     mirror_average: bool  # whether the graph averages over a picture and its mirror image
@@ -34,10 +40,17 @@ class ModelInfo:
     version: str = ""  # of Thumbnet
     format: int = FORMAT
 
+    def knows(self, sureness: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Which answers are known and not "unsure": sureness `(N,)` → `(N,)`. Nothing else decides that."""
+        return sureness >= self.threshold
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields, by their names in the file."""
+        return {_IN_FILE.get(name, name): value for name, value in dataclasses.asdict(self).items()}
+
     def to_metadata(self) -> dict[str, str]:
         """All fields as texts, for an ONNX file."""
-        fields = dataclasses.asdict(self)
-        return {PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in fields.items()}
+        return {PREFIX + name: json.dumps(value, ensure_ascii=False) for name, value in self.as_dict().items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelInfo":
@@ -57,7 +70,9 @@ class ModelInfo:
                 )
             known = {name: value for name, value in fields.items() if name in KINDS}
             _check_kinds(known)
-            info = cls(**{**known, "names": tuple(known["names"])})
+            names = {written: name for name, written in _IN_FILE.items()}
+            values = {names.get(written, written): value for written, value in known.items()}
+            info = cls(**{**values, "names": tuple(known["names"])})
             info._check()
         except (ValueError, RecursionError) as error:
             raise ModelError(f"the model file's metadata is broken ({error}). Make or fetch it again") from error
@@ -71,15 +86,16 @@ class ModelInfo:
             raise ValueError("names must differ and hold no control characters")
         if not 1 <= self.size <= 4096:
             raise ValueError(f"size must be 1 to 4096 pixels, got {self.size!r:.40}")
-        if self.fit not in FITS:
-            raise ValueError(f"fit must be one of {', '.join(FITS)}, got {self.fit!r:.40}")
+        if self.framing not in FRAMINGS:
+            raise ValueError(f"fit must be one of {', '.join(FRAMINGS)}, got {self.framing!r:.40}")
         if not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold must be 0 to 1, got {self.threshold!r:.40}")
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, got {self.temperature!r:.40}")
 
 
-KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field
+_IN_FILE = {"framing": "fit"}  # fields that the file calls otherwise
+KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field, by its name in the file
     "names": (list,),
     "size": (int,),
     "fit": (str,),

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import classifier, datasets, evaluation, explain, figures, images
+from thumbnet import classifier, datasets, evaluation, explain, figures
 from thumbnet._version import __version__
 from thumbnet.classifier import BUNDLED, Classifier
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
@@ -23,6 +23,7 @@ from thumbnet.errors import ThumbnetError
 from thumbnet.evaluation import Answers, ClassScores, Comparison, Foreign, Scores, Speed
 from thumbnet.files import write_atomically
 from thumbnet.html import Html, document, element, join
+from thumbnet.pictures.framing import resize
 from thumbnet.progress import progress
 from thumbnet.text import shorten, width
 
@@ -82,7 +83,7 @@ def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement
         MissingExtraError: The data have to be split and scikit-learn is not installed.
     """
     loaded = classifier.load(model)
-    dataset = datasets.load(data, loaded.info.size, fit=loaded.info.fit).test
+    dataset = datasets.load(data, loaded.info.size, framing=loaded.info.framing).test
     answers = evaluation.answer(loaded, dataset)
     beside = (foreign, evaluation.foreign(loaded, answers, foreign)) if foreign is not None else None
     speed = evaluation.speed(loaded, dataset.images)
@@ -490,7 +491,7 @@ def _scrolled(label: str, content: Html) -> Html:
 def _picture(square: NDArray[np.uint8], told: str) -> Html:
     """uint8 `(S, S, 3)`, inside the page."""
     side = min(len(square), THUMBNAIL)
-    shown = images.resize(square, side, "stretch")[..., ::-1]
+    shown = resize(square, side, "stretch")[..., ::-1]
     kind = "png" if side < THUMBNAIL else "jpeg"  # small ones to the pixel, as the network saw them
     data = base64.b64encode(cv2.imencode(f".{kind}", shown)[1].tobytes()).decode()
     return element("img", src=f"data:image/{kind};base64,{data}", alt=told, width=side, height=side)

@@ -37,7 +37,7 @@ class Original:
     def splits(self) -> Splits:
         """The data; their classes are the model's."""
         info = self.classifier.info
-        splits = datasets.load(self.data, info.size, fit=info.fit)
+        splits = datasets.load(self.data, info.size, framing=info.framing)
         if splits.test.names != info.names:
             raise DataError(
                 f"the model knows {', '.join(info.names)}; {self.data} has {', '.join(splits.test.names)}. "

@@ -77,20 +77,20 @@ function squareOf(picture, about) {
   return squares.get(picture);
 }
 
-async function see(picture, { size, fit }) {
+async function see(picture, { size, framing }) {
   const bitmap = await createImageBitmap(picture, { colorSpaceConversion: 'none' }).catch(() => {
     throw new Refused('This is no picture that this browser shows, or a broken one. Save it anew as PNG or JPEG.');
   });
   try {
     if (bitmap.width > WIDEST) throw new Refused(`The picture is wider than ${WIDEST} pixels. Make it smaller first.`);
-    const [top, left, bottom, right] = seen(bitmap.height, bitmap.width, size, fit);
+    const [top, left, bottom, right] = seen(bitmap.height, bitmap.width, size, framing);
     const width = right - left;
     const rows = (from, to) => {
       const [, context] = paper(width, to - from);
       context.drawImage(bitmap, left, top + from, width, to - from, 0, 0, width, to - from);
       return context.getImageData(0, 0, width, to - from).data;
     };
-    return resize(rows, bottom - top, width, size, fit);
+    return resize(rows, bottom - top, width, size, framing);
   } finally {
     bitmap.close();
   }

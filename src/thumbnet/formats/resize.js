@@ -5,9 +5,9 @@ const MARGIN = 16; // REDUCED_MARGIN of images.py
 const ONE = 2048; // what OpenCV's bilinear weights, whole numbers, add up to
 
 /** What of a picture becomes a square of `size` pixels a side, as `images.seen` has it: [top, left, bottom, right]. */
-export function seen(height, width, size, fit) {
-  const centre = fit === 'centre' || fit === 'soft-centre';
-  if (fit === 'stretch' || (centre && Math.min(height, width) * 7 < size * 8)) return [0, 0, height, width];
+export function seen(height, width, size, framing) {
+  const centre = framing === 'centre' || framing === 'soft-centre';
+  if (framing === 'stretch' || (centre && Math.min(height, width) * 7 < size * 8)) return [0, 0, height, width];
   if (centre) {
     const [top, left] = [room(height, size), room(width, size)];
     return [top, left, height - top, width - left];
@@ -28,7 +28,7 @@ function room(side, size) {
  * The square of a picture, RGBA bytes. `rows(top, bottom)` gives the picture's rows as RGBA bytes, and is asked for a
  * few at a time: a large picture need not be in memory as a whole.
  */
-export function resize(rows, height, width, size, fit) {
+export function resize(rows, height, width, size, framing) {
   const square = new Uint8ClampedArray(size * size * 4).fill(255);
   if (height === size && width === size) {
     square.set(rows(0, size));
@@ -37,7 +37,7 @@ export function resize(rows, height, width, size, fit) {
   } else {
     blend(rows, height, width, size, square);
   }
-  return fit === 'soft-centre' && Math.min(height, width) >= 2 * size ? soften(square, size) : square;
+  return framing === 'soft-centre' && Math.min(height, width) >= 2 * size ? soften(square, size) : square;
 }
 
 /** Blurred by half a pixel: one, six and one eighths of three pixels beside each other, both ways. */

@@ -79,7 +79,7 @@ def save(content: bytes, info: ModelInfo, folder: Path, *, runtime: Path | None 
     Raises:
         ExportError: ONNX Runtime Web is not to be had, or is another version.
     """
-    about = {"names": info.names, "size": info.size, "fit": info.fit, "threshold": info.threshold}
+    about = {"names": info.names, "size": info.size, "framing": info.framing, "threshold": info.threshold}
     files = {
         "index.html": _index(len(content) + sum(part.size for part in PARTS.values())),
         **{name: (PAGE / name).read_bytes() for name in ("page.js", "page.css", "icon.svg")},

@@ -1,6 +1,5 @@
 """Thumbnet's own API: a picture in, an answer as `thumbnet predict --format json` gives it."""
 
-import dataclasses
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import TypeAlias
@@ -13,9 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from thumbnet import explain, images
+from thumbnet import explain
 from thumbnet.classifier import together
 from thumbnet.errors import ThumbnetError
+from thumbnet.pictures.decode import RGB, decode
 from thumbnet.rows import Failure, Row
 from thumbnet.server import openapi
 from thumbnet.server.metrics import CONTENT_TYPE
@@ -42,7 +42,7 @@ def routes(service: Service) -> list[Route]:
         content = await _one(service, request, body)
 
         def draw() -> bytes:
-            picture = images.decode(content, least=service.classifier.info.size)
+            picture = decode(content, least=service.classifier.info.size)
             return _png(explain.drawn(service.classifier, picture))
 
         return Response(await service.explained(draw), media_type="image/png")
@@ -54,7 +54,7 @@ def routes(service: Service) -> list[Route]:
         return Response(_png(seen[0]), media_type="image/png")
 
     async def model(_: Request) -> Response:
-        info = dataclasses.asdict(service.classifier.info)
+        info = service.classifier.info.as_dict()
         return JSONResponse({"model": service.name, "urls": service.urls, **info})
 
     async def health(_: Request) -> Response:
@@ -167,6 +167,6 @@ def _top_k(request: Request) -> int:
     return int(text)
 
 
-def _png(picture: images.RGB) -> bytes:
+def _png(picture: RGB) -> bytes:
     _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
     return data.tobytes()

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from thumbnet import fetch, headers
+from thumbnet import fetch
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import FetchError, ThumbnetError
+from thumbnet.pictures.exif import BROKEN
+from thumbnet.pictures.header import jpeg
+from thumbnet.pictures.kinds import kind
 from thumbnet.server.batching import Batcher
 from thumbnet.server.metrics import Metrics
 from thumbnet.urls import is_url
@@ -280,11 +283,11 @@ class Service:
 
 def _light(content: bytes) -> bool:
     """Whether a picture is decoded so soon that handing it to a thread, and waiting for Python's lock, costs more."""
-    if len(content) > LIGHT_BYTES or headers.kind(content) != "JPEG" or PROGRESSIVE in content:
+    if len(content) > LIGHT_BYTES or kind(content) != "JPEG" or PROGRESSIVE in content:
         return False
     try:
-        header = headers.jpeg(content)
-    except headers.BROKEN:
+        header = jpeg(content)
+    except BROKEN:
         return False
     return header.width * header.height <= LIGHT_PIXELS
 

@@ -17,8 +17,8 @@ from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import TrainingError
 from thumbnet.evaluation import Answers, Scores, answer
 from thumbnet.files import write_atomically
-from thumbnet.images import Fit
 from thumbnet.model_file import ModelInfo
+from thumbnet.pictures.framing import Framing
 from thumbnet.training import calibrate, curves, hardware, networks
 from thumbnet.training.export import export, with_info
 from thumbnet.training.fit import fit
@@ -26,7 +26,7 @@ from thumbnet.training.recipes import RECIPES, Precision, Recipe
 from thumbnet.training.team import join
 
 SIZE = 32  # pixels a side, unless told otherwise
-FIT: Fit = "centre"  # what of a picture is taken, where the data leave that open
+FIT: Framing = "centre"  # what of a picture is taken, where the data leave that open
 HELD_OUT = 1000  # pictures that calibration wants
 SAMPLES = 1000  # pictures on which Keras and the model file are compared, at the least where there are as many
 
@@ -105,7 +105,7 @@ def train(
         splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
     strange = None  # (M, S, S, 3)
     if foreign is not None and team.chief:
-        strange = datasets.pictures(Path(foreign), splits.train.images.shape[1], fit=splits.train.fit)
+        strange = datasets.pictures(Path(foreign), splits.train.images.shape[1], framing=splits.train.framing)
     rest, held_out = datasets.hold_out(splits.train, held_out_share(recipe, len(splits.train)), seed)
     mirror_average = recipe.mirror_average and splits.train.mirrored
     team.check(
@@ -135,7 +135,7 @@ def train(
     info = ModelInfo(
         names=splits.train.names,
         size=splits.train.images.shape[1],
-        fit=splits.train.fit,
+        framing=splits.train.framing,
         threshold=0,
         temperature=calibrate.temperature(log_probs, held_out.labels),
         mirror_average=mirror_average,
@@ -219,7 +219,7 @@ def _read(data: str | Splits, size: int | None, seed: int) -> Splits:
     side = (own or SIZE) if size is None else size
     if side < networks.LEAST:
         raise TrainingError(f"expected {networks.LEAST} pixels a side or more, as the networks need room, got {side}")
-    return datasets.load(data, side, fit=FIT, seed=seed) if isinstance(data, str) else data
+    return datasets.load(data, side, framing=FIT, seed=seed) if isinstance(data, str) else data
 
 
 def _save_keras(network: keras.Model, path: Path) -> None:

@@ -1,36 +1,42 @@
-"""Bytes → RGB array, and RGB array → the square that a network takes. The one decoder of training and prediction."""
+"""A picture file's bytes → RGB array: the one decoder of training and prediction."""
 
-import os
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, TypeAlias, get_args
+from typing import Any, TypeAlias
 
-# OpenCV reads these variables once, when it is loaded. By this one it, too, refuses larger pictures.
-MAX_PIXELS = 2**27
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-# What is wrong with a picture is told by an exception, and not by lines on standard error too.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from numpy.typing import NDArray  # noqa: E402
-
-from thumbnet import headers  # noqa: E402
-from thumbnet.errors import ImageError  # noqa: E402
+from thumbnet.errors import ImageError
+from thumbnet.pictures import kinds
+from thumbnet.pictures.exif import (
+    BITS,
+    BROKEN,
+    COLOURS,
+    EXTRA,
+    FORMAT,
+    SAMPLES,
+    Turn,
+)
+from thumbnet.pictures.header import (
+    Header,
+    avif,
+    bmp,
+    gif,
+    jpeg,
+    jpeg2000,
+    png,
+    pnm,
+    tiff,
+    webp,
+)
+from thumbnet.pictures.kinds import (
+    READABLE,
+    looks_like,
+)
+from thumbnet.pictures.opencv import MAX_PIXELS as MAX_PIXELS
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
-Fit: TypeAlias = Literal["stretch", "crop", "centre", "soft-centre"]
-FITS: tuple[Fit, ...] = get_args(Fit)
-READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
-# Of a folder's files, those whose names end so are meant as pictures; HEIC and JPEG XL too, so that it is told that
-# they are not read.
-SUFFIXES = frozenset((
-    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".avif", ".gif", ".bmp", ".dib", ".tif", ".tiff",
-    ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".jxl",
-))  # fmt: skip
-NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', '.join(sorted(SUFFIXES))}"
-LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # what systems leave beside pictures
-
-CLOSER = 5 / 8  # of each side: the middle of a large picture, which is looked at too; docs/experiments.md
 # A JPEG's shorter side stays this many times what is needed when it is decoded smaller; benchmarks/reduced.py.
 REDUCED_MARGIN = 16
 # OpenCV's own turning is left off: 4.12 misses EXIF behind XMP and in WebP, and no version turns an AVIF, or anything
@@ -39,16 +45,9 @@ _COLOUR = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
 _AS_STORED = cv2.IMREAD_UNCHANGED  # BGR, BGRA or grey, of 8 or 16 bits
 # By how many times smaller. The flags with COLOR in their names mean BGR, and exclude RGB.
 _REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
-# A blur by half a pixel (a variance of 2/8 of a pixel²), in eighths: whole numbers, which any language adds up alike.
-_SOFT = np.array([1, 6, 1], np.float32)
 _BLOCK = 2**18  # pixels that are worked on at a time; a large picture in one go would take gigabytes
 # Colours (0 and 1 grey, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr) and samples a pixel of the TIFFs that OpenCV reads rightly.
 _TIFFS = {(0, 1), (1, 1), (2, 3), (2, 4), (3, 1), (5, 4), (6, 3)}
-
-
-def meant_as_picture(name: str) -> bool:
-    """Whether a file's name ends as those of pictures do; what the file is, its bytes tell."""
-    return os.path.splitext(name)[1].lower() in SUFFIXES  # noqa: PTH122  # names come by the million
 
 
 def decode(data: bytes, least: int | None = None) -> RGB:
@@ -69,94 +68,23 @@ def decode(data: bytes, least: int | None = None) -> RGB:
         ImageError: Nothing in it, no picture, a cut-off one, one of a kind that is not read, or more than `MAX_PIXELS`
             pixels, which its header tells before memory is taken.
     """
-    kind = headers.kind(data)
+    kind = kinds.kind(data)
     if not kind:
-        raise ImageError(f"{headers.looks_like(data)}; read are {READABLE}")
+        raise ImageError(f"{looks_like(data)}; read are {READABLE}")
     try:
         return _jpeg(data, least) if kind == "JPEG" else _READERS[kind](data)
-    except (*headers.BROKEN, cv2.error) as error:
+    except (*BROKEN, cv2.error) as error:
         raise ImageError(f"this {kind} is broken or cut off, or of a rare kind. Save it anew as PNG or JPEG") from error
 
 
-def resize(image: RGB, size: int, fit: Fit) -> RGB:
-    """`image` as a square of `size` pixels a side: uint8 `(H, W, 3)` → `(size, size, 3)`.
-
-    Args:
-        image: Any picture.
-        size: Pixels a side.
-        fit: What of it is taken, as `seen` tells. What is not square changes its shape. `soft-centre` also blurs by
-            half a pixel what it shrinks to a half or less: CIFAR-10's pictures are about as soft, and averages of areas
-            are sharper (docs/pictures.md).
-    """
-    height, width, _ = image.shape
-    top, left, bottom, right = seen(height, width, size, fit)
-    image = image[top:bottom, left:right]
-    # Area averaging uses every pixel when it shrinks; bilinear from 4,000 to 32 would look at one in a hundred.
-    # Enlarging, it would leave blocks.
-    shrinks = image.shape[0] > size or image.shape[1] > size
-    resized = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
-    if fit == "soft-centre" and min(image.shape[:2]) >= 2 * size:
-        sums = np.asarray(cv2.sepFilter2D(resized, cv2.CV_16S, _SOFT, _SOFT, borderType=cv2.BORDER_REPLICATE), np.int16)
-        return ((sums + 32) >> 6).astype(np.uint8)
-    return np.asarray(resized, np.uint8)
-
-
-def views(image: RGB, size: int, fit: Fit) -> NDArray[np.uint8]:
-    """What is looked at of a picture: uint8 `(H, W, 3)` → `(1 or 2, S, S, 3)`.
-
-    Of a small one its square; of a large one the whole and the middle, as pictures of their own. `soft-centre` becomes
-    `stretch` for these: a middle is looked at anyway, and sharp squares tell what is foreign better
-    (docs/experiments.md).
-
-    Args:
-        image: Any picture. It is large if its `CLOSER` middle has twice the square's side each way.
-        size: Pixels a side, S.
-        fit: What of it, and of its middle, is taken, as for `resize`.
-    """
-    height, width, _ = image.shape
-    if min(height, width) * CLOSER < 2 * size:
-        return resize(image, size, fit)[None]
-    top, left = (round(length * (1 - CLOSER) / 2) for length in (height, width))
-    middle = image[top : height - top, left : width - left]
-    sharp: Fit = "stretch" if fit == "soft-centre" else fit
-    return np.stack([resize(part, size, sharp) for part in (image, middle)])
-
-
-def seen(height: int, width: int, size: int, fit: Fit) -> tuple[int, int, int, int]:
-    """What of a picture becomes a square of `size` pixels a side: top, left, bottom, right, in pixels.
-
-    `stretch` takes all of it, `crop` the largest square in the middle, and both centres the middle seven eighths of
-    each side: people leave room around what they photograph. A small picture, from which that would not leave `size`
-    pixels a side, was cropped by somebody already and is taken whole.
-    """
-    centre = fit in ("centre", "soft-centre")
-    if fit == "stretch" or (centre and min(height, width) * 7 < size * 8):
-        return 0, 0, height, width
-    if centre:
-        top, left = _room(height, size), _room(width, size)
-        return top, left, height - top, width - left
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return top, left, top + side, left + side
-
-
-def _room(side: int, size: int) -> int:
-    """A sixteenth of a side, in pixels; of a large picture in steps that its JPEG decoded smaller has too."""
-    step = 1 << max(0, (side // (REDUCED_MARGIN * size)).bit_length() - 1)
-    return step * (side // (16 * step))
-
-
-# --- one reader a format ---
-
-
 def _jpeg(data: bytes, least: int | None) -> RGB:
-    header = headers.jpeg(data)
+    header = jpeg(data)
     _check_size(header.width, header.height)
     reduced = next((flag for by, flag in _REDUCED.items() if least and _may_shrink(header, by, least)), 0)
     return _turned(_imdecode(data, _COLOUR | reduced), header.turn)
 
 
-def _may_shrink(header: headers.Header, by: int, least: int) -> bool:
+def _may_shrink(header: Header, by: int, least: int) -> bool:
     """Whether enough pixels are left, and every one stands for as many: also around the middle that `crop` keeps."""
     width, height = header.width, header.height
     return min(width, height) >= by * REDUCED_MARGIN * least and not (
@@ -165,7 +93,7 @@ def _may_shrink(header: headers.Header, by: int, least: int) -> bool:
 
 
 def _png(data: bytes) -> RGB:
-    header = headers.png(data)
+    header = png(data)
     _check_size(header.width, header.height)
     left, top, right, bottom = header.frame
     _check_size(right - left, bottom - top)
@@ -181,14 +109,14 @@ def _png(data: bytes) -> RGB:
 
 
 def _webp(data: bytes) -> RGB:
-    header = headers.webp(data)
+    header = webp(data)
     _check_size(header.width, header.height)
     image = _on_white(_imdecode(data, _AS_STORED)) if header.transparent else _imdecode(data, _COLOUR)
     return _turned(image, header.turn)
 
 
 def _avif(data: bytes) -> RGB:
-    header = headers.avif(data)
+    header = avif(data)
     _check_size(header.width, header.height)
     if header.transparent:
         return _turned(_on_white(_imdecode(data, _AS_STORED), header.bits), header.turn)
@@ -196,7 +124,7 @@ def _avif(data: bytes) -> RGB:
 
 
 def _gif(data: bytes) -> RGB:
-    header = headers.gif(data)
+    header = gif(data)
     _check_size(header.width, header.height)
     image = _on_white(_imdecode(data, _AS_STORED))
     left, top, right, bottom = header.frame
@@ -206,7 +134,7 @@ def _gif(data: bytes) -> RGB:
 
 
 def _bmp(data: bytes) -> RGB:
-    header = headers.bmp(data)
+    header = bmp(data)
     _check_size(header.width, header.height)
     if not header.masks:
         return _imdecode(data, _COLOUR)
@@ -223,16 +151,14 @@ def _bmp(data: bytes) -> RGB:
 
 
 def _tiff(data: bytes) -> RGB:
-    header = headers.tiff(data)
+    header = tiff(data)
     _check_size(header.width, header.height)
-    colours, bits, samples, sort = (
-        header.tags.get(tag, (1,))[0] for tag in (headers.COLOURS, headers.BITS, headers.SAMPLES, headers.FORMAT)
-    )
+    colours, bits, samples, sort = (header.tags.get(tag, (1,))[0] for tag in (COLOURS, BITS, SAMPLES, FORMAT))
     if (colours, samples) not in _TIFFS or bits > 16 or sort not in (1, 4):  # 1: unsigned, 4: not said
         raise ImageError(
             "expected a TIFF of grey, RGB or CMYK in 8 or 16 bits, got one of another kind. Save it anew as PNG or JPEG"
         )
-    extra = header.tags.get(headers.EXTRA, (0,))[0]
+    extra = header.tags.get(EXTRA, (0,))[0]
     if samples == 4 and colours == 2 and extra in (1, 2):
         # 1: multiplied already. 2 is not, but libtiff multiplies 8 bits.
         return _on_white(_imdecode(data, _AS_STORED), multiplied=extra == 1 or bits == 8)
@@ -240,7 +166,7 @@ def _tiff(data: bytes) -> RGB:
 
 
 def _jpeg2000(data: bytes) -> RGB:
-    header = headers.jpeg2000(data)
+    header = jpeg2000(data)
     _check_size(header.width, header.height)
     if header.channels not in (1, 3, 4) or header.bits < 8 or header.space not in (0, 16, 17):
         raise ImageError(
@@ -250,7 +176,7 @@ def _jpeg2000(data: bytes) -> RGB:
 
 
 def _pnm(data: bytes) -> RGB:
-    header = headers.pnm(data)
+    header = pnm(data)
     _check_size(header.width, header.height)
     if header.variant in (1, 4) or (header.variant in (2, 3) and header.most < 256):
         return _imdecode(data, _COLOUR)
@@ -275,9 +201,6 @@ _READERS: dict[str, Callable[[bytes], RGB]] = {
 }  # fmt: skip
 
 
-# --- what they share ---
-
-
 def _check_size(width: int, height: int) -> None:
     """Before memory is taken, and also where somebody else loaded OpenCV, with another limit."""
     if width < 1 or height < 1:
@@ -295,7 +218,7 @@ def _imdecode(data: bytes, flags: int) -> NDArray[Any]:
     return image
 
 
-def _turned(image: RGB, turn: headers.Turn) -> RGB:
+def _turned(image: RGB, turn: Turn) -> RGB:
     quarters, mirrored = turn
     if quarters:  # 1, 2, 3 anticlockwise → OpenCV's 2, 1, 0
         image = np.asarray(cv2.rotate(image, 3 - quarters), np.uint8)

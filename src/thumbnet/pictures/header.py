@@ -10,18 +10,21 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
-BROKEN = (struct.error, ValueError, LookupError, OverflowError)  # what reading past the end, or what is absurd, raises
-MOST_PARTS = 2**17  # chunks, segments or boxes. More are no picture's, and would take minutes to walk through
+from thumbnet.pictures.exif import (
+    HEIGHT,
+    MOST_PARTS,
+    TILE_HEIGHT,
+    TILE_WIDTH,
+    UPRIGHT,
+    WIDTH,
+    Turn,
+    combined,
+    exif_turn,
+    read_tags,
+)
+
 MOST_SCANS = 100  # of a JPEG, usually 1 to 20. Each of 95 bytes can cost as much time as decoding the whole picture
-
-# What turns a picture upright: quarter turns anticlockwise, and whether it is mirrored, left to right, after these.
-Turn: TypeAlias = tuple[int, bool]
-UPRIGHT: Turn = (0, False)
 Frame: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the canvas
-_TURNS: dict[int, Turn] = {  # by EXIF's and TIFF's orientation
-    2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
-}  # fmt: skip
-
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")  # of a JPEG
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
 _FRAMES = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers that give the size
@@ -30,44 +33,6 @@ _PROGRESSIVE = {0xC2, 0xC6, 0xCA, 0xCE}
 _GAP = rb"(?:\s|#[^\n\r]*[\n\r])+"
 _PNM = _GAP.join([rb"P[14]", rb"(\d{1,9})", rb"(\d{1,9})\s"])
 _PNM_WITH_MOST = _GAP.join([rb"P[2356]", rb"(\d{1,9})", rb"(\d{1,9})", rb"(\d{1,5})\s"])
-# The tags of a TIFF, or of EXIF, which is one without pixels.
-WIDTH, HEIGHT, BITS, COLOURS, SAMPLES, EXTRA, FORMAT = 256, 257, 258, 262, 277, 338, 339
-_ORIENTATION, _TILE_WIDTH, _TILE_HEIGHT = 274, 322, 323
-_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # by TIFF's number for the type
-
-_MAGIC = {
-    "JPEG": (b"\xff\xd8\xff",),
-    "PNG": (b"\x89PNG\r\n\x1a\n",),
-    "GIF": (b"GIF87a", b"GIF89a"),
-    "TIFF": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
-    "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
-    "PPM": tuple(b"P%d%c" % (kind, after) for kind in range(1, 7) for after in b" \t\r\n#"),
-}
-_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # their sizes; text may begin with BM too
-# What is no picture that is read, for a person. Text is compared in lower case, without the space before it.
-_OTHER_TEXT = {
-    b"<!doctype html": "a web page (HTML), not a picture",
-    b"<html": "a web page (HTML), not a picture",
-    b"<head": "a web page (HTML), not a picture",
-    b"<svg": "an SVG, which is drawn and not decoded",
-    b"<?xml": "SVG or XML, which is drawn and not decoded",
-    b"%pdf": "a PDF, not a picture",
-    b"%!ps": "PostScript, not a picture",
-    b"version https://git-lfs": "a pointer of Git LFS in place of its file (run git lfs pull)",
-    b"{": "JSON, not a picture",
-    b"[": "JSON, not a picture",
-}
-_OTHER_BYTES = {
-    b"\xff\x0a": "a JPEG XL picture",
-    b"\0\0\0\x0cJXL ": "a JPEG XL picture",
-    b"\0\0\1\0": "an icon (ICO)",
-    b"8BPS": "a Photoshop file",
-    b"PK\3\4": "a ZIP archive, not a picture",
-    b"\x1f\x8b": "a gzip archive, not a picture",
-    b"\x1a\x45\xdf\xa3": "a video (WebM or Matroska), not a picture",
-    b"\x93NUMPY": "a NumPy array, not a picture file",
-}
-_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
 class Header(NamedTuple):
@@ -111,42 +76,6 @@ class Header(NamedTuple):
     most: int = 255
 
 
-def kind(data: bytes) -> str:
-    """The format that the first bytes are of: of those that are read, else nothing."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "WebP"
-    if _brands(data) & {b"avif", b"avis"}:
-        return "AVIF"
-    if data[:2] == b"BM" and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADERS):
-        return "BMP"
-    return next((name for name, starts in _MAGIC.items() if data.startswith(starts)), "")
-
-
-def looks_like(data: bytes) -> str:
-    """A guess, for a person, of what these bytes are that are of no format that is read."""
-    if not data:
-        return "expected a picture, got 0 bytes"
-    if brands := _brands(data):
-        return "this is a HEIC picture" if brands & _HEIF else "this is a video (MP4) or the like, not a picture"
-    start = data[:1024].removeprefix(b"\xef\xbb\xbf")
-    text = start.lstrip().lower()
-    known = [name for magic, name in _OTHER_TEXT.items() if text.startswith(magic)]
-    known += [name for magic, name in _OTHER_BYTES.items() if data.startswith(magic)]
-    if known:
-        return f"this is {known[0]}"
-    if not re.search(rb"[\0-\x08\x0e-\x1f\x7f]", start) and start.decode(errors="ignore").strip():
-        return "this is text, not a picture"
-    return "these bytes are no picture"
-
-
-def _brands(data: bytes) -> set[bytes]:
-    """What an ISO base media file says that it is compatible with."""
-    if data[4:8] != b"ftyp":
-        return set()
-    end = min(int.from_bytes(data[:4], "big"), 256)
-    return {data[at : at + 4] for at in (8, *range(16, end, 4))}
-
-
 def jpeg(data: bytes) -> Header:
     """Up to the first scan."""
     turn, frame, at = UPRIGHT, None, 2
@@ -160,7 +89,7 @@ def jpeg(data: bytes) -> Header:
         if marker in _FRAMES and frame is None:
             frame = marker, *struct.unpack_from(">HHB", data, at + 3)  # height, width, components
         elif marker == 0xE1 and turn == UPRIGHT and data[at + 2 : at + 8] == b"Exif\0\0":
-            turn = _exif_turn(data[at + 8 : at + length])
+            turn = exif_turn(data[at + 8 : at + length])
         elif marker == 0xDA and frame is not None:
             several = frame[0] in _PROGRESSIVE or data[at + 2] < frame[3]
             if several and data.count(b"\xff\xda", at) >= MOST_SCANS:
@@ -187,7 +116,7 @@ def png(data: bytes) -> Header:
             if colours == 0:
                 (key,) = struct.unpack_from(">H", data, at)
         elif kind == b"eXIf":
-            turn = _exif_turn(data[at:end])
+            turn = exif_turn(data[at:end])
     kinds = [kind for kind, _, _ in chunks]
     pixels = kinds.index(b"IDAT")
     if b"acTL" in kinds[:pixels] and b"fcTL" not in kinds[:pixels] and b"fcTL" in kinds:
@@ -207,7 +136,7 @@ def webp(data: bytes) -> Header:
     if kind != b"VP8X":
         raise ValueError("no kind of WebP")
     width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
-    turn = next((_exif_turn(data[at:end]) for kind, at, end in _riff_chunks(data) if kind == b"EXIF"), UPRIGHT)
+    turn = next((exif_turn(data[at:end]) for kind, at, end in _riff_chunks(data) if kind == b"EXIF"), UPRIGHT)
     return Header(width, height, turn, transparent=bool(data[20] & 0x12))  # alpha, animation
 
 
@@ -227,9 +156,9 @@ def avif(data: bytes) -> Header:
     for index in _of_item(data, _inside(data, b"ipma", *properties)[0], primary):
         kind, start, _ = boxes[index - 1]
         if kind == b"irot":
-            turn = _then(turn, (data[start] & 3, False))
+            turn = combined(turn, (data[start] & 3, False))
         elif kind == b"imir":  # 0: upside down, which is half a turn, mirrored; 1: left to right
-            turn = _then(turn, (0 if data[start] & 1 else 2, True))
+            turn = combined(turn, (0 if data[start] & 1 else 2, True))
     return Header(width, height, turn, 8 + 2 * bool(codecs[0] & 0x40) + 2 * bool(codecs[0] & 0x20), transparent)
 
 
@@ -269,9 +198,9 @@ def bmp(data: bytes) -> Header:
 
 def tiff(data: bytes) -> Header:
     """The first page's tags."""
-    tags = _tags(data)
+    tags = read_tags(data)
     width, height = tags[WIDTH][0], tags[HEIGHT][0]
-    tile = tags.get(_TILE_WIDTH, (0,))[0], tags.get(_TILE_HEIGHT, (0,))[0]
+    tile = tags.get(TILE_WIDTH, (0,))[0], tags.get(TILE_HEIGHT, (0,))[0]
     return Header(*max((width, height), tile, key=lambda size: size[0] * size[1]), tags=tags)
 
 
@@ -299,42 +228,6 @@ def pnm(data: bytes) -> Header:
     if not most:
         raise ValueError("no levels")
     return Header(width, height, start=found.end(), variant=data[1] - 0x30, most=most)
-
-
-def _exif_turn(exif: bytes) -> Turn:
-    """What a broken EXIF says is nothing; the picture may be whole."""
-    try:
-        return _TURNS.get(_tags(exif.removeprefix(b"Exif\0\0"))[_ORIENTATION][0], UPRIGHT)
-    except BROKEN:
-        return UPRIGHT
-
-
-def _then(first: Turn, second: Turn) -> Turn:
-    """Both, one after the other, as one. A mirrored picture turns the other way."""
-    quarters = first[0] + (-second[0] if first[1] else second[0])
-    return quarters % 4, first[1] != second[1]
-
-
-def _tags(data: bytes) -> dict[int, tuple[int, ...]]:
-    """The whole numbers, at most 8 a tag, of the first directory of a TIFF or BigTIFF."""
-    order = {b"II": "<", b"MM": ">"}.get(data[:2], "")
-    version = struct.unpack_from(order + "H", data, 2)[0] if order else 0
-    if version not in (42, 43):
-        raise ValueError("no TIFF")
-    offset, number = ("Q", "Q") if version == 43 else ("I", "H")
-    (at,) = struct.unpack_from(order + offset, data, 8 if version == 43 else 4)
-    (entries,) = struct.unpack_from(order + number, data, at)
-    at += struct.calcsize(number)
-    tags: dict[int, tuple[int, ...]] = {}
-    for _ in range(min(entries, MOST_PARTS)):
-        tag, kind, count = struct.unpack_from(order + "HH" + offset, data, at)
-        value, at = at + 4 + struct.calcsize(offset), at + 4 + 2 * struct.calcsize(offset)
-        if (code := _WHOLE_NUMBERS.get(kind)) is None or not count:
-            continue
-        if count * struct.calcsize(code) > struct.calcsize(offset):
-            (value,) = struct.unpack_from(order + offset, data, value)
-        tags.setdefault(tag, struct.unpack_from(f"{order}{min(count, 8)}{code}", data, value))
-    return tags
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
