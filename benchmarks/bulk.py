@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 import thumbnet
 from thumbnet import bulk, datasets
 from thumbnet.classifier import BATCH, Classifier
+from thumbnet.sources.expand import expand
 from thumbnet.training import keras
 from thumbnet.training.networks import seed
 
@@ -106,14 +107,14 @@ def spread(values: list[float], form: str) -> str:
 def measure(folder: Path, model: str, rounds: int, sample: int) -> None:
     """All ways over one folder, and the table."""
     classifier, network = thumbnet.load(model), seed(32, 10)
-    found = list(bulk.expand([str(folder)]))
+    found = list(expand([str(folder)]))
     files = [source for source in found if isinstance(source, str)]
     number, some = len(files), files[:sample]
     ways: dict[str, tuple[Callable[[], object], int]] = {
         "decoding alone": (lambda: decoded(classifier, files), number),
         "decoding + network, no bookkeeping": (lambda: answered(classifier, files), number),
         "decoding, then the network": (lambda: classifier.describe(files, decoded(classifier, files)), number),
-        "`bulk.predict`": (lambda: list(bulk.predict(classifier, bulk.expand([str(folder)]))), number),
+        "`bulk.predict`": (lambda: list(bulk.predict(classifier, expand([str(folder)]))), number),
         "`thumbnet predict`, whole": (lambda: command(folder, model), number),
         f"plain loop, {len(some)} pictures": (lambda: plain_loop(network, some), len(some)),
         "`image_dataset_from_directory`": (lambda: in_batches(network, folder), number),

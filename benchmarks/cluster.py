@@ -28,6 +28,7 @@ from pathlib import Path
 
 import thumbnet
 from thumbnet import bulk, classifier, cluster, rows
+from thumbnet.sources.expand import expand
 
 import ray  # isort: skip  (after cluster, which sets what Ray reads when it is imported)
 
@@ -37,7 +38,7 @@ WORKED = 3  # seconds of a processor, after which an actor has loaded its model 
 
 def one_process(folder: Path, model: str, workers: int) -> list[str]:
     """The rows by threads of this process."""
-    answers = bulk.predict(thumbnet.load(model), bulk.expand([str(folder)]), workers=workers)
+    answers = bulk.predict(thumbnet.load(model), expand([str(folder)]), workers=workers)
     return [LINE.row(row).rstrip("\n") for row in answers]
 
 

@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import bulk, datasets
+from thumbnet import datasets
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import FRAMINGS, resize
+from thumbnet.sources.expand import expand
 
 BANDS = np.linspace(0, 0.5, 6)  # cycles a pixel; half a cycle is the most that pixels can show
 
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32)
     arguments = parser.parse_args()
     own = amplitudes(datasets.load(arguments.data, arguments.size).train.images[:5000])
-    files = [source for source in bulk.expand([str(arguments.folder)]) if isinstance(source, str)]
+    files = [source for source in expand([str(arguments.folder)]) if isinstance(source, str)]
     pictures = [decode(Path(file).read_bytes()) for file in files]
     print(f"{len(pictures)} photographs\n")
     bands = [f"{low:.1f} to {high:.1f}" for low, high in itertools.pairwise(BANDS)]

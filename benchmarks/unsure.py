@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import bulk, datasets
+from thumbnet import datasets
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.evaluation import auroc
 from thumbnet.pictures.framing import resize
+from thumbnet.sources.expand import expand
 from thumbnet.training.calibrate import POWER
 
 COUNT = 1000  # pictures of a set, at the most
@@ -100,7 +101,7 @@ def unsure(asked: Asked, threshold: float) -> str:
 
 def read(classifier: Classifier, *folders: Path) -> Squares:
     """All pictures in those of the folders that are there."""
-    sources = bulk.expand([str(folder) for folder in folders if folder.is_dir()])
+    sources = expand([str(folder) for folder in folders if folder.is_dir()])
     return np.stack([classifier.square(source) for source in sources if isinstance(source, str)])
 
 

@@ -33,7 +33,9 @@ from thumbnet import bulk, cli, rows
 from thumbnet.classifier import BATCH, Classifier, Prediction
 from thumbnet.errors import ImageError, ModelError, SourceError
 from thumbnet.pictures.kinds import PICTURE_SUFFIXES
-from thumbnet.rows import Failure
+from thumbnet.sources.expand import count, expand, named, several
+from thumbnet.sources.failure import Failure
+from thumbnet.sources.read import read_argument
 
 ROOT = Path(__file__).parent.parent
 COLOURS = ("red", "green", "blue")
@@ -69,7 +71,7 @@ def touch(*names: str) -> None:
 
 def sources(*arguments: str) -> list[str]:
     """What arguments stand for; what fails by its name and a colon."""
-    return [each if isinstance(each, str) else f"{each.source}: {each.error}" for each in bulk.expand(arguments)]
+    return [each if isinstance(each, str) else f"{each.source}: {each.error}" for each in expand(arguments)]
 
 
 def labels(answers: Iterator[rows.Row]) -> list[str]:
@@ -247,22 +249,22 @@ def test_empty_list_is_nothing() -> None:
 
 def test_whether_there_may_be_several() -> None:
     touch("list", "f/a.png", "[x].png")
-    assert [bulk.several([each]) for each in ("red.png", "-", "https://a/*", "[x].png")] == [False] * 4
-    assert [bulk.several([each]) for each in ("f", "@list", "@-", "*.png")] == [True] * 4
-    assert bulk.several(["red.png", "red.png"])
+    assert [several([each]) for each in ("red.png", "-", "https://a/*", "[x].png")] == [False] * 4
+    assert [several([each]) for each in ("f", "@list", "@-", "*.png")] == [True] * 4
+    assert several(["red.png", "red.png"])
 
 
 def test_count() -> None:
     touch("f/a.png", "f/b.png")
     Path("list").write_text("a\nb\nc\n")
-    assert bulk.count(["f", "@list", "red.png", "none*", "@missing"]) == 8
-    assert bulk.count(["red.png", "@-"]) is None
+    assert count(["f", "@list", "red.png", "none*", "@missing"]) == 8
+    assert count(["red.png", "@-"]) is None
 
 
 @POSIX
 def test_list_in_a_pipe_is_not_counted() -> None:
     os.mkfifo("pipe")
-    assert bulk.count(["@pipe"]) is None
+    assert count(["@pipe"]) is None
 
 
 # Rows
@@ -285,7 +287,7 @@ def test_order_is_kept_whatever_takes_how_long(
         time.sleep(delays[source.removeprefix("https://")])
         return png(source.rpartition("/")[2])
 
-    monkeypatch.setattr(bulk, "read", read)
+    monkeypatch.setattr(bulk, "read_argument", read)
     given = [f"https://{name}" if chance.random() < 0.3 else name for name in delays]
     answers = list(bulk.predict(model, given, workers=workers))
     assert [row.source for row in answers] == given
@@ -305,7 +307,7 @@ def test_failed_source_has_a_row_of_its_own(model: Classifier, web: Web) -> None
     ]
     answers = list(bulk.predict(model, given))
     assert labels(iter(answers)) == ["red", "ImageError", "FetchError", *["SourceError"] * 4, "blue"]
-    assert [row.source for row in answers] == [bulk.named(each) for each in given]
+    assert [row.source for row in answers] == [named(each) for each in given]
 
 
 def test_failure_in_json() -> None:
@@ -385,7 +387,7 @@ def test_data_url(model: Classifier) -> None:
     url = "data:image/png;base64," + base64.b64encode(png("green")).decode()
     (row,) = bulk.predict(model, [url])
     assert isinstance(row, Prediction)
-    assert (row.label, row.source) == ("green", bulk.named(url))
+    assert (row.label, row.source) == ("green", named(url))
 
 
 # How far it is ahead, and how soon
@@ -439,7 +441,7 @@ def test_network_is_not_asked_for_each_picture_alone(model: Classifier, monkeypa
         return png(source)
 
     monkeypatch.setattr(model, "describe", noted)
-    monkeypatch.setattr(bulk, "read", read)
+    monkeypatch.setattr(bulk, "read_argument", read)
     monkeypatch.setattr(bulk, "PATIENCE", 60)
     assert labels(bulk.predict(model, ["red"] * (10 * bulk.FULL), workers=2)) == ["red"] * (10 * bulk.FULL)
     assert len(sizes) < 40  # ten, and one more whenever both threads were between two pictures
@@ -469,7 +471,7 @@ def test_row_waits_little_for_a_slow_picture_after_it(model: Classifier, monkeyp
             assert release.wait(30)
         return png(source)
 
-    monkeypatch.setattr(bulk, "read", read)
+    monkeypatch.setattr(bulk, "read_argument", read)
     answers = bulk.predict(model, ["red", "green"], workers=2)
     assert labels(itertools.islice(answers, 1)) == ["red"]
     release.set()
@@ -485,7 +487,7 @@ def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytes
         seen.put(source)
         return png("red")
 
-    monkeypatch.setattr(bulk, "read", read)
+    monkeypatch.setattr(bulk, "read_argument", read)
     urls = [f"https://host/{place}" for place in range(bulk.FETCHERS - 1)]
     answers = bulk.predict(model, [*urls, "a.png", "b.png"], workers=1)
 
@@ -510,7 +512,7 @@ def test_only_so_many_urls_at_once_and_pictures_decoded(model: Classifier, monke
             now[what] -= 1
         return result
 
-    monkeypatch.setattr(bulk, "read", lambda _: watched("read", b""))
+    monkeypatch.setattr(bulk, "read_argument", lambda _: watched("read", b""))
     monkeypatch.setattr(model, "square", lambda _: watched("square", np.zeros((4, 4, 3), np.uint8)))
     assert len(list(bulk.predict(model, [f"https://host/{place}" for place in range(80)], workers=3))) == 80
     assert most == {"read": bulk.FETCHERS, "square": 3}
@@ -886,8 +888,8 @@ def test_rows_that_are_there_are_not_done_again(
     Path("out.part").write_bytes(b"".join(lines[:-1]))
     Path("missing.png").write_bytes(png("red"))  # too late
     seen: list[str] = []
-    read = bulk.read
-    monkeypatch.setattr(bulk, "read", lambda source: seen.append(source) or read(source))  # type: ignore[func-returns-value]
+    read = read_argument
+    monkeypatch.setattr(bulk, "read_argument", lambda source: seen.append(source) or read(source))  # type: ignore[func-returns-value]
     code, _, errors = run(capsys, *given, "--resume")
     assert (code, seen) == (3, ["blue.png"])  # 3, as the row that failed counts
     assert errors == (

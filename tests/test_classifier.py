@@ -19,9 +19,10 @@ from onnx import TensorProto, helper
 from web import Web
 
 from thumbnet import classifier as module
-from thumbnet.classifier import BATCH, Asked, Classifier, Guess, Prediction, Source, load, read, together
+from thumbnet.classifier import BATCH, Asked, Classifier, Guess, Prediction, Source, load, together
 from thumbnet.errors import FetchError, ImageError, ModelError, SourceError
 from thumbnet.model_file import refuse_external_data
+from thumbnet.sources.read import read
 
 
 @pytest.fixture
@@ -239,7 +240,7 @@ def test_file_that_cannot_be_read_is_told(
 
 
 def test_device_that_never_ends_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thumbnet.classifier.MAX_BYTES", 2**20)
+    monkeypatch.setattr("thumbnet.sources.read.MAX_BYTES", 2**20)
     with pytest.raises(SourceError, match=r"^larger than 1 MiB\. Expected a picture's path or its URL$"):
         read("/dev/zero")
 
@@ -248,7 +249,7 @@ def test_file_without_permission_is_told(red_file: Path, monkeypatch: pytest.Mon
     def refuse(*_: Any, **__: Any) -> Any:
         raise PermissionError(13, "Permission denied")  # what root never sees
 
-    monkeypatch.setattr("thumbnet.classifier.open", refuse, raising=False)
+    monkeypatch.setattr("thumbnet.sources.read.open", refuse, raising=False)
     with pytest.raises(SourceError, match=r"^cannot read it: Permission denied$"):
         read(red_file)
 

@@ -21,10 +21,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from thumbnet import cifar_archives, datasets, fetch
+from thumbnet import cifar_archives, datasets
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, DataWarning, FetchError, MissingExtraError
 from thumbnet.files import cache_folder
+from thumbnet.sources import fetch
 
 ROWS = 10  # pictures in a batch of the small CIFAR-10 of these tests
 SOURCE = Path(datasets.__file__).parents[1]

@@ -20,7 +20,7 @@ from thumbnet.classifier import Classifier
 from thumbnet.errors import ModelError, ThumbnetError
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import FRAMINGS, Framing, region
-from thumbnet.rows import Failure
+from thumbnet.sources.failure import Failure
 
 SIZE = 16
 QUADRANTS = list(itertools.product((0, 1), (0, 1)))  # (row, column)

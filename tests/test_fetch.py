@@ -25,11 +25,11 @@ import web as pages
 from models import png, write
 from web import Web, serve
 
-from thumbnet import fetch
 from thumbnet.classifier import load
 from thumbnet.cli import main
 from thumbnet.errors import FetchError
-from thumbnet.fetch import download, read
+from thumbnet.sources import fetch
+from thumbnet.sources.fetch import download, read
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "fetching.md").read_text(encoding="utf-8")
 ELSEWHERE = (  # what is told of servers that are not in the table below
@@ -845,6 +845,6 @@ def test_download_needs_no_tqdm(web: Web, path: Path, monkeypatch: pytest.Monkey
 
 
 def test_import_is_light() -> None:
-    code = "import sys, thumbnet.fetch; print({'tqdm', 'keras', 'tensorflow', 'sklearn'} & set(sys.modules))"
+    code = "import sys, thumbnet.sources.fetch; print({'tqdm', 'keras', 'tensorflow', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

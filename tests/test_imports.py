@@ -13,7 +13,7 @@ import thumbnet
 TRAINING_ONLY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "tf2onnx", "tqdm", "PIL"}
 CLUSTER_ONLY = {"ray", "pyarrow", "pandas"}
 BASE = {"numpy", "cv2", "onnxruntime"}
-NETWORK = {"ssl", "socket", "http.client", "urllib.request", "thumbnet.fetch"}
+NETWORK = {"ssl", "socket", "http.client", "urllib.request", "thumbnet.sources.fetch"}
 
 
 def imported(*arguments: str) -> set[str]:
@@ -50,7 +50,7 @@ def test_predict_of_a_file_imports_nothing_of_the_network(tmp_path: Path) -> Non
     model = write(tmp_path / "model.onnx")
     (tmp_path / "cat.png").write_bytes(png("red"))
     loaded = modules("-m", "thumbnet", "predict", "--model", str(model), str(tmp_path / "cat.png"))
-    assert "thumbnet.urls" in loaded
+    assert "thumbnet.sources.urls" in loaded
     assert not loaded & NETWORK
 
 

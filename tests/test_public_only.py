@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from web import Internet, Web
 
-from thumbnet import fetch
 from thumbnet.errors import FetchError
-from thumbnet.fetch import read
+from thumbnet.sources.addresses import _SET_APART, is_public
+from thumbnet.sources.fetch import read
 
 PAGE = (Path(__file__).parent.parent / "docs" / "fetching.md").read_text(encoding="utf-8")
 PUBLIC = "http://public.example"
@@ -157,20 +157,20 @@ def test_nothing_is_public_that_python_calls_otherwise(address: ipaddress.IPv4Ad
     inner = address
     if address in ipaddress.ip_network("64:ff9b::/96"):
         inner = ipaddress.IPv4Address(address.packed[-4:])
-    if fetch._is_public(str(address)):
+    if is_public(str(address)):
         assert inner.is_global
         assert not inner.is_multicast
         assert not inner.is_reserved
     else:
-        assert address.version == 6 or not inner.is_global or any(address in block for block in fetch._SET_APART)
+        assert address.version == 6 or not inner.is_global or any(address in block for block in _SET_APART)
 
 
-@pytest.mark.parametrize("block", [block for block in fetch._SET_APART if block.version == 4], ids=str)
+@pytest.mark.parametrize("block", [block for block in _SET_APART if block.version == 4], ids=str)
 def test_block_ends_where_it_ends(block: ipaddress.IPv4Network) -> None:
     first, last = int(block.network_address), int(block.broadcast_address)
     inside = [block.network_address, block.broadcast_address]
-    assert not any(fetch._is_public(str(address)) for address in inside)
+    assert not any(is_public(str(address)) for address in inside)
     for number in (first - 1, last + 1):
         if 0 <= number < 2**32:
             outside = ipaddress.IPv4Address(number)
-            assert fetch._is_public(str(outside)) or any(outside in other for other in fetch._SET_APART)
+            assert is_public(str(outside)) or any(outside in other for other in _SET_APART)

@@ -5,9 +5,9 @@ from urllib.parse import quote
 
 import pytest
 
-from thumbnet import fetch
 from thumbnet.errors import FetchError
-from thumbnet.urls import is_url, shown, without_password
+from thumbnet.sources import fetch
+from thumbnet.sources.urls import is_url, shown, without_password
 
 BODY = bytes(range(256))
 BASE64 = base64.b64encode(BODY).decode()

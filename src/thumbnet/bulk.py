@@ -6,35 +6,25 @@ Everything is lazy: no step is more than `WINDOW` pictures ahead of the rows, so
 and a row is there as soon as its picture and those before it are done.
 """
 
-# A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
-# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH123, PTH208
-
-import contextlib
-import fnmatch
-import glob
 import os
-import re
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import IO, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import classifier
-from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
-from thumbnet.errors import SourceError
-from thumbnet.pictures.kinds import LITTER, NO_PICTURE, meant_as_picture
-from thumbnet.rows import Failure, Row
-from thumbnet.urls import is_url, without_password
+from thumbnet.classifier import BATCH, Classifier
+from thumbnet.rows import Row
+from thumbnet.sources.failure import Failure
+from thumbnet.sources.read import STANDARD_INPUT, read_argument
+from thumbnet.sources.urls import is_url, without_password
 
 Squares: TypeAlias = NDArray[np.uint8]  # (V, S, S, 3), a picture's views
-
-STANDARD_INPUT = "-"
 WINDOW = 2 * BATCH  # pictures between their source and their row: one batch in the network, the next one being read
 FULL = 32  # pictures that are worth a run of the network: for one alone it takes four times as long a picture
 PATIENCE = 0.05  # seconds that a picture which is done waits for so many, while others are at work
@@ -68,170 +58,12 @@ def predict(
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
-    window = _Window(model.squares, iter(sources), workers or _cores(), content or read)
+    window = _Window(model.squares, iter(sources), workers or _cores(), content or read_argument)
     try:
         while slots := window.take():
             yield from _answered(model, slots, top_k)
     finally:
         window.close()
-
-
-def expand(arguments: Iterable[str]) -> Iterator[str | Failure]:
-    """The sources that arguments stand for: folders, patterns and lists with what is in them, anything else as it is.
-
-    A folder gives its pictures by their names' suffixes, however deep, by name; hidden files are left out, and links to
-    folders are not entered. A pattern such as `photos/**/*.jpg` gives the files that match, sorted. `@FILE` and `@-`
-    give the lines of a list, each a file or a URL. A folder without pictures and the like give a `Failure`.
-    """
-    for argument in arguments:
-        if argument == STANDARD_INPUT:
-            yield argument
-        elif argument.startswith("@"):
-            yield from _listed(argument)
-        elif os.path.isdir(argument):
-            yield from _walk(argument)
-        elif _is_pattern(argument):
-            found = _matches(argument)
-            yield from found
-            if not found:
-                yield Failure(argument, SourceError("no file matches this pattern"))
-        else:
-            yield argument
-
-
-def several(arguments: Sequence[str]) -> bool:
-    """Whether arguments may stand for more than one source, however many there are just now."""
-    return len(arguments) > 1 or any(
-        each.startswith("@") or os.path.isdir(each) or _is_pattern(each) for each in arguments
-    )
-
-
-def count(arguments: Sequence[str]) -> int | None:
-    """How many sources arguments stand for; None if that cannot be told without using a list up, as from a pipe."""
-    lists = [argument[1:] for argument in arguments if argument.startswith("@")]
-    if any(name == STANDARD_INPUT or (os.path.exists(name) and not os.path.isfile(name)) for name in lists):
-        return None
-    return sum(1 for _ in expand(arguments))
-
-
-def named(source: str | Failure) -> str:
-    """A source as its row names it."""
-    return source.source if isinstance(source, Failure) else without_password(source)
-
-
-def read(source: str) -> bytes:
-    """A source's bytes. `-` is standard input, the rest as `classifier.read` has it, which tells what it raises."""
-    if source != STANDARD_INPUT:
-        return classifier.read(source)
-    with _standard_input() as file:
-        content = classifier.take(file, MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected a picture on standard input")
-    return content
-
-
-# --- sources ---
-
-
-def _is_pattern(argument: str) -> bool:
-    return glob.has_magic(argument) and not is_url(argument) and not os.path.lexists(argument)
-
-
-def _listed(argument: str) -> Iterator[str | Failure]:
-    """The lines of the list `@FILE`, as they come."""
-    name = argument[1:]
-    try:
-        with _standard_input() if name == STANDARD_INPUT else open(name, "rb") as file:
-            for place, line in enumerate(file):
-                text = line.removeprefix(b"\xef\xbb\xbf" if place == 0 else b"").decode("utf-8", "surrogateescape")
-                source = text.removesuffix("\n").removesuffix("\r")
-                if source.strip():
-                    yield f"./{source}" if source == STANDARD_INPUT else source  # a file, as standard input has no line
-    except (OSError, ValueError, SourceError) as error:  # ValueError: a zero byte in the name
-        yield Failure(argument, SourceError(f"cannot read this list: {getattr(error, 'strerror', None) or error}"))
-
-
-def _walk(root: str) -> Iterator[str | Failure]:
-    """The pictures in a folder, however deep, by name."""
-    empty = True
-    levels = [("", [os.path.join(root, "")])]  # a folder and what of it is still to come, the next at the end
-    while levels:
-        folder, names = levels[-1]
-        if not names:
-            levels.pop()
-            continue
-        path = os.path.join(folder, names.pop())
-        if not path.endswith(os.sep):
-            empty = False
-            yield path
-            continue
-        try:
-            levels.append((path, sorted(_names(path), reverse=True)))
-        except OSError as error:
-            empty = False
-            yield Failure(path, SourceError(f"cannot read this folder: {error.strerror or error}"))
-    if empty:
-        yield Failure(root, SourceError(NO_PICTURE))
-
-
-def _names(folder: str) -> Iterator[str]:
-    """The pictures and the folders in a folder, these with a separator at their end. No link is followed: no loops."""
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith(".") or name.lower() in LITTER:
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield name + os.sep
-            elif meant_as_picture(name) and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
-                yield name
-
-
-def _matches(pattern: str) -> list[str]:
-    """The files that match, sorted. Unlike `glob.glob`, `**` follows no links, as these can make loops."""
-    drive, rest = os.path.splitdrive(pattern)
-    separators = re.escape(os.sep + (os.altsep or ""))
-    parts = [part for part in re.split(f"[{separators}]", rest) if part]
-    found = [drive + os.sep if re.match(f"[{separators}]", rest) else drive]
-    for part in [*parts, "*"] if parts[-1] == "**" else parts:
-        if part == "**":
-            found = [below for folder in found for below in _folders(folder)]
-        elif glob.has_magic(part):
-            found = [os.path.join(folder, name) for folder in found for name in _visible(folder, part)]
-        else:
-            found = [path for folder in found if os.path.lexists(path := os.path.join(folder, part))]
-    return sorted({path for path in found if os.path.isfile(path)})
-
-
-def _visible(folder: str, part: str) -> list[str]:
-    """The names in a folder that match a part of a pattern, hidden ones only if it begins with a dot too."""
-    with contextlib.suppress(OSError):
-        names = fnmatch.filter(os.listdir(folder or "."), part)
-        return [name for name in names if part.startswith(".") or not name.startswith(".")]
-    return []
-
-
-def _folders(root: str) -> list[str]:
-    """A folder, and every one below it."""
-    folders = [root]
-    for folder in folders:  # which grows meanwhile
-        with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
-            folders += [
-                os.path.join(folder, entry.name)
-                for entry in entries
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
-            ]
-    return folders
-
-
-def _standard_input() -> IO[bytes]:
-    """An object of its own for it: Python dies at its end if a thread still waits in `sys.stdin`."""
-    if sys.stdin is None:
-        raise SourceError("standard input is closed. Expected something to be piped into it")
-    return open(sys.stdin.fileno(), "rb", closefd=False)
-
-
-# --- threads ---
 
 
 @dataclass(slots=True)

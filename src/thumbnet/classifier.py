@@ -3,27 +3,24 @@
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeAlias, overload
+from typing import Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from thumbnet.errors import ImageError, ModelError, SourceError
+from thumbnet.errors import ImageError, ModelError
 from thumbnet.model_file import ModelInfo, refuse_external_data
 from thumbnet.pictures import framing
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import resize
-from thumbnet.urls import is_url, without_password
+from thumbnet.sources.read import read
+from thumbnet.sources.urls import without_password
 
 Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
-
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
-MAX_BYTES = 2**29  # of a picture file; a device such as /dev/zero never ends
-BLOCK = 2**16  # bytes read at once
 BATCH = 256  # squares a run of the network; more gain nothing and take memory
 
 
@@ -276,42 +273,6 @@ def together(asked: Asked, counts: Sequence[int]) -> Asked:
     probabilities = np.add.reduceat(shares[:, None] * asked.probabilities, starts)  # (V, C) → (N, C)
     sureness = np.add.reduceat(asked.sureness, starts) / counts
     return Asked(probabilities, sureness.astype(np.float32))
-
-
-def read(source: str | Path | bytes) -> bytes:
-    """A picture file's bytes, from a path, a URL or bytes.
-
-    Raises:
-        FetchError: A URL could not be read.
-        SourceError: A file could not be read.
-    """
-    if isinstance(source, bytes):
-        return source
-    if isinstance(source, str) and is_url(source):
-        from thumbnet import fetch  # ssl and urllib.request take longer than a prediction: not for files
-
-        return fetch.read(source)
-    try:
-        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes as long as a small picture's reading)
-            content = take(file, MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise SourceError("no such file. Expected a picture's path or its URL") from None
-    except IsADirectoryError:
-        raise SourceError("this is a folder. Expected a picture's path or its URL") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        raise SourceError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from error
-    if len(content) > MAX_BYTES:
-        raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected a picture's path or its URL")
-    return content
-
-
-def take(file: IO[bytes] | FileIO, most: int) -> bytes:
-    """What is in a file, `most` bytes at most, in blocks: asked for that many at once, Python takes memory for them."""
-    blocks: list[bytes] = []
-    while most > 0 and (block := file.read(min(most, BLOCK))):
-        blocks.append(block)
-        most -= len(block)
-    return b"".join(blocks)
 
 
 def _located(model: str | Path | None) -> tuple[str, Path]:

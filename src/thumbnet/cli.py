@@ -20,6 +20,7 @@ from thumbnet.text import printable
 if TYPE_CHECKING:
     from thumbnet import rows
     from thumbnet.classifier import Classifier
+    from thumbnet.sources.failure import Failure
 
 DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
 RECIPES = ("seed", "fast", "best")  # as in training.recipes, which cannot be imported without Keras
@@ -96,7 +97,7 @@ def _predict(arguments: argparse.Namespace) -> int:
     process.mute()
     gc.disable()  # imports and a model make many objects and no garbage; looking for some takes a tenth of the start
     try:
-        from thumbnet import bulk
+        from thumbnet.sources.expand import expand, several
 
         classifier = thumbnet.load(arguments.model, views=arguments.views)
     finally:
@@ -106,27 +107,29 @@ def _predict(arguments: argparse.Namespace) -> int:
         return _predict_into(Path(arguments.output), classifier, sources, arguments)
     # JSON has to be UTF-8, which standard output is not in a pipe on Windows: then all else is escaped.
     ascii_only = (sys.stdout.encoding or "").lower() != "utf-8"
-    form = rows.form(arguments.format, several=bulk.several(sources), ascii_only=ascii_only)
+    form = rows.form(arguments.format, several=several(sources), ascii_only=ascii_only)
     tally = rows.Tally()
     with _bar(sources, tally, sys.stdout.isatty()) as show:
-        _write(_answers(classifier, bulk.expand(sources), arguments, tally), sys.stdout, form, tally, show)
+        _write(_answers(classifier, expand(sources), arguments, tally), sys.stdout, form, tally, show)
     return _code(tally)
 
 
 def _predict_into(path: Path, classifier: "Classifier", named: list[str], arguments: argparse.Namespace) -> int:
     """The rows go to FILE.part, which becomes FILE when all are there. FILE.part.json says by what they are made."""
-    from thumbnet import bulk, rows
+    from thumbnet import rows
     from thumbnet.classifier import BUNDLED, fingerprint
+    from thumbnet.sources.expand import expand, several
+    from thumbnet.sources.expand import named as name_of
 
     if path.exists() and not path.is_file():
         raise ThumbnetError(f"{path}: expected a file to write to, got a folder or a device")
     part = path.with_name(f"{path.name}.part")
-    sources, tally = bulk.expand(named), rows.Tally()
+    sources, tally = expand(named), rows.Tally()
     resumable = arguments.format in rows.RESUMABLE
     sha256 = fingerprint(arguments.model) if resumable else None
     maker = rows.Maker(arguments.model or BUNDLED[0], sha256, arguments.top_k, arguments.views)
     if arguments.resume and part.exists():
-        tally = rows.resume(part, map(bulk.named, sources), arguments.format, maker)
+        tally = rows.resume(part, map(name_of, sources), arguments.format, maker)
         _say(f"note: {part} has {tally.rows:,} rows; going on from there")
         if tally.rows and rows.read_maker(part) is None:
             _say(f"note: by which model they were made is not known, as {rows.maker_path(part)} does not say it")
@@ -137,7 +140,7 @@ def _predict_into(path: Path, classifier: "Classifier", named: list[str], argume
     elif part.exists():
         _say(f"note: {part}, of a run that was broken off, is begun again; --resume would go on from there")
     path.parent.mkdir(parents=True, exist_ok=True)
-    form = rows.form(arguments.format, several=bulk.several(named))
+    form = rows.form(arguments.format, several=several(named))
     mode = "a" if tally.rows else "w"
     try:
         with (
@@ -188,7 +191,7 @@ def _within(folder: str, sources: list[str]) -> str | None:
 
 def _answers(
     classifier: "Classifier",
-    sources: "Iterator[str | rows.Failure]",
+    sources: "Iterator[str | Failure]",
     arguments: argparse.Namespace,
     tally: "rows.Tally",
 ) -> "Generator[rows.Row]":
@@ -212,17 +215,18 @@ def _write(
 ) -> None:
     """Each row is flushed, so that a reader has it at once and a kill loses none. `tally` knows what is there."""
     from thumbnet import rows
+    from thumbnet.sources.failure import Failure
 
     with contextlib.closing(answers):  # its threads end here, also when a reader such as `head` has seen enough
         if not tally.rows:
             file.write(form.head)
         for row in answers:
             text = form.row(row)
-            if isinstance(row, rows.Failure) and not text:
+            if isinstance(row, Failure) and not text:
                 _say(f"error: {rows.complaint(row)}")
             file.write((form.between if tally.rows else "") + text)
             file.flush()
-            tally.count(isinstance(row, rows.Failure))
+            tally.count(isinstance(row, Failure))
             show(tally.rows)
         file.write(form.tail)
         file.flush()
@@ -231,11 +235,11 @@ def _write(
 @contextlib.contextmanager
 def _bar(named: list[str], tally: "rows.Tally", rows_on_terminal: bool) -> Iterator[Callable[[int], object]]:
     """A progress bar, where there is a terminal that is not full of rows. Only for it are the sources counted."""
-    from thumbnet import bulk
     from thumbnet.progress import progress
+    from thumbnet.sources.expand import count, several
 
-    shown = sys.stderr.isatty() and not rows_on_terminal and bulk.several(named)
-    total = bulk.count(named) if shown else None
+    shown = sys.stderr.isatty() and not rows_on_terminal and several(named)
+    total = count(named) if shown else None
     if total is None:
         yield lambda _: None
         return

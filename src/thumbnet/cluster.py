@@ -23,14 +23,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thumbnet import bulk, classifier, rows
-from thumbnet.classifier import BATCH, MAX_BYTES, Classifier
+from thumbnet import bulk, rows
+from thumbnet.classifier import BATCH, Classifier
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
 from thumbnet.files import write_atomically
 from thumbnet.pictures.kinds import meant_as_picture
-from thumbnet.rows import Failure, Row
+from thumbnet.rows import Row
+from thumbnet.sources.expand import expand
+from thumbnet.sources.failure import Failure
+from thumbnet.sources.read import MAX_BYTES
+from thumbnet.sources.read import read as read_source
+from thumbnet.sources.urls import is_url, without_password
 from thumbnet.text import one_line
-from thumbnet.urls import is_url, without_password
 
 if "ray" not in sys.modules:  # it reads these when it is imported
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -182,8 +186,8 @@ def _expand(arguments: Iterable[str]) -> Iterator[str | Failure]:
                 found.append(Failure(argument, SourceError(f"cannot read it: {error}")))
         elif os.path.isdir(argument):
             pattern = os.path.join(glob.escape(argument), "**", "*.parquet")
-            found.extend(each for each in bulk.expand([pattern]) if isinstance(each, str))
-        yield from found or bulk.expand([argument])
+            found.extend(each for each in expand([pattern]) if isinstance(each, str))
+        yield from found or expand([argument])
 
 
 def _stored(source: str) -> bool:
@@ -349,9 +353,9 @@ class _Answers:
 
 
 def _content(source: str) -> bytes:
-    """As `classifier.read`, and of an object in a store."""
+    """As `sources.read`, and of an object in a store."""
     if not _stored(source):
-        return classifier.read(source)
+        return read_source(source)
     try:
         store, path = _store(source)
         with store.open_input_file(path) as file:

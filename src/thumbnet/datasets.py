@@ -440,11 +440,11 @@ def _cifar10_at(path: Path, size: int) -> Splits:
 
 def _download_cifar10(looked_at: list[Path]) -> Path:
     """The official archive, once it is in the cache."""
-    from thumbnet import fetch
+    from thumbnet.sources.fetch import download
 
     path = cache_folder() / CIFAR10_FILE
     try:
-        fetch.download(CIFAR10_URL, path, size=CIFAR10_SIZE, sha256=CIFAR10_SHA256, label="CIFAR-10")
+        download(CIFAR10_URL, path, size=CIFAR10_SIZE, sha256=CIFAR10_SHA256, label="CIFAR-10")
     except FetchError as error:
         raise DataError(
             f"CIFAR-10 was not found and not downloaded: {error}.\nLooked at: $THUMBNET_CIFAR10 (not set), "

@@ -19,6 +19,7 @@ from thumbnet.classifier import BATCH, Asked, Classifier, Prediction
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.progress import progress
+from thumbnet.sources.expand import expand
 
 BINS = 15  # of confidence, for the calibration error: as in Guo et al. 2017
 Z = 1.959964  # the normal distribution's 97.5 % point, for 95 % intervals
@@ -278,7 +279,7 @@ def foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> For
     """
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if Path(folder).exists() else 'none'}")
-    rows = list(bulk.predict(classifier, bulk.expand([str(folder)]), top_k=1))
+    rows = list(bulk.predict(classifier, expand([str(folder)]), top_k=1))
     found = [row for row in rows if isinstance(row, Prediction)]
     failures = [row for row in rows if not isinstance(row, Prediction)]
     if not found:

@@ -17,14 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import bulk
 from thumbnet.classifier import Classifier
 from thumbnet.errors import ThumbnetError
 from thumbnet.files import write_atomically
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import Framing, region
-from thumbnet.rows import Failure, Row
-from thumbnet.urls import is_data, is_url, without_password
+from thumbnet.rows import Row
+from thumbnet.sources.failure import Failure
+from thumbnet.sources.read import read_argument
+from thumbnet.sources.urls import is_data, is_url, without_password
 
 MASKS = 256  # times that the network is asked
 GRID = 32  # cells a side of the map, whatever the network's size
@@ -146,7 +147,7 @@ def _rows(model: Classifier, sources: Iterable[str | Failure], folder: Path, top
 def _answered(model: Classifier, source: str, folder: Path, top_k: int, number: int) -> Row:
     name = without_password(source)
     try:
-        picture = decode(bulk.read(source), least=model.info.size)
+        picture = decode(read_argument(source), least=model.info.size)
         square = model.square(picture)
     except Exception as error:  # whatever it is, it is this picture's alone
         return Failure(name, error)

@@ -5,9 +5,10 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import IO, TYPE_CHECKING, NamedTuple, TypeAlias
 
 from thumbnet.errors import FetchError, ThumbnetError
+from thumbnet.sources.failure import Failure
 from thumbnet.text import printable
 
 if TYPE_CHECKING:
@@ -17,25 +18,6 @@ Row: TypeAlias = "Prediction | Failure"
 FORMATS = ("text", "json", "jsonl", "csv")
 RESUMABLE = ("jsonl", "csv")  # a row in a file of these is found again
 CSV_COLUMNS = "source,label,confidence,known,error"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why there is no answer for a source."""
-
-    source: str
-    error: Exception
-
-    @property
-    def message(self) -> str:
-        """What went wrong. What nobody foresaw is told with its type, as in "MemoryError"."""
-        if isinstance(self.error, ThumbnetError):
-            return str(self.error)
-        return f"{type(self.error).__name__}: {self.error}".removesuffix(": ")
-
-    def as_dict(self) -> dict[str, Any]:
-        """As it stands in JSON."""
-        return {"source": self.source, "error": {"type": type(self.error).__name__, "message": self.message}}
 
 
 class Maker(NamedTuple):

@@ -13,10 +13,10 @@ from typing import NamedTuple
 
 import onnxruntime
 
-from thumbnet.classifier import take
 from thumbnet.errors import ExportError, FetchError
 from thumbnet.files import cache_folder
 from thumbnet.model_file import ModelInfo
+from thumbnet.sources.read import take
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "page"
@@ -124,10 +124,10 @@ def _downloaded() -> Path:
     """The archive, once it is in the cache."""
     path = cache_folder() / ARCHIVE
     if not path.is_file():
-        from thumbnet import fetch  # ssl and urllib.request: not where there is a copy
+        from thumbnet.sources.fetch import download  # ssl and urllib.request: not where there is a copy
 
         try:
-            fetch.download(URL, path, size=SIZE, sha256=SHA256, label="onnxruntime-web")
+            download(URL, path, size=SIZE, sha256=SHA256, label="onnxruntime-web")
         except FetchError as error:
             raise ExportError(
                 f"ONNX Runtime Web was not downloaded: {error}.\nElsewhere, `npm pack onnxruntime-web@{VERSION}` makes "

@@ -16,12 +16,13 @@ from thumbnet import explain
 from thumbnet.classifier import together
 from thumbnet.errors import ThumbnetError
 from thumbnet.pictures.decode import RGB, decode
-from thumbnet.rows import Failure, Row
+from thumbnet.rows import Row
 from thumbnet.server import openapi
 from thumbnet.server.metrics import CONTENT_TYPE
 from thumbnet.server.service import RequestError, Service
+from thumbnet.sources.failure import Failure
+from thumbnet.sources.urls import without_password
 from thumbnet.text import CONTROL
-from thumbnet.urls import without_password
 
 BODY = "picture"  # the source of one that came as a body
 Input: TypeAlias = "tuple[str, bytes | ThumbnetError]"  # what it is called; what it holds, or why that is unknown

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from thumbnet import fetch
 from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import FetchError, ThumbnetError
 from thumbnet.pictures.exif import BROKEN
@@ -23,7 +22,8 @@ from thumbnet.pictures.header import jpeg
 from thumbnet.pictures.kinds import kind
 from thumbnet.server.batching import Batcher
 from thumbnet.server.metrics import Metrics
-from thumbnet.urls import is_url
+from thumbnet.sources.fetch import read
+from thumbnet.sources.urls import is_url
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; a full queue is empty again after less
 ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
@@ -193,7 +193,7 @@ class Service:
         if not is_url(url):  # never a path: a request reads no file of this machine
             return FetchError(f"expected an http, https or data URL, got {url!r:.80}")
         try:
-            return fetch.read(
+            return read(
                 url, deadline=self.limits.seconds, max_bytes=self.limits.body, public_only=not self._private_urls
             )
         except ThumbnetError as error:

@@ -13,7 +13,6 @@ import contextlib
 import functools
 import http.client
 import io
-import ipaddress
 import math
 import os
 import socket
@@ -33,13 +32,9 @@ from thumbnet import files
 from thumbnet._version import __version__
 from thumbnet.errors import FetchError
 from thumbnet.progress import progress
+from thumbnet.sources.addresses import PUBLIC_PORTS, NotPublicError, is_public
+from thumbnet.sources.urls import host_and_port, is_data, read_data, shown
 from thumbnet.text import one_line
-from thumbnet.urls import (
-    host_and_port,
-    is_data,
-    read_data,
-    shown,  # a part of this module's face, too
-)
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -54,29 +49,6 @@ _NEXT_STEP = {
     404: "check the address",
     429: "the server asks for a pause: try again later",
 }
-# What is public: IPv4 but the blocks that are set apart (iana.org/assignments/iana-ipv4-special-registry), of IPv6
-# the part that is given to the internet's hosts, 2000::/3, but those of iana-ipv6-special-registry.
-_PUBLIC_PORTS = (80, 443)
-_PUBLIC_IPV6 = ipaddress.IPv6Network("2000::/3")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: in its last four bytes is the IPv4 address that is meant
-_SET_APART = [
-    ipaddress.ip_network(block)
-    for block in (
-        "0.0.0.0/8",  # this network; 0.0.0.0 reaches this machine
-        "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16",  # private
-        "100.64.0.0/10",  # between a provider and its customers, and some clouds' own services
-        "127.0.0.0/8",  # this machine
-        "168.63.129.16/32",  # is public, but on Azure's machines it is Azure's own service
-        "169.254.0.0/16",  # link-local, clouds' 169.254.169.254 too
-        "192.0.0.0/24", "192.88.99.0/24",  # protocols, and relays to 6to4
-        "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24",  # documentation
-        "198.18.0.0/15",  # benchmarks
-        "224.0.0.0/4", "240.0.0.0/4",  # multicast, reserved and broadcast
-        "2001::/23",  # protocols, Teredo too
-        "2001:db8::/32", "3fff::/20",  # documentation
-        "2002::/16",  # 6to4, which leads to an IPv4 address
-    )
-]  # fmt: skip
 _NO_LOGIN = "open it in a browser: it may ask for a login, or show the picture at another address"
 
 
@@ -160,10 +132,6 @@ class _LookUpTimeoutError(TimeoutError):
     """The look-up of a host's name took too long."""
 
 
-class _NotPublicError(socket.gaierror):
-    """A host has an address that is not public. Told as if there were no such host: its name is nobody's business."""
-
-
 class _Limits:
     """How long one `read` or `download` may wait, where it may go, and the connections that keep to it."""
 
@@ -186,12 +154,12 @@ class _Limits:
         that answers otherwise a moment later is not asked.
         """
         host, port = address
-        if self.public_only and port not in _PUBLIC_PORTS:
+        if self.public_only and port not in PUBLIC_PORTS:
             raise OSError(f"expected port 80 or 443, got {port}; other ports are not read here")
         found = self._look_up(host, port)
         # One that is not public is enough: nobody's pictures are at such a host, and its next answer may be that alone.
-        if self.public_only and not all(_is_public(where[0]) for *_, where in found):
-            raise _NotPublicError
+        if self.public_only and not all(is_public(where[0]) for *_, where in found):
+            raise NotPublicError
         failure: OSError = socket.gaierror("no address")
         for family, kind, protocol, _, where in found:
             try:
@@ -229,14 +197,6 @@ class _Limits:
         if thread.is_alive():
             raise _LookUpTimeoutError
         return found
-
-
-def _is_public(address: str) -> bool:
-    """Whether a numeric address is one of the public internet's hosts."""
-    ip = ipaddress.ip_address(address)
-    if ip in _NAT64:  # where there is no IPv4, all of it is reached by this
-        ip = ipaddress.IPv4Address(ip.packed[-4:])
-    return (ip.version == 4 or ip in _PUBLIC_IPV6) and not any(ip in block for block in _SET_APART)
 
 
 class _TimedReader(io.RawIOBase):

@@ -1,0 +1,151 @@
+"""What a user types → sources: folders, patterns and lists with what is in them."""
+
+# A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
+# ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH123, PTH208
+
+import contextlib
+import fnmatch
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from thumbnet.errors import SourceError
+from thumbnet.pictures.kinds import LITTER, NO_PICTURE, meant_as_picture
+from thumbnet.sources.failure import Failure
+from thumbnet.sources.read import STANDARD_INPUT, standard_input
+from thumbnet.sources.urls import is_url, without_password
+
+
+def expand(arguments: Iterable[str]) -> Iterator[str | Failure]:
+    """The sources that arguments stand for: folders, patterns and lists with what is in them, anything else as it is.
+
+    A folder gives its pictures by their names' suffixes, however deep, by name; hidden files are left out, and links to
+    folders are not entered. A pattern such as `photos/**/*.jpg` gives the files that match, sorted. `@FILE` and `@-`
+    give the lines of a list, each a file or a URL. A folder without pictures and the like give a `Failure`.
+    """
+    for argument in arguments:
+        if argument == STANDARD_INPUT:
+            yield argument
+        elif argument.startswith("@"):
+            yield from _listed(argument)
+        elif os.path.isdir(argument):
+            yield from _walk(argument)
+        elif _is_pattern(argument):
+            found = _matches(argument)
+            yield from found
+            if not found:
+                yield Failure(argument, SourceError("no file matches this pattern"))
+        else:
+            yield argument
+
+
+def several(arguments: Sequence[str]) -> bool:
+    """Whether arguments may stand for more than one source, however many there are just now."""
+    return len(arguments) > 1 or any(
+        each.startswith("@") or os.path.isdir(each) or _is_pattern(each) for each in arguments
+    )
+
+
+def count(arguments: Sequence[str]) -> int | None:
+    """How many sources arguments stand for; None if that cannot be told without using a list up, as from a pipe."""
+    lists = [argument[1:] for argument in arguments if argument.startswith("@")]
+    if any(name == STANDARD_INPUT or (os.path.exists(name) and not os.path.isfile(name)) for name in lists):
+        return None
+    return sum(1 for _ in expand(arguments))
+
+
+def named(source: str | Failure) -> str:
+    """A source as its row names it."""
+    return source.source if isinstance(source, Failure) else without_password(source)
+
+
+def _is_pattern(argument: str) -> bool:
+    return glob.has_magic(argument) and not is_url(argument) and not os.path.lexists(argument)
+
+
+def _listed(argument: str) -> Iterator[str | Failure]:
+    """The lines of the list `@FILE`, as they come."""
+    name = argument[1:]
+    try:
+        with standard_input() if name == STANDARD_INPUT else open(name, "rb") as file:
+            for place, line in enumerate(file):
+                text = line.removeprefix(b"\xef\xbb\xbf" if place == 0 else b"").decode("utf-8", "surrogateescape")
+                source = text.removesuffix("\n").removesuffix("\r")
+                if source.strip():
+                    yield f"./{source}" if source == STANDARD_INPUT else source  # a file, as standard input has no line
+    except (OSError, ValueError, SourceError) as error:  # ValueError: a zero byte in the name
+        yield Failure(argument, SourceError(f"cannot read this list: {getattr(error, 'strerror', None) or error}"))
+
+
+def _walk(root: str) -> Iterator[str | Failure]:
+    """The pictures in a folder, however deep, by name."""
+    empty = True
+    levels = [("", [os.path.join(root, "")])]  # a folder and what of it is still to come, the next at the end
+    while levels:
+        folder, names = levels[-1]
+        if not names:
+            levels.pop()
+            continue
+        path = os.path.join(folder, names.pop())
+        if not path.endswith(os.sep):
+            empty = False
+            yield path
+            continue
+        try:
+            levels.append((path, sorted(_names(path), reverse=True)))
+        except OSError as error:
+            empty = False
+            yield Failure(path, SourceError(f"cannot read this folder: {error.strerror or error}"))
+    if empty:
+        yield Failure(root, SourceError(NO_PICTURE))
+
+
+def _names(folder: str) -> Iterator[str]:
+    """The pictures and the folders in a folder, these with a separator at their end. No link is followed: no loops."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith(".") or name.lower() in LITTER:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield name + os.sep
+            elif meant_as_picture(name) and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
+                yield name
+
+
+def _matches(pattern: str) -> list[str]:
+    """The files that match, sorted. Unlike `glob.glob`, `**` follows no links, as these can make loops."""
+    drive, rest = os.path.splitdrive(pattern)
+    separators = re.escape(os.sep + (os.altsep or ""))
+    parts = [part for part in re.split(f"[{separators}]", rest) if part]
+    found = [drive + os.sep if re.match(f"[{separators}]", rest) else drive]
+    for part in [*parts, "*"] if parts[-1] == "**" else parts:
+        if part == "**":
+            found = [below for folder in found for below in _folders(folder)]
+        elif glob.has_magic(part):
+            found = [os.path.join(folder, name) for folder in found for name in _visible(folder, part)]
+        else:
+            found = [path for folder in found if os.path.lexists(path := os.path.join(folder, part))]
+    return sorted({path for path in found if os.path.isfile(path)})
+
+
+def _visible(folder: str, part: str) -> list[str]:
+    """The names in a folder that match a part of a pattern, hidden ones only if it begins with a dot too."""
+    with contextlib.suppress(OSError):
+        names = fnmatch.filter(os.listdir(folder or "."), part)
+        return [name for name in names if part.startswith(".") or not name.startswith(".")]
+    return []
+
+
+def _folders(root: str) -> list[str]:
+    """A folder, and every one below it."""
+    folders = [root]
+    for folder in folders:  # which grows meanwhile
+        with contextlib.suppress(OSError), os.scandir(folder or ".") as entries:
+            folders += [
+                os.path.join(folder, entry.name)
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+            ]
+    return folders
