@@ -36,7 +36,7 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import bulk, datasets
-from thumbnet.classifier import BATCH, Classifier
+from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.sources.expand import expand
 from thumbnet.training import keras
 from thumbnet.training.networks import seed

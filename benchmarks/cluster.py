@@ -27,7 +27,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import thumbnet
-from thumbnet import bulk, classifier, cluster, rows
+from thumbnet import bulk, cluster, rows
+from thumbnet.model import classifier
 from thumbnet.sources.expand import expand
 
 import ray  # isort: skip  (after cluster, which sets what Ray reads when it is imported)

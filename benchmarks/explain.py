@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import datasets, explain
-from thumbnet.classifier import Classifier
+from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB
 
 Map: TypeAlias = NDArray[np.float32]  # (S, S), the hottest pixels decide most

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import formats
-from thumbnet.classifier import BATCH, BUNDLED, find
 from thumbnet.evaluation import Answers, answer
 from thumbnet.formats.agreement import Answer, agreement
+from thumbnet.model.classifier import BATCH, BUNDLED, find
 
 
 def main() -> None:

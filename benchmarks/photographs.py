@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 import thumbnet
-from thumbnet.classifier import together
 from thumbnet.evaluation import auroc
+from thumbnet.model.classifier import together
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import FRAMINGS, resize, views
 

@@ -31,7 +31,7 @@ import cv2
 import numpy as np
 
 import thumbnet
-from thumbnet.classifier import PRETRAINED
+from thumbnet.model.classifier import PRETRAINED
 
 CLIENTS = (1, 8, 32, 64)
 PICTURES = 16

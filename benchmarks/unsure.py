@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import datasets
-from thumbnet.classifier import Asked, Classifier
 from thumbnet.evaluation import auroc
+from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.pictures.framing import resize
 from thumbnet.sources.expand import expand
 from thumbnet.training.calibrate import POWER

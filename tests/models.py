@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from thumbnet.model_file import ModelInfo, write_info
+from thumbnet.model.info import ModelInfo, write_info
 
 NAMES = ("red", "green", "blue")
 RGB = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "grey": (128, 128, 128)}

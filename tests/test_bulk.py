@@ -30,8 +30,8 @@ from web import Web
 
 import thumbnet
 from thumbnet import bulk, cli, rows
-from thumbnet.classifier import BATCH, Classifier, Prediction
 from thumbnet.errors import ImageError, ModelError, SourceError
+from thumbnet.model.classifier import BATCH, Classifier, Prediction
 from thumbnet.pictures.kinds import PICTURE_SUFFIXES
 from thumbnet.sources.expand import count, expand, named, several
 from thumbnet.sources.failure import Failure

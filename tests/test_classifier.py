@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from web import Web
 
-from thumbnet import classifier as module
-from thumbnet.classifier import BATCH, Asked, Classifier, Guess, Prediction, Source, load, together
 from thumbnet.errors import FetchError, ImageError, ModelError, SourceError
-from thumbnet.model_file import refuse_external_data
+from thumbnet.model import classifier as classifier_module
+from thumbnet.model.classifier import BATCH, PRETRAINED, Asked, Classifier, Guess, Prediction, Source, load, together
+from thumbnet.model.graph import refuse_external_data
 from thumbnet.sources.read import read
 
 
@@ -177,7 +177,7 @@ def test_nothing_gives_nothing(classifier: Classifier, nothing: Any) -> None:
 def test_more_than_a_batch_is_as_one_by_one(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     squares = np.random.default_rng(0).integers(0, 256, (7, SIZE, SIZE, 3), np.uint8)
     whole = classifier.probabilities(squares)
-    monkeypatch.setattr(module, "BATCH", 3)
+    monkeypatch.setattr(classifier_module, "BATCH", 3)
     assert np.array_equal(classifier.probabilities(squares), whole)
     assert np.array_equal(np.concatenate([classifier.probabilities(each[None]) for each in squares]), whole)
     assert whole.dtype == np.float32
@@ -282,8 +282,8 @@ def test_load_takes_a_file(tmp_path: Path) -> None:
 def test_load_takes_a_bundled_name_and_the_best_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "best.onnx", version="best")
     write(tmp_path / "other.onnx", version="other")
-    monkeypatch.setattr(module, "PRETRAINED", tmp_path)
-    monkeypatch.setattr(module, "BUNDLED", ("best", "other"))
+    monkeypatch.setattr(classifier_module, "PRETRAINED", tmp_path)
+    monkeypatch.setattr(classifier_module, "BUNDLED", ("best", "other"))
     assert load().info.version == load("best").info.version == "best"
     assert load("other").info.version == "other"
 
@@ -302,7 +302,7 @@ def test_load_takes_a_pipe_and_a_name_in_no_encoding(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere it is read into memory")
 def test_load_takes_no_copy_of_the_file() -> None:
-    path = module.PRETRAINED / "cifar10-best.onnx"
+    path = PRETRAINED / "cifar10-best.onnx"
     tracemalloc.start()
     load(path)
     peak = tracemalloc.get_traced_memory()[1]
@@ -317,7 +317,7 @@ def test_load_uses_the_file_that_was_checked(tmp_path: Path, monkeypatch: pytest
         refuse_external_data(file)
         other.replace(path)
 
-    monkeypatch.setattr(module, "refuse_external_data", then_replace)
+    monkeypatch.setattr(classifier_module, "refuse_external_data", then_replace)
     assert load(path).info.version == "checked"
     monkeypatch.undo()
     assert load(path).info.version == "other"

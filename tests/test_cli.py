@@ -18,8 +18,9 @@ from models import encode, lost, png, write
 from web import Web
 
 import thumbnet
-from thumbnet import classifier, cli
+from thumbnet import cli
 from thumbnet.errors import DataWarning, ThumbnetError
+from thumbnet.model import classifier
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["predict", "train", "evaluate", "info"]

@@ -25,8 +25,8 @@ from web import Visit, Web
 
 import thumbnet
 from thumbnet import cli
-from thumbnet.classifier import BATCH, BUNDLED, Classifier, find
 from thumbnet.errors import SourceError
+from thumbnet.model.classifier import BATCH, BUNDLED, Classifier, find
 from thumbnet.rows import Tally
 
 if importlib.util.find_spec("ray") is None:

@@ -6,9 +6,9 @@ import pytest
 from models import NAMES, SIZE, content, square
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Classifier
 from thumbnet.corruptions import STRENGTHS, WAYS, corrupt, robustness
 from thumbnet.datasets import Dataset
+from thumbnet.model.classifier import Classifier
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from web import Web, ok
 
 from thumbnet import datasets, formats
-from thumbnet.classifier import PRETRAINED, load
+from thumbnet.model.classifier import PRETRAINED, load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

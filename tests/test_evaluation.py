@@ -9,10 +9,10 @@ import pytest
 from models import NAMES, SIZE, content, png, square
 
 from thumbnet import evaluation
-from thumbnet.classifier import BATCH, Classifier
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.evaluation import BINS, Answers, ClassScores, Scores, calibration_error, evaluate, wilson
+from thumbnet.model.classifier import BATCH, Classifier
 
 
 def dataset(colours: list[str], labels: list[str], names: tuple[str, ...] = NAMES, size: int = SIZE) -> Dataset:

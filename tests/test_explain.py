@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from thumbnet import cli, explain
-from thumbnet.classifier import Classifier
 from thumbnet.errors import ModelError, ThumbnetError
+from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import FRAMINGS, Framing, region
 from thumbnet.sources.failure import Failure

@@ -12,9 +12,9 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 
 import keras
 
-from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import ExportError
-from thumbnet.model_file import ModelInfo
+from thumbnet.model.classifier import Asked, Classifier
+from thumbnet.model.info import ModelInfo
 from thumbnet.training import networks, tracing
 from thumbnet.training.export import export, with_info
 

@@ -25,9 +25,9 @@ import web as pages
 from models import png, write
 from web import Web, serve
 
-from thumbnet.classifier import load
 from thumbnet.cli import main
 from thumbnet.errors import FetchError
+from thumbnet.model.classifier import load
 from thumbnet.sources import fetch
 from thumbnet.sources.fetch import download, read
 

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import cli, datasets, formats
-from thumbnet.classifier import BUNDLED, Asked
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import DataError, ExportError, ModelError
 from thumbnet.evaluation import Answers
 from thumbnet.formats import triton
 from thumbnet.formats.agreement import Answer, Tolerance, agreement, refuse
-from thumbnet.model_file import write_info
+from thumbnet.model.classifier import BUNDLED, Asked
+from thumbnet.model.info import write_info
 
 BY_KERAS = ("keras", "savedmodel", "litert")
 

@@ -38,8 +38,8 @@ from pictures import (
     turned_jpeg,
 )
 
-from thumbnet.classifier import Classifier
 from thumbnet.errors import ImageError
+from thumbnet.model.classifier import Classifier
 from thumbnet.pictures import decode as decoding
 from thumbnet.pictures import exif as exif_module
 from thumbnet.pictures import header
@@ -505,7 +505,7 @@ def test_classifier_has_jpegs_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -
         asked.append(least)
         return real(data, least)
 
-    monkeypatch.setattr("thumbnet.classifier.decode", decode)
+    monkeypatch.setattr("thumbnet.model.classifier.decode", decode)
     classifier = Classifier(content())
     classifier.predict(CASES["jpeg"].data)
     assert asked == [classifier.info.size]

@@ -9,9 +9,9 @@ import onnx
 import pytest
 from models import content, graph, info
 
-from thumbnet import model_file
 from thumbnet.errors import ModelError
-from thumbnet.model_file import BLOCK, METADATA_PROPS, ModelInfo, refuse_external_data, write_info
+from thumbnet.model.graph import BLOCK, METADATA_PROPS, refuse_external_data
+from thumbnet.model.info import KINDS, ModelInfo, write_info
 
 FULL = info(
     names=("Füße", "猫", "a,b", "family 👨\u200d👩\u200d👧"),
@@ -48,7 +48,7 @@ def test_writing_replaces_what_was_there() -> None:
 
 
 def test_every_field_has_its_kinds() -> None:
-    assert list(model_file.KINDS) == FIELDS
+    assert list(KINDS) == FIELDS
 
 
 def test_others_metadata_are_passed_over() -> None:

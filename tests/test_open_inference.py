@@ -24,7 +24,7 @@ from starlette.testclient import TestClient
 from tritonclient.utils import InferenceServerException
 
 import thumbnet
-from thumbnet.classifier import Classifier
+from thumbnet.model.classifier import Classifier
 from thumbnet.server import Limits, create_app
 from thumbnet.server.open_inference import HEADER_LENGTH
 from thumbnet.server.protocol import Protocol

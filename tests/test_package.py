@@ -29,7 +29,7 @@ def test_the_wheel_holds_the_package_and_its_models_and_nothing_else(wheel: Path
     source = ROOT / "src"
     expected = {path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file()}
     assert names == {name for name in expected if "__pycache__" not in name}
-    assert "thumbnet/pretrained/cifar10-seed.onnx" in names
+    assert "thumbnet/model/pretrained/cifar10-seed.onnx" in names
 
 
 def test_the_wheel_predicts_in_an_empty_environment_from_another_folder(wheel: Path, tmp_path: Path) -> None:

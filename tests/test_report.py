@@ -14,11 +14,11 @@ from test_imports import TRAINING_ONLY, imported
 
 from thumbnet import cli, evaluation, figures, report
 from thumbnet import text as texts
-from thumbnet.classifier import Classifier
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness
 from thumbnet.datasets import Dataset
 from thumbnet.evaluation import Answers, Bin, Speed
 from thumbnet.html import Html, element, join
+from thumbnet.model.classifier import Classifier
 from thumbnet.report import Judgement
 from thumbnet.text import shorten
 

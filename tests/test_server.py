@@ -25,7 +25,7 @@ pytest.importorskip("starlette", reason="serving is not installed: pip install -
 from starlette.testclient import TestClient
 
 import thumbnet
-from thumbnet.classifier import Asked, Classifier
+from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.server import Limits, create_app
 from thumbnet.server.batching import LARGEST, Batcher
 from thumbnet.server.metrics import Metrics

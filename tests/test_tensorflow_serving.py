@@ -15,7 +15,7 @@ pytest.importorskip("starlette", reason="serving is not installed: pip install -
 from starlette.testclient import TestClient
 
 import thumbnet
-from thumbnet.classifier import Classifier
+from thumbnet.model.classifier import Classifier
 from thumbnet.server import Limits, create_app
 
 SQUARES = np.stack([square(colour, SIZE) for colour in ("red", "blue", "grey")])  # (3, S, S, 3)

@@ -25,8 +25,8 @@ from onnx import helper
 from pictures import CASES
 
 from thumbnet import formats
-from thumbnet.classifier import PRETRAINED, Classifier, Prediction
 from thumbnet.formats import web
+from thumbnet.model.classifier import PRETRAINED, Classifier, Prediction
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import FRAMINGS, region, resize
 

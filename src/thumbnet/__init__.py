@@ -26,8 +26,8 @@ from thumbnet.errors import (
 )
 
 if TYPE_CHECKING:
-    from thumbnet.classifier import Classifier, Prediction, load
     from thumbnet.datasets import Dataset
+    from thumbnet.model.classifier import Classifier, Prediction, load
     from thumbnet.training.pipeline import train
 
 __all__ = [
@@ -49,10 +49,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Classifier": "thumbnet.classifier",
+    "Classifier": "thumbnet.model.classifier",
     "Dataset": "thumbnet.datasets",
-    "Prediction": "thumbnet.classifier",
-    "load": "thumbnet.classifier",
+    "Prediction": "thumbnet.model.classifier",
+    "load": "thumbnet.model.classifier",
     "train": "thumbnet.training.pipeline",
 }
 

@@ -18,7 +18,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.classifier import BATCH, Classifier
+from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.rows import Row
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import STANDARD_INPUT, read_argument

@@ -19,7 +19,7 @@ from thumbnet.text import printable
 
 if TYPE_CHECKING:
     from thumbnet import rows
-    from thumbnet.classifier import Classifier
+    from thumbnet.model.classifier import Classifier
     from thumbnet.sources.failure import Failure
 
 DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
@@ -117,7 +117,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _predict_into(path: Path, classifier: "Classifier", named: list[str], arguments: argparse.Namespace) -> int:
     """The rows go to FILE.part, which becomes FILE when all are there. FILE.part.json says by what they are made."""
     from thumbnet import rows
-    from thumbnet.classifier import BUNDLED, fingerprint
+    from thumbnet.model.classifier import BUNDLED, fingerprint
     from thumbnet.sources.expand import expand, several
     from thumbnet.sources.expand import named as name_of
 
@@ -170,10 +170,11 @@ def _predict_on_cluster(arguments: argparse.Namespace) -> int:
         arguments.wrong("--resume and --explain cannot be had with --engine ray. Leave them out, or this")
     if "-" in arguments.sources:
         arguments.wrong("--engine ray reads no picture from standard input. Name a file, or leave the option out")
-    from thumbnet import classifier, cluster
+    from thumbnet import cluster
+    from thumbnet.model.classifier import find, load
 
-    classifier.load(arguments.model)  # a broken one is told before Ray starts
-    model, sources = classifier.find(arguments.model).read_bytes(), arguments.sources or [_ask_for_url()]
+    load(arguments.model)  # a broken one is told before Ray starts
+    model, sources = find(arguments.model).read_bytes(), arguments.sources or [_ask_for_url()]
     tally = cluster.predict(
         model, sources, arguments.output, form=arguments.format, top_k=arguments.top_k, views=arguments.views
     )

@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from thumbnet import bulk, rows
-from thumbnet.classifier import BATCH, Classifier
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
 from thumbnet.files import write_atomically
+from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.rows import Row
 from thumbnet.sources.expand import expand

@@ -12,8 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Classifier
 from thumbnet.datasets import Dataset
+from thumbnet.model.classifier import Classifier
 from thumbnet.progress import progress
 
 STRENGTHS = 5

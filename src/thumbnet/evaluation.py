@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet import bulk
-from thumbnet.classifier import BATCH, Asked, Classifier, Prediction
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, DataWarning
+from thumbnet.model.classifier import BATCH, Asked, Classifier, Prediction
 from thumbnet.progress import progress
 from thumbnet.sources.expand import expand
 

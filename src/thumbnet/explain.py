@@ -17,9 +17,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Classifier
 from thumbnet.errors import ThumbnetError
 from thumbnet.files import write_atomically
+from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import Framing, region
 from thumbnet.rows import Row

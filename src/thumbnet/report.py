@@ -14,15 +14,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import classifier, datasets, evaluation, explain, figures
+from thumbnet import datasets, evaluation, explain, figures
 from thumbnet._version import __version__
-from thumbnet.classifier import BUNDLED, Classifier
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
 from thumbnet.datasets import Dataset
 from thumbnet.errors import ThumbnetError
 from thumbnet.evaluation import Answers, ClassScores, Comparison, Foreign, Scores, Speed
 from thumbnet.files import write_atomically
 from thumbnet.html import Html, document, element, join
+from thumbnet.model.classifier import BUNDLED, Classifier, load
 from thumbnet.pictures.framing import resize
 from thumbnet.progress import progress
 from thumbnet.text import shorten, width
@@ -82,7 +82,7 @@ def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement
         ModelError: No such model, or its network fails.
         MissingExtraError: The data have to be split and scikit-learn is not installed.
     """
-    loaded = classifier.load(model)
+    loaded = load(model)
     dataset = datasets.load(data, loaded.info.size, framing=loaded.info.framing).test
     answers = evaluation.answer(loaded, dataset)
     beside = (foreign, evaluation.foreign(loaded, answers, foreign)) if foreign is not None else None

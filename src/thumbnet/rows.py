@@ -12,7 +12,7 @@ from thumbnet.sources.failure import Failure
 from thumbnet.text import printable
 
 if TYPE_CHECKING:
-    from thumbnet.classifier import Prediction
+    from thumbnet.model.classifier import Prediction
 
 Row: TypeAlias = "Prediction | Failure"
 FORMATS = ("text", "json", "jsonl", "csv")

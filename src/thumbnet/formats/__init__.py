@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from thumbnet import classifier, datasets, evaluation
-from thumbnet.classifier import Classifier
+from thumbnet import datasets, evaluation
 from thumbnet.datasets import Splits
 from thumbnet.errors import DataError, ExportError, MissingExtraError
 from thumbnet.files import write_atomically
 from thumbnet.formats.agreement import Agreement, Answer, Tolerance, agreement, refuse
+from thumbnet.model.classifier import Classifier, find, load
 
 SAMPLES = 1000  # test images on which a float32 format is compared
 FLOAT32 = Tolerance(differing=0.001, lost=0.001, moved=1e-3)
@@ -131,8 +131,8 @@ def export(
     """
     if form not in FORMATS:
         raise ExportError(f"no format {form!r}. There is: {', '.join(FORMATS)}")
-    chosen, path = FORMATS[form], classifier.find(model)
-    loaded = classifier.load(model)  # which says what is wrong with the file
+    chosen, path = FORMATS[form], find(model)
+    loaded = load(model)  # which says what is wrong with the file
     original = Original(path.stem, path.read_bytes(), loaded, data, Path(runtime) if runtime else None)
     output = Path(output or f"{original.name}{chosen.ending}")
     _refuse_place(output, chosen, path)

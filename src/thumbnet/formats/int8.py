@@ -19,12 +19,12 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime import quantization
 
-from thumbnet.classifier import Classifier
 from thumbnet.datasets import Splits
 from thumbnet.errors import ExportError
 from thumbnet.evaluation import evaluate
-from thumbnet.formats import graph
-from thumbnet.model_file import ModelInfo, write_info
+from thumbnet.model import graph as graph_module
+from thumbnet.model.classifier import Classifier
+from thumbnet.model.info import ModelInfo, write_info
 
 CALIBRATION = 512  # training images on which the ranges are measured
 BATCH = 64  # of them at once
@@ -44,7 +44,7 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
         ExportError: The network has no layer to quantise, or is quantised already.
     """
     model = onnx.load_from_string(content)
-    layers = graph.layers(model.graph)
+    layers = graph_module.layers(model.graph)
     if info.origin or not layers:
         came = "an int8 file" if info.origin else "a network without convolutions and dense layers"
         raise ExportError(f"expected a float32 model file to make int8 of, got {came}. Name the one that training left")

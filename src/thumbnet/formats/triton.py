@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from thumbnet.classifier import Classifier
+from thumbnet.model.classifier import Classifier
 
 BATCH = 256  # pictures that the server may put together
 

@@ -15,7 +15,7 @@ import onnxruntime
 
 from thumbnet.errors import ExportError, FetchError
 from thumbnet.files import cache_folder
-from thumbnet.model_file import ModelInfo
+from thumbnet.model.info import ModelInfo
 from thumbnet.sources.read import take
 
 HERE = Path(__file__).parent

@@ -13,8 +13,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from thumbnet import explain
-from thumbnet.classifier import together
 from thumbnet.errors import ThumbnetError
+from thumbnet.model.classifier import together
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.rows import Row
 from thumbnet.server import openapi

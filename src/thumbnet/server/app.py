@@ -20,8 +20,8 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from thumbnet.classifier import Classifier
 from thumbnet.errors import ModelError, ThumbnetError
+from thumbnet.model.classifier import Classifier
 from thumbnet.server import api, open_inference, tensorflow_serving
 from thumbnet.server.metrics import Metrics
 from thumbnet.server.service import Limits, RequestError, Service

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Asked, Classifier
+from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.server.metrics import Metrics
 
 LARGEST = 64  # pictures a batch: more gain no speed, and each would wait for all

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from thumbnet._version import __version__
-from thumbnet.classifier import Asked
+from thumbnet.model.classifier import Asked
 from thumbnet.server.service import RequestError, Service
 from thumbnet.server.tensors import VERSION, check_model, from_base64, from_numbers, from_pictures, read_json
 

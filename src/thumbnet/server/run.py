@@ -16,9 +16,9 @@ from starlette.applications import Starlette
 from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
-from thumbnet import classifier as classifiers
 from thumbnet import process
 from thumbnet.errors import ThumbnetError
+from thumbnet.model import classifier
 from thumbnet.server.app import LogFormat, create_app, log_to_stderr
 from thumbnet.server.metrics import SHARED_FOLDER
 from thumbnet.server.protocol import LIMITS, Protocol
@@ -54,7 +54,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
         ModelError: No such model, or a broken one.
         ThumbnetError: The address cannot be listened at.
     """
-    classifiers.load(settings.model)  # what is wrong with it shows here, once, before any worker starts
+    classifier.load(settings.model)  # what is wrong with it shows here, once, before any worker starts
     os.environ[SETTINGS] = json.dumps(asdict(settings))
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
@@ -83,7 +83,7 @@ def application() -> Starlette:
     process.mute()
     log_to_stderr()
     return create_app(
-        classifiers.load(settings.model, threads=_threads(settings.workers), views=settings.views),
+        classifier.load(settings.model, threads=_threads(settings.workers), views=settings.views),
         name=_name(settings.model),
         urls=settings.urls,
         private_urls=settings.private_urls,
@@ -100,7 +100,7 @@ def _threads(workers: int) -> int:
 
 
 def _name(model: str | None) -> str:
-    return Path(model).stem if model else classifiers.BUNDLED[0]
+    return Path(model).stem if model else classifier.BUNDLED[0]
 
 
 def _listen(host: str, port: int) -> socket.socket:

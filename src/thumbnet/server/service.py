@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import FetchError, ThumbnetError
+from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.pictures.exif import BROKEN
 from thumbnet.pictures.header import jpeg
 from thumbnet.pictures.kinds import kind

@@ -12,7 +12,7 @@ from keras import ops
 from numpy.typing import NDArray
 
 from thumbnet.errors import ModelError
-from thumbnet.model_file import ModelInfo
+from thumbnet.model.info import ModelInfo
 from thumbnet.training.calibrate import FLOOR, POWER
 from thumbnet.training.networks import at_once, seen_maps
 

@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 
 from thumbnet.errors import ExportError
-from thumbnet.model_file import ModelInfo, write_info
+from thumbnet.model.info import ModelInfo, write_info
 
 NETWORK, SAMPLES, INFO, MADE = "network.keras", "samples.npy", "info.json", "model.onnx"  # what the processes exchange
 REFUSED = 3  # exit code of an ExportError

@@ -17,9 +17,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Asked
 from thumbnet.formats.agreement import Answer
-from thumbnet.model_file import ModelInfo
+from thumbnet.model.classifier import Asked
+from thumbnet.model.info import ModelInfo
 from thumbnet.training import _quiet_start
 from thumbnet.training.computation import as_function, computation
 

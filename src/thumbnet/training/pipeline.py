@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from thumbnet import datasets, evaluation
 from thumbnet._version import __version__
-from thumbnet.classifier import Classifier
 from thumbnet.datasets import Dataset, Splits
 from thumbnet.errors import TrainingError
 from thumbnet.evaluation import Answers, Scores, answer
 from thumbnet.files import write_atomically
-from thumbnet.model_file import ModelInfo
+from thumbnet.model.classifier import Classifier
+from thumbnet.model.info import ModelInfo
 from thumbnet.pictures.framing import Framing
 from thumbnet.training import calibrate, curves, hardware, networks
 from thumbnet.training.export import export, with_info

@@ -15,8 +15,8 @@ from keras import layers
 from numpy.typing import NDArray
 
 from thumbnet.errors import ModelError
-from thumbnet.formats.graph import layers as layers_of
-from thumbnet.model_file import ModelInfo
+from thumbnet.model.graph import layers as layers_of
+from thumbnet.model.info import ModelInfo
 from thumbnet.training.networks import SHIPPED
 
 

@@ -12,9 +12,9 @@ import tensorflow as tf
 import tf2onnx
 from numpy.typing import NDArray
 
-from thumbnet.classifier import Asked, Classifier
 from thumbnet.errors import ExportError, ModelError
-from thumbnet.model_file import ModelInfo, write_info
+from thumbnet.model.classifier import Asked, Classifier
+from thumbnet.model.info import ModelInfo, write_info
 from thumbnet.training.computation import as_function, batches, computation, features
 
 OPSET = 18

@@ -5,7 +5,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,6 @@ from thumbnet.text import CONTROL
 
 PREFIX = "thumbnet."
 FORMAT = 1
-BLOCK = 2**16  # bytes read at once
-METADATA_PROPS = 14  # the field of ONNX's ModelProto
 
 
 @dataclass(frozen=True)
@@ -118,53 +116,6 @@ def _check_kinds(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r:.40}")
     if missing := [name for name in REQUIRED if name not in fields]:
         raise ValueError(f"{', '.join(missing)} missing")
-
-
-def refuse_external_data(file: IO[bytes]) -> None:
-    """Refuse a model whose graph names files to read its weights from; ONNX Runtime up to 1.23 would open them.
-
-    In ONNX's protobuf such a tensor has an entry with the key `location`; none of our graphs holds that word. A class
-    may have it for a name, so the metadata are passed over.
-
-    Args:
-        file: The model, from its beginning. It is read in blocks, as its weights would take memory for nothing.
-
-    Raises:
-        ModelError: There is such a tensor, or the bytes are no protobuf.
-    """
-    while start := file.read(1):
-        tag = _varint(file, start)
-        if tag & 7 == 0:  # a number
-            _varint(file)
-        elif tag & 7 == 2:  # a text or a message, after its length
-            names_a_file = _holds(file, _varint(file), b"location")
-            if names_a_file and tag >> 3 != METADATA_PROPS:
-                raise ModelError("the model file's weights are in other files, which are not read. Save it as one")
-        else:
-            raise ModelError("not a model file, or a broken one. Make or fetch it again")
-
-
-def _holds(file: IO[bytes], length: int, word: bytes) -> bool:
-    """Whether a word is in the next `length` bytes, which are read to their end."""
-    found, seen = False, b""
-    while length > 0 and (block := file.read(min(length, BLOCK))):
-        length -= len(block)
-        seen = seen[1 - len(word) :] + block  # the word may begin in one block and end in the next
-        found = found or word in seen
-    return found
-
-
-def _varint(file: IO[bytes], start: bytes = b"") -> int:
-    """The number that begins with `start`, or here (https://protobuf.dev/programming-guides/encoding)."""
-    value = 0
-    for count in range(10):
-        byte = start if start and count == 0 else file.read(1)
-        if not byte:
-            break
-        value |= (byte[0] & 0x7F) << 7 * count
-        if byte[0] < 0x80:
-            return value
-    raise ModelError("not a model file, or a broken one. Make or fetch it again")
 
 
 def write_info(model: Any, info: ModelInfo) -> None:

@@ -11,7 +11,8 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from thumbnet.errors import ImageError, ModelError
-from thumbnet.model_file import ModelInfo, refuse_external_data
+from thumbnet.model.graph import refuse_external_data
+from thumbnet.model.info import ModelInfo
 from thumbnet.pictures import framing
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import resize

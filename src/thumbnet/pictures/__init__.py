@@ -1,0 +1,1 @@
+"""A picture file's bytes → RGB array → the square that a network sees."""

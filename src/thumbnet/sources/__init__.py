@@ -1,0 +1,1 @@
+"""What a user types → bytes: files, folders, lists, URLs and standard input."""
