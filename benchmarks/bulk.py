@@ -35,8 +35,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import bulk, datasets
+from thumbnet import datasets
 from thumbnet.model.classifier import BATCH, Classifier
+from thumbnet.prediction import bulk
 from thumbnet.sources.expand import expand
 from thumbnet.training import keras
 from thumbnet.training.networks import seed

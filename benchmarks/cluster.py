@@ -27,8 +27,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import thumbnet
-from thumbnet import bulk, cluster, rows
 from thumbnet.model import classifier
+from thumbnet.prediction import bulk, cluster, rows
 from thumbnet.sources.expand import expand
 
 import ray  # isort: skip  (after cluster, which sets what Ray reads when it is imported)

@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import datasets, explain
+from thumbnet import datasets
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB
+from thumbnet.prediction import explain
 
 Map: TypeAlias = NDArray[np.float32]  # (S, S), the hottest pixels decide most
 STEPS = 16  # of a curve

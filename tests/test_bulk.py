@@ -29,10 +29,11 @@ from onnx import helper
 from web import Web
 
 import thumbnet
-from thumbnet import bulk, cli, rows
+from thumbnet import cli
 from thumbnet.errors import ImageError, ModelError, SourceError
 from thumbnet.model.classifier import BATCH, Classifier, Prediction
 from thumbnet.pictures.kinds import PICTURE_SUFFIXES
+from thumbnet.prediction import bulk, rows
 from thumbnet.sources.expand import count, expand, named, several
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import read_argument

@@ -290,7 +290,7 @@ def test_the_least_size_is_that_of_the_training() -> None:
 
 
 def test_formats_are_those_of_the_rows() -> None:
-    from thumbnet.rows import FORMATS
+    from thumbnet.prediction.rows import FORMATS
 
     assert FORMATS == cli.FORMATS
 

@@ -27,7 +27,7 @@ import thumbnet
 from thumbnet import cli
 from thumbnet.errors import SourceError
 from thumbnet.model.classifier import BATCH, BUNDLED, Classifier, find
-from thumbnet.rows import Tally
+from thumbnet.prediction.rows import Tally
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is not installed: pip install -e '.[scale]'", allow_module_level=True)
@@ -37,7 +37,7 @@ if sys.platform == "win32":
 import pyarrow as pa
 from pyarrow import fs, parquet
 
-from thumbnet import cluster
+from thumbnet.prediction import cluster
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")  # it uses what it has given up itself
 
@@ -471,8 +471,8 @@ def test_wrong_usage(words: str, message: str, capsys: pytest.CaptureFixture[str
 def test_without_ray_the_command_that_adds_it_is_told(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "thumbnet.cluster")
-    monkeypatch.delattr(thumbnet, "cluster")
+    monkeypatch.delitem(sys.modules, "thumbnet.prediction.cluster")
+    monkeypatch.delattr("thumbnet.prediction.cluster")
     monkeypatch.setitem(sys.modules, missing, None)
     assert by_ray("photos") == 1
     told = f"error: --engine ray needs {missing}, which is not installed. Add it: pip install 'thumbnet[scale]'\n"

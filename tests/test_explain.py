@@ -15,11 +15,12 @@ from models import content, encode, graph, square
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
-from thumbnet import cli, explain
+from thumbnet import cli
 from thumbnet.errors import ModelError, ThumbnetError
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import FRAMINGS, Framing, region
+from thumbnet.prediction import explain
 from thumbnet.sources.failure import Failure
 
 SIZE = 16
@@ -337,4 +338,4 @@ def test_folder_among_the_pictures_is_refused(work: Path, capsys: pytest.Capture
 def test_predict_alone_does_not_import_it(work: Path) -> None:
     for options, loaded in (((), False), (("--explain", "maps"), True)):
         arguments = ("predict", "--model", "model.onnx", *options, "wide.png")
-        assert ("thumbnet.explain" in modules("-m", "thumbnet", *arguments, cwd=work)) == loaded
+        assert ("thumbnet.prediction.explain" in modules("-m", "thumbnet", *arguments, cwd=work)) == loaded

@@ -18,8 +18,8 @@ from thumbnet.pictures import opencv
 from thumbnet.text import printable
 
 if TYPE_CHECKING:
-    from thumbnet import rows
     from thumbnet.model.classifier import Classifier
+    from thumbnet.prediction import rows
     from thumbnet.sources.failure import Failure
 
 DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
@@ -78,7 +78,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from thumbnet import rows
+    from thumbnet.prediction import rows
 
     if arguments.engine == "ray":
         return _predict_on_cluster(arguments)
@@ -116,8 +116,8 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _predict_into(path: Path, classifier: "Classifier", named: list[str], arguments: argparse.Namespace) -> int:
     """The rows go to FILE.part, which becomes FILE when all are there. FILE.part.json says by what they are made."""
-    from thumbnet import rows
     from thumbnet.model.classifier import BUNDLED, fingerprint
+    from thumbnet.prediction import rows
     from thumbnet.sources.expand import expand, several
     from thumbnet.sources.expand import named as name_of
 
@@ -170,8 +170,8 @@ def _predict_on_cluster(arguments: argparse.Namespace) -> int:
         arguments.wrong("--resume and --explain cannot be had with --engine ray. Leave them out, or this")
     if "-" in arguments.sources:
         arguments.wrong("--engine ray reads no picture from standard input. Name a file, or leave the option out")
-    from thumbnet import cluster
     from thumbnet.model.classifier import find, load
+    from thumbnet.prediction import cluster
 
     load(arguments.model)  # a broken one is told before Ray starts
     model, sources = find(arguments.model).read_bytes(), arguments.sources or [_ask_for_url()]
@@ -198,10 +198,10 @@ def _answers(
 ) -> "Generator[rows.Row]":
     """The rows that are not there yet; with --explain, each puts a map into that folder."""
     if arguments.explain is None:
-        from thumbnet import bulk
+        from thumbnet.prediction import bulk
 
         return bulk.predict(classifier, sources, top_k=arguments.top_k)
-    from thumbnet import explain
+    from thumbnet.prediction import explain
 
     folder = Path(arguments.explain)
     return explain.predict(classifier, sources, folder, top_k=arguments.top_k, first=tally.rows + 1)
@@ -215,7 +215,7 @@ def _write(
     show: Callable[[int], object],
 ) -> None:
     """Each row is flushed, so that a reader has it at once and a kill loses none. `tally` knows what is there."""
-    from thumbnet import rows
+    from thumbnet.prediction import rows
     from thumbnet.sources.failure import Failure
 
     with contextlib.closing(answers):  # its threads end here, also when a reader such as `head` has seen enough

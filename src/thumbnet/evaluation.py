@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import bulk
 from thumbnet.datasets import Dataset
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.model.classifier import BATCH, Asked, Classifier, Prediction
+from thumbnet.prediction import bulk
 from thumbnet.progress import progress
 from thumbnet.sources.expand import expand
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import datasets, evaluation, explain, figures
+from thumbnet import datasets, evaluation, figures
 from thumbnet._version import __version__
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
 from thumbnet.datasets import Dataset
@@ -24,6 +24,7 @@ from thumbnet.files import write_atomically
 from thumbnet.html import Html, document, element, join
 from thumbnet.model.classifier import BUNDLED, Classifier, load
 from thumbnet.pictures.framing import resize
+from thumbnet.prediction import explain
 from thumbnet.progress import progress
 from thumbnet.text import shorten, width
 

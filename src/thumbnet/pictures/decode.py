@@ -77,6 +77,9 @@ def decode(data: bytes, least: int | None = None) -> RGB:
         raise ImageError(f"this {kind} is broken or cut off, or of a rare kind. Save it anew as PNG or JPEG") from error
 
 
+# --- one reader a format ---
+
+
 def _jpeg(data: bytes, least: int | None) -> RGB:
     header = jpeg(data)
     _check_size(header.width, header.height)
@@ -199,6 +202,9 @@ _READERS: dict[str, Callable[[bytes], RGB]] = {
     "PNG": _png, "WebP": _webp, "AVIF": _avif, "GIF": _gif, "BMP": _bmp, "TIFF": _tiff, "JPEG 2000": _jpeg2000,
     "PPM": _pnm,
 }  # fmt: skip
+
+
+# --- what they share ---
 
 
 def _check_size(width: int, height: int) -> None:

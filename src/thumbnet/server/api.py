@@ -12,11 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from thumbnet import explain
 from thumbnet.errors import ThumbnetError
 from thumbnet.model.classifier import together
 from thumbnet.pictures.decode import RGB, decode
-from thumbnet.rows import Row
+from thumbnet.prediction import explain
+from thumbnet.prediction.rows import Row
 from thumbnet.server import openapi
 from thumbnet.server.metrics import CONTENT_TYPE
 from thumbnet.server.service import RequestError, Service

@@ -23,12 +23,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thumbnet import bulk, rows
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
 from thumbnet.files import write_atomically
 from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.pictures.kinds import meant_as_picture
-from thumbnet.rows import Row
+from thumbnet.prediction import bulk, rows
+from thumbnet.prediction.rows import Row
 from thumbnet.sources.expand import expand
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import MAX_BYTES

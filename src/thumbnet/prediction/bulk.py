@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.model.classifier import BATCH, Classifier
-from thumbnet.rows import Row
+from thumbnet.prediction.rows import Row
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import STANDARD_INPUT, read_argument
 from thumbnet.sources.urls import is_url, without_password

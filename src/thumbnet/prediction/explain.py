@@ -22,7 +22,7 @@ from thumbnet.files import write_atomically
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import Framing, region
-from thumbnet.rows import Row
+from thumbnet.prediction.rows import Row
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import read_argument
 from thumbnet.sources.urls import is_data, is_url, without_password

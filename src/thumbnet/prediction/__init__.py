@@ -1,0 +1,1 @@
+"""Many pictures → rows, on one machine or on a cluster, with heat maps."""
