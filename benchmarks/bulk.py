@@ -35,7 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet.data.cifar10 import read_cifar10
 from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.prediction import bulk
 from thumbnet.sources.expand import expand
@@ -47,7 +47,7 @@ CHUNK = 64  # files a task of the thread pool: handing over one by one would cos
 
 def make_pictures(folder: Path, number: int) -> None:
     """Small JPEGs, as many as that."""
-    splits = datasets.cifar10()
+    splits = read_cifar10()
     images = np.concatenate([splits.test.images, splits.train.images])[:number]  # (N, 32, 32, 3)
     for place, image in enumerate(images):
         cv2.imwrite(f"{folder}/{place}.jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 75])

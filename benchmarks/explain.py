@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet.data.load import load_data
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB
 from thumbnet.prediction import explain
@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=500, help="test pictures (500)")
     arguments = parser.parse_args()
     classifier = thumbnet.load(arguments.model)
-    test = datasets.load(arguments.data, classifier.info.size, framing=classifier.info.framing).test
+    test = load_data(arguments.data, classifier.info.size, framing=classifier.info.framing).test
     random = np.random.default_rng(0)
     squares = test.images[random.permutation(len(test))[: arguments.images]]  # (N, S, S, 3)
     whole = classifier.probabilities(squares)  # (N, C)

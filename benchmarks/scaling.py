@@ -71,7 +71,7 @@ def pictures(count: int, size: int, classes: int) -> Any:
     """A data set of noise, in which a few pictures come again and again, so that it is made in little time."""
     import numpy as np
 
-    from thumbnet.datasets import Dataset
+    from thumbnet.data.dataset import Dataset
 
     rng = np.random.default_rng(0)
     few = rng.integers(0, 256, (BATCH, size, size, 3), dtype=np.uint8)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import datasets
+from thumbnet.data.load import load_data
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import FRAMINGS, resize
 from thumbnet.sources.expand import expand
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", default="cifar10")
     parser.add_argument("--size", type=int, default=32)
     arguments = parser.parse_args()
-    own = amplitudes(datasets.load(arguments.data, arguments.size).train.images[:5000])
+    own = amplitudes(load_data(arguments.data, arguments.size).train.images[:5000])
     files = [source for source in expand([str(arguments.folder)]) if isinstance(source, str)]
     pictures = [decode(Path(file).read_bytes()) for file in files]
     print(f"{len(pictures)} photographs\n")

@@ -41,8 +41,8 @@ import numpy as np
 from numpy.typing import NDArray
 from plots import draw
 
-from thumbnet import datasets
-from thumbnet.datasets import Splits
+from thumbnet.data.cifar10 import read_cifar10
+from thumbnet.data.dataset import Splits
 from thumbnet.training import keras
 from thumbnet.training.networks import seed as network
 from thumbnet.training.pipeline import train
@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--airbench", metavar="PYTHON", help="a Python with airbench and torch")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="of the names above")
     arguments = parser.parse_args()
-    splits = datasets.cifar10()
+    splits = read_cifar10()
     if arguments.images:
         splits = Splits(*(split.take(np.arange(min(arguments.images, len(split)))) for split in splits))
     arguments.folder.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet.data.digits import read_digits
+from thumbnet.data.load import load_data
 from thumbnet.evaluation import auroc
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.pictures.framing import resize
@@ -58,7 +59,7 @@ def main() -> None:
     arguments = parser.parse_args()
     classifier = thumbnet.load(arguments.model)
     info, rng = classifier.info, np.random.default_rng(0)
-    test = datasets.load(arguments.data, info.size, framing=info.framing).test
+    test = load_data(arguments.data, info.size, framing=info.framing).test
     known = {f"test pictures of {arguments.data}": test.images[rng.permutation(len(test))[:COUNT]]}
     if arguments.photos:
         known["photographs"] = read(classifier, *(arguments.photos / name for name in info.names))
@@ -107,7 +108,7 @@ def read(classifier: Classifier, *folders: Path) -> Squares:
 
 def made(size: int, rng: np.random.Generator) -> dict[str, Squares]:
     """Foreign pictures that need no download: uint8 `(N, size, size, 3)` each."""
-    digits = datasets.digits(size).test.images[:COUNT]
+    digits = read_digits(size).test.images[:COUNT]
     noise = rng.integers(0, 256, (COUNT, size, size, 3)).astype(np.uint8)
     drawn = {name: np.stack([draw(size, rng) for _ in range(COUNT)]) for name, draw in DRAWN.items()}
     return {"digits": digits, "noise": noise, **drawn}

@@ -14,7 +14,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from thumbnet import datasets
+from thumbnet.data.cifar10 import read_cifar10
+from thumbnet.data.dataset import hold_out
 from thumbnet.training.fit import fit
 from thumbnet.training.recipes import RECIPES
 
@@ -34,7 +35,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=12, help="of each training (12)")
     parser.add_argument("--seeds", type=int, default=1, help="trainings of each variant (1)")
     arguments = parser.parse_args()
-    rest, held_out = datasets.hold_out(datasets.cifar10().train, HELD_OUT, seed=0)
+    rest, held_out = hold_out(read_cifar10().train, HELD_OUT, seed=0)
     print("| change | held-out accuracy | seconds |\n|---|---|---|")
     for variant in [{}, *arguments.variants]:
         recipe = dataclasses.replace(RECIPES[arguments.recipe], epochs=arguments.epochs, **variant)

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet.data.load import load_data
 
 
 def configs(count: int) -> list[str]:
@@ -84,7 +84,7 @@ def main() -> None:
         root = Path(temporary)
         seconds = {workers: train(arguments, root / str(workers), workers) for workers in (1, 2)}
         models = {workers: thumbnet.load(root / str(workers) / "0" / "model.onnx") for workers in (1, 2)}
-        images = datasets.load(arguments.data, models[1].info.size, framing=models[1].info.framing, seed=0).test.images
+        images = load_data(arguments.data, models[1].info.size, framing=models[1].info.framing, seed=0).test.images
         one, two = (models[workers].probabilities(images) for workers in (1, 2))  # (N, C) each
         ended, said = lose(arguments, root / "lost")
     print("| processes | seconds | to one | test images right |\n|---|---|---|---|")

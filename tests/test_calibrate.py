@@ -9,7 +9,7 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 import keras
 from scipy.special import log_softmax
 
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.evaluation import Answers, calibration_error
 from thumbnet.training import calibrate
 

@@ -4,6 +4,7 @@ import base64
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,9 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from thumbnet import checks, checks_page, duplicates
-from thumbnet.checks import Findings
 from thumbnet.cli import main
+from thumbnet.data import check, check_page, duplicates
+from thumbnet.data.check import Findings
+from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError, MissingExtraError
 from thumbnet.pictures.kinds import READABLE
 
@@ -76,15 +78,15 @@ BROKEN = {
 }
 
 
-def rows(found: Findings, pairs: list[checks.Copy]) -> set[str]:
+def rows(found: Findings, pairs: list[check.Copy]) -> set[str]:
     return {found.pictures.where(pair.row) for pair in pairs}
 
 
 def test_a_clean_folder_has_no_findings(tmp_path: Path) -> None:
     clean(tmp_path / "a")
-    found = checks.check(str(tmp_path / "a"))
+    found = check.check(str(tmp_path / "a"))
     assert found.count == 0
-    assert checks.text(found) == (
+    assert check.text(found) == (
         f"{tmp_path / 'a'}: 48 pictures of 3 classes, 36 to train on and 12 to test; nothing found"
     )
 
@@ -114,9 +116,11 @@ def planted(root: Path) -> tuple[set[str], set[str], set[str]]:
 
 def test_planted_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
-    monkeypatch.setattr(checks, "EPOCHS", 5)
+    pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
+    judge = partial(pytest.importorskip("thumbnet.training.cross_validation").out_of_fold, seed=0)
+    monkeypatch.setattr("thumbnet.training.cross_validation.EPOCHS", 5)
     copies, leaks, wrong = planted(tmp_path / "a")
-    found = checks.check(str(tmp_path / "a"), labels=True)
+    found = check.check(str(tmp_path / "a"), judge=judge)
     assert {Path(note.where).name for note in found.pictures.unreadable} == set(BROKEN)
     assert rows(found, found.leaks) == leaks
     doubled = rows(found, found.duplicates) | {found.pictures.where(copy.of) for copy in found.duplicates}
@@ -137,9 +141,9 @@ def test_every_broken_file_is_listed_with_the_reason_and_the_rest_is_checked(tmp
         for broken, content in BROKEN.items():
             write(tmp_path / "a/train" / name / broken, content)
     write(tmp_path / "a/test/red/leak.png", encoded(made["train/red/3.png"]))
-    found = checks.check(str(tmp_path / "a"))
+    found = check.check(str(tmp_path / "a"))
     assert len(found.pictures.unreadable) == 15  # far more than training puts up with
-    assert checks.Note("train/green/note.png", "this is text, not a picture; read are " + READABLE) in (
+    assert check.Note("train/green/note.png", "this is text, not a picture; read are " + READABLE) in (
         found.pictures.unreadable
     )
     assert rows(found, found.leaks) == {"test/red/leak.png"}
@@ -149,7 +153,7 @@ def test_a_folder_of_broken_files_is_refused(tmp_path: Path) -> None:
     for name in CLASSES:
         write(tmp_path / "a" / name / "note.png", b"a note")
     with pytest.raises(DataError, match="none of 3 files is a picture that can be read"):
-        checks.check(str(tmp_path / "a"))
+        check.check(str(tmp_path / "a"))
 
 
 @pytest.mark.parametrize("way", ALTERED)
@@ -158,7 +162,7 @@ def test_an_altered_copy_is_found(way: str, tmp_path: Path) -> None:
     copy = f"copy{SUFFIX.get(way, '.png')}"
     write(tmp_path / "a/train/red" / copy, ALTERED[way](made["train/red/5.png"]))
     write(tmp_path / "a/test/red" / copy, ALTERED[way](made["train/red/6.png"]))
-    found = checks.check(str(tmp_path / "a"))
+    found = check.check(str(tmp_path / "a"))
     [double], [leak] = found.duplicates, found.leaks
     where = found.pictures.where
     assert (where(double.row), where(double.of)) == (f"train/red/{copy}", "train/red/5.png")
@@ -174,8 +178,8 @@ def test_copies_with_other_labels_come_first_and_are_said(tmp_path: Path) -> Non
     write(tmp_path / "a/train/red/zzz.png", encoded(made["train/red/5.png"]))
     write(tmp_path / "a/train/green/zz.jpg", ALTERED["re-encoded"](made["train/green/2.png"]))
     write(tmp_path / "a/train/blue/zzzz.jpg", ALTERED["re-encoded"](made["train/green/1.png"]))
-    found = checks.check(str(tmp_path / "a"))
-    lines = checks.text(found).splitlines()
+    found = check.check(str(tmp_path / "a"))
+    lines = check.text(found).splitlines()
     assert lines[2] == "4 pictures are there more than once"
     assert re.fullmatch(r"  train/blue/zzzz.jpg – train/green/1.png: 0.\d\d alike; labelled blue and green", lines[3])
     assert lines[4:6] == [
@@ -194,7 +198,7 @@ def test_names_of_another_format_and_odd_sizes_are_told(tmp_path: Path) -> None:
     write(tmp_path / "a/train/red/small.png", encoded(picture(0, rng, 31)))
     write(tmp_path / "a/train/red/long.png", encoded(picture(0, rng, 200)[:66]))
     write(tmp_path / "a/train/red/not long.png", encoded(picture(0, rng, 198)[:66]))
-    seen = checks.read(str(tmp_path / "a"))
+    seen = check.read(str(tmp_path / "a"))
     assert seen.misnamed == [("train/red/a.JPG", "this is PNG, not .jpg")]
     assert seen.odd == [
         ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, of which only the middle will be seen"),
@@ -209,7 +213,7 @@ def test_uneven_classes_are_told(tmp_path: Path) -> None:
             write(tmp_path / "a" / name / f"{number}.png", encoded(picture(0, rng)))
     write(tmp_path / "a/many/16.png", encoded(picture(0, rng)))
     write(tmp_path / "a/many/17.png", encoded(picture(0, rng)))
-    assert checks.check(str(tmp_path / "a")).uneven == [("few", "5 training pictures; many has 18")]
+    assert check.check(str(tmp_path / "a")).uneven == [("few", "5 training pictures; many has 18")]
 
 
 def arrays(path: Path, copies: int = 0) -> str:
@@ -222,12 +226,12 @@ def arrays(path: Path, copies: int = 0) -> str:
 
 
 def test_the_rows_of_an_npz_are_those_of_its_arrays(tmp_path: Path) -> None:
-    found = checks.check(arrays(tmp_path / "a.npz", copies=2))
+    found = check.check(arrays(tmp_path / "a.npz", copies=2))
     assert [(found.pictures.where(copy.row), found.pictures.where(copy.of)) for copy in found.duplicates] == [
         ("train 58", "train 0"),
         ("train 59", "train 1"),
     ]
-    assert "60 pictures of 3 classes, not split; 2 findings" in checks.text(found)
+    assert "60 pictures of 3 classes, not split; 2 findings" in check.text(found)
 
 
 def test_test_rows_count_from_the_test_splits_start(tmp_path: Path) -> None:
@@ -235,7 +239,7 @@ def test_test_rows_count_from_the_test_splits_start(tmp_path: Path) -> None:
     x = np.stack([picture(row % 3, rng) for row in range(12)])
     y = np.arange(12) % 3
     np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[3:9], y_test=y[3:9])
-    found = checks.check(str(tmp_path / "a.npz"))
+    found = check.check(str(tmp_path / "a.npz"))
     assert [(found.pictures.where(copy.row), found.pictures.where(copy.of)) for copy in found.leaks] == [
         (f"test {row}", f"train {row + 3}") for row in range(6)
     ]
@@ -244,10 +248,10 @@ def test_test_rows_count_from_the_test_splits_start(tmp_path: Path) -> None:
 
 def test_handwritten_digits_are_alike_and_no_copies() -> None:
     pytest.importorskip("sklearn", reason="scikit-learn is not installed: pip install -e '.[train]'")
-    found = checks.check("digits")
+    found = check.check("digits")
     assert found.count == 0
     assert found.limit > 1
-    assert checks.text(found).endswith("of copies, only exact ones can be told.")
+    assert check.text(found).endswith("of copies, only exact ones can be told.")
 
 
 def test_mirror_images_are_no_copies_where_they_mean_something_else() -> None:
@@ -306,8 +310,8 @@ def test_a_plain_middle_is_like_no_other() -> None:
 
 
 def test_the_text_lists_ten_of_a_kind(tmp_path: Path) -> None:
-    found = checks.check(arrays(tmp_path / "a.npz", copies=13))
-    lines = checks.text(found).splitlines()
+    found = check.check(arrays(tmp_path / "a.npz", copies=13))
+    lines = check.text(found).splitlines()
     assert len(lines) == 2 + 1 + 10 + 1
     assert lines[-1] == "  … and 3 more"
 
@@ -319,8 +323,8 @@ def test_the_page_shows_the_pictures_and_nothing_gets_out_of_its_place(tmp_path:
     made = clean(tmp_path / "a")
     write(tmp_path / "a/train/red" / HOSTILE, encoded(made["train/red/5.png"]))
     write(tmp_path / "a/train/red" / f"{HOSTILE}.gif", b"broken")
-    found = checks.check(str(tmp_path / "a"))
-    checks_page.save(found, tmp_path / "check.html")
+    found = check.check(str(tmp_path / "a"))
+    check_page.save(found, tmp_path / "check.html")
     html = (tmp_path / "check.html").read_text(encoding="utf-8")
     assert "onerror=alert(1)&gt;\\x1b[31m\\n&amp;.png" in html
     assert "<img src=x" not in html
@@ -331,7 +335,7 @@ def test_the_page_shows_the_pictures_and_nothing_gets_out_of_its_place(tmp_path:
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(first), np.uint8), cv2.IMREAD_COLOR)
     assert shown is not None
     assert (shown[..., ::-1] == made["train/red/5.png"]).all()
-    assert "\x1b" not in checks.text(found)
+    assert "\x1b" not in check.text(found)
     assert "1 cannot be read" in html
 
 
@@ -340,7 +344,7 @@ def test_large_pictures_get_smaller_on_the_page(tmp_path: Path) -> None:
     large = encoded(picture(0, np.random.default_rng(7), 600)[:300])
     for name in ("x.png", "y.png"):
         write(tmp_path / "a/train/red" / name, large)
-    html = checks_page.page(checks.check(str(tmp_path / "a")))
+    html = check_page.page(check.check(str(tmp_path / "a")))
     [first, _] = re.findall(r"data:image/jpeg;base64,([^\"]+)", html)
     shown = cv2.imdecode(np.frombuffer(base64.b64decode(first), np.uint8), cv2.IMREAD_COLOR)
     assert shown is not None
@@ -348,8 +352,8 @@ def test_large_pictures_get_smaller_on_the_page(tmp_path: Path) -> None:
 
 
 def test_the_page_lists_a_hundred_of_a_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks_page, "SHOWN", 4)
-    html = checks_page.page(checks.check(arrays(tmp_path / "a.npz", copies=6)))
+    monkeypatch.setattr(check_page, "SHOWN", 4)
+    html = check_page.page(check.check(arrays(tmp_path / "a.npz", copies=6)))
     assert html.count("<img") == 8
     assert "… and 2 more" in html
 
@@ -373,15 +377,21 @@ def test_without_cleanlab_the_command_names_what_to_install(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     clean(tmp_path / "a")
+
+    def judge(_: Dataset) -> NDArray[np.float64]:
+        raise AssertionError("trained for nothing")
+
     with pytest.raises(MissingExtraError, match=r"labels needs cleanlab.*pip install 'thumbnet\[check\]'"):
-        checks.check(str(tmp_path / "a"), labels=True)
+        check.check(str(tmp_path / "a"), judge=judge)
 
 
 def test_labels_of_a_class_with_too_few_pictures_cannot_be_judged(tmp_path: Path) -> None:
     pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
+    pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
+    judge = partial(pytest.importorskip("thumbnet.training.cross_validation").out_of_fold, seed=0)
     rng = np.random.default_rng(0)
     for name, count in (("many", 8), ("few", 3)):
         for number in range(count):
             write(tmp_path / "a" / name / f"{number}.png", encoded(picture(0, rng)))
     with pytest.raises(DataError, match="expected 4 pictures of each class at least, got 3 of few"):
-        checks.check(str(tmp_path / "a"), labels=True)
+        check.check(str(tmp_path / "a"), judge=judge)

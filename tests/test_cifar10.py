@@ -12,7 +12,7 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 from web import Web, ok
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet.data.cifar10 import read_cifar10
 from thumbnet.evaluation import evaluate
 
 ROOT = Path(__file__).parent.parent
@@ -55,7 +55,7 @@ def test_predict_py_knows_the_cat_at_a_url_with_the_bundled_model(tmp_path: Path
 
 def test_the_bundled_models_scores_are_true(cifar10_forms: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THUMBNET_CIFAR10", str(cifar10_forms / "cifar10.npz"))
-    splits = datasets.cifar10()
+    splits = read_cifar10()
     classifier = thumbnet.load("cifar10-seed")
     info = classifier.info
     assert info.data["train"] == splits.train.fingerprint()

@@ -23,7 +23,6 @@ from models import content, encode, graph, lost, png, write
 from onnx import helper
 from web import Visit, Web
 
-import thumbnet
 from thumbnet import cli
 from thumbnet.errors import SourceError
 from thumbnet.model.classifier import BATCH, BUNDLED, Classifier, find

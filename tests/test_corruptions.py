@@ -7,7 +7,7 @@ from models import NAMES, SIZE, content, square
 from numpy.typing import NDArray
 
 from thumbnet.corruptions import STRENGTHS, WAYS, corrupt, robustness
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.model.classifier import Classifier
 
 

@@ -19,16 +19,24 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from models import content as model_file
 from numpy.typing import NDArray
 
-from thumbnet import cifar_archives, datasets
-from thumbnet.datasets import Dataset
+from thumbnet.data import cifar_archives, load, npz
+from thumbnet.data import dataset as dataset_module
+from thumbnet.data import folder as folder_module
+from thumbnet.data.cifar10 import read_cifar10
+from thumbnet.data.dataset import Dataset, Splits, available_memory, check_memory, hold_out
+from thumbnet.data.digits import read_digits
+from thumbnet.data.folder import read_folder
+from thumbnet.data.load import load_data
 from thumbnet.errors import DataError, DataWarning, FetchError, MissingExtraError
 from thumbnet.files import cache_folder
+from thumbnet.model.classifier import Classifier
 from thumbnet.sources import fetch
 
 ROWS = 10  # pictures in a batch of the small CIFAR-10 of these tests
-SOURCE = Path(datasets.__file__).parents[1]
+SOURCE = Path(load.__file__).parents[1]
 BATCHES = (*cifar_archives.TRAIN, cifar_archives.TEST)
 
 
@@ -119,7 +127,7 @@ def test_hold_out_takes_the_same_share_of_each_class() -> None:
     pixels = np.zeros((100, 2, 2, 3), np.uint8)
     pixels[:, 0, 0, 0] = np.arange(100)
     dataset = Dataset(pixels, labels, ("a", "b", "c"), mirrored=False)
-    rest, held_out = datasets.hold_out(dataset, 0.2, seed=3)
+    rest, held_out = hold_out(dataset, 0.2, seed=3)
     assert np.bincount(held_out.labels).tolist() == [12, 6, 2]
     assert np.bincount(rest.labels).tolist() == [48, 24, 8]
     places = [part.images[:, 0, 0, 0].tolist() for part in (rest, held_out)]
@@ -127,30 +135,30 @@ def test_hold_out_takes_the_same_share_of_each_class() -> None:
     assert places == [sorted(places[0]), sorted(places[1])]  # in the order that they had
     assert (rest.labels == labels[places[0]]).all()
     assert rest.mirrored is held_out.mirrored is False
-    assert datasets.hold_out(dataset, 0.2, seed=3)[1].fingerprint() == held_out.fingerprint()
-    assert datasets.hold_out(dataset, 0.2, seed=4)[1].fingerprint() != held_out.fingerprint()
+    assert hold_out(dataset, 0.2, seed=3)[1].fingerprint() == held_out.fingerprint()
+    assert hold_out(dataset, 0.2, seed=4)[1].fingerprint() != held_out.fingerprint()
 
 
 def test_hold_out_leaves_a_class_without_pictures_alone() -> None:
     dataset = Dataset(tiny(20).images, tiny(20).labels, ("class 0", "class 1", "nothing here"))
-    assert [len(part) for part in datasets.hold_out(dataset, 0.2, 0)] == [16, 4]
+    assert [len(part) for part in hold_out(dataset, 0.2, 0)] == [16, 4]
 
 
 def test_hold_out_names_the_class_with_too_few_pictures() -> None:
     dataset = Dataset(tiny().images, np.array([0, 0, 0, 0, 0, 1]), ("dog", "lynx"))
     with pytest.raises(DataError, match="one picture cannot be split: lynx"):
-        datasets.hold_out(dataset, 0.5, 0)
+        hold_out(dataset, 0.5, 0)
 
 
 def test_hold_out_takes_one_picture_of_each_class_at_the_least() -> None:
-    rest, held_out = datasets.hold_out(tiny(12, classes=4), 0.1, 0)
+    rest, held_out = hold_out(tiny(12, classes=4), 0.1, 0)
     assert sorted(held_out.labels) == [0, 1, 2, 3]
     assert len(rest) == 8
 
 
 def test_hold_out_says_when_too_few_pictures_would_be_left() -> None:
     with pytest.raises(DataError, match=r"11 of 12 pictures in 4 classes cannot be held out: ."):
-        datasets.hold_out(tiny(12, classes=4), 0.9, 0)
+        hold_out(tiny(12, classes=4), 0.9, 0)
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "\x1b[31mred"])
@@ -159,7 +167,7 @@ def test_class_names_that_cannot_be_printed_are_refused(name: str) -> None:
         Dataset(tiny().images, tiny().labels, ("fine", name))
 
 
-@pytest.mark.parametrize("needs_it", [lambda: datasets.hold_out(tiny(), 0.5, 0), datasets.digits])
+@pytest.mark.parametrize("needs_it", [lambda: hold_out(tiny(), 0.5, 0), read_digits])
 def test_missing_scikit_learn_is_answered_by_the_command_that_adds_it(
     needs_it: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -170,7 +178,7 @@ def test_missing_scikit_learn_is_answered_by_the_command_that_adds_it(
 
 
 def test_import_loads_nothing_heavy() -> None:
-    code = "import sys, thumbnet.datasets; print(*{name.split('.')[0] for name in sys.modules})"
+    code = "import sys, thumbnet.data.load; print(*{name.split('.')[0] for name in sys.modules})"
     loaded = subprocess.run(
         [sys.executable, "-c", code], cwd=SOURCE, capture_output=True, text=True, check=True
     ).stdout.split()
@@ -182,7 +190,7 @@ def test_import_loads_nothing_heavy() -> None:
 
 
 def test_digits() -> None:
-    train, test = datasets.digits()
+    train, test = read_digits()
     assert train.images.shape == (1437, 32, 32, 3)
     assert test.images.shape == (360, 32, 32, 3)
     assert train.names == test.names == tuple("0123456789")
@@ -198,14 +206,14 @@ def test_digits_are_scikit_learns() -> None:
     expected = {
         (bytes(np.rint(i / 16 * 255).astype(np.uint8)), int(t)) for i, t in zip(*source_of(source), strict=True)
     }
-    splits = datasets.digits(size=8, seed=1)
+    splits = read_digits(size=8, seed=1)
     got = [(bytes(image[..., 1]), int(label)) for part in splits for image, label in zip(part.images, part.labels)]  # noqa: B905
     assert len(got) == 1797
     assert set(got) == expected
     assert splits.train.images.min() == 0
     assert splits.train.images.max() == 255
-    assert datasets.digits(size=8, seed=2).test.fingerprint() != splits.test.fingerprint()
-    assert datasets.digits(size=8, seed=1).test.fingerprint() == splits.test.fingerprint()
+    assert read_digits(size=8, seed=2).test.fingerprint() != splits.test.fingerprint()
+    assert read_digits(size=8, seed=1).test.fingerprint() == splits.test.fingerprint()
 
 
 def source_of(source: Any) -> tuple[Any, Any]:
@@ -241,25 +249,25 @@ def test_home(
 
 def test_load_passes_on_what_it_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[tuple[object, ...]] = []
-    for name in ("cifar10", "digits", "folder", "npz"):
+    for name in ("read_cifar10", "read_digits", "read_folder", "read_npz"):
 
         def record(*args: object, _name: str = name, **options: object) -> None:
             calls.append((_name, *args, options))
 
-        monkeypatch.setattr(datasets, name, record)
+        monkeypatch.setattr(load, name, record)
     (tmp_path / "home").mkdir()
     with zipfile.ZipFile(tmp_path / "data.zip", "w") as archive:
         archive.writestr("a", "b")
     (tmp_path / "broken.npz").touch()
     for data in ("cifar10", "digits", str(tmp_path), "~", "data.zip", "broken.npz"):
-        datasets.load(data, 16, framing="crop", seed=7)
+        load_data(data, 16, framing="crop", seed=7)
     assert calls == [
-        ("cifar10", 16, {}),
-        ("digits", 16, {"seed": 7}),
-        ("folder", tmp_path, 16, {"framing": "crop", "seed": 7}),
-        ("folder", tmp_path / "home", 16, {"framing": "crop", "seed": 7}),
-        ("npz", Path("data.zip"), 16, {"framing": "crop", "seed": 7}),
-        ("npz", Path("broken.npz"), 16, {"framing": "crop", "seed": 7}),
+        ("read_cifar10", 16, {}),
+        ("read_digits", 16, {"seed": 7}),
+        ("read_folder", tmp_path, 16, {"framing": "crop", "seed": 7}),
+        ("read_folder", tmp_path / "home", 16, {"framing": "crop", "seed": 7}),
+        ("read_npz", Path("data.zip"), 16, {"framing": "crop", "seed": 7}),
+        ("read_npz", Path("broken.npz"), 16, {"framing": "crop", "seed": 7}),
     ]
 
 
@@ -267,7 +275,7 @@ def test_load_passes_on_what_it_was_told(tmp_path: Path, monkeypatch: pytest.Mon
 def test_load_names_what_it_accepts(name: str, came: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("label,file\n")
     with pytest.raises(DataError, match=f"{name}: {came}. Expected cifar10, digits, a folder with .*, or an .npz file"):
-        datasets.load(name)
+        load_data(name)
 
 
 # --- CIFAR-10: a small one, with 10 pictures in a batch ---
@@ -367,7 +375,7 @@ def test_cifar10_reads_each_form_of_each_archive(
         case _:
             named = pack(tmp_path / "my.archive", contents(kind), mode=form)
     monkeypatch.setenv("THUMBNET_CIFAR10", str(named))
-    splits = datasets.cifar10()
+    splits = read_cifar10()
     assert fingerprints(splits) == fingerprints(expected())
     assert splits.train.names == cifar_archives.NAMES
     assert splits.train.mirrored is True
@@ -386,13 +394,13 @@ def test_cifar10_reads_npz_and_folders(tmp_path: Path, monkeypatch: pytest.Monke
     for name in ("~/../mine", "tree"):  # ~ is tmp_path/home
         (tmp_path / "home").mkdir(exist_ok=True)
         monkeypatch.setenv("THUMBNET_CIFAR10", name)
-        assert fingerprints(datasets.cifar10()) == fingerprints((train, test))
+        assert fingerprints(read_cifar10()) == fingerprints((train, test))
 
 
 @pytest.mark.usefixtures("small")
 def test_cifar10_is_resized(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THUMBNET_CIFAR10", str(pack(tmp_path / "a.tar.gz", contents("bin"))))
-    train, test = datasets.cifar10(16)
+    train, test = read_cifar10(16)
     assert train.images.shape == (50, 16, 16, 3)
     assert test.images.shape == (10, 16, 16, 3)
     assert (train.images[7] == cv2.resize(expected()[0].images[7], (16, 16), interpolation=cv2.INTER_AREA)).all()
@@ -422,7 +430,7 @@ def put(place: str, mark: int) -> None:
 @pytest.mark.parametrize("place", PLACES)
 def test_cifar10_finds_the_copies_of_others(place: str) -> None:
     put(place, mark=77)
-    assert fingerprints(datasets.cifar10()) == fingerprints(expected(mark=77))
+    assert fingerprints(read_cifar10()) == fingerprints(expected(mark=77))
 
 
 @pytest.mark.usefixtures("small")
@@ -431,15 +439,15 @@ def test_cifar10_looks_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     for mark, place in enumerate([PLACES[0], PLACES[6], PLACES[7]], start=2):
         put(place, mark)
     monkeypatch.setattr(fetch, "download", lambda _, path, **__: pack(path, contents("bin", mark=5)))
-    marks = [mark_of(datasets.cifar10())]
+    marks = [mark_of(read_cifar10())]
     monkeypatch.setenv("THUMBNET_CIFAR10", "")  # as good as not set
     for gone in ("home", "data", "thumbnet-home", None):
-        marks.append(mark_of(datasets.cifar10()))
+        marks.append(mark_of(read_cifar10()))
         if gone:
             shutil.rmtree(tmp_path / gone)
     assert marks == [1, 2, 3, 4, 5]
     monkeypatch.setattr(fetch, "download", None)
-    assert mark_of(datasets.cifar10()) == 5  # the download stays in the cache
+    assert mark_of(read_cifar10()) == 5  # the download stays in the cache
 
 
 @pytest.mark.usefixtures("small")
@@ -451,7 +459,7 @@ def test_cifar10_downloads_the_official_binary_archive(tmp_path: Path, monkeypat
         pack(path, contents("bin"))
 
     monkeypatch.setattr(fetch, "download", download)
-    assert fingerprints(datasets.cifar10()) == fingerprints(expected())
+    assert fingerprints(read_cifar10()) == fingerprints(expected())
     sha256 = "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"
     url = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"
     options = {"size": 170052171, "sha256": sha256, "label": "CIFAR-10"}
@@ -460,7 +468,7 @@ def test_cifar10_downloads_the_official_binary_archive(tmp_path: Path, monkeypat
 
 def test_no_copy_and_no_network_names_the_places_and_the_ways_out(tmp_path: Path) -> None:
     with pytest.raises(DataError) as error:
-        datasets.cifar10()
+        read_cifar10()
     message = str(error.value)
     looked_at, ways_out = message.split("Ways out")
     assert "there is no network" in looked_at
@@ -483,7 +491,7 @@ def test_a_named_cifar10_that_cannot_be_used_is_said_and_nothing_else_is_tried(
     tree(tmp_path / "other classes", {"train/cat": 5, "train/dog": 5, "test/cat": 5, "test/dog": 5})
     monkeypatch.setenv("THUMBNET_CIFAR10", named)
     with pytest.raises(DataError, match=rf"\$THUMBNET_CIFAR10 is set and cannot be used: .*{named.strip('~')}"):
-        datasets.cifar10()
+        read_cifar10()
 
 
 @pytest.mark.usefixtures("small")
@@ -496,7 +504,7 @@ def test_a_broken_copy_is_said_and_passed_over(place: str, monkeypatch: pytest.M
         path.write_bytes(path.read_bytes()[:-2000])
     monkeypatch.setattr(fetch, "download", lambda _, path, **__: pack(path, contents("bin", mark=9)))
     with pytest.warns(DataWarning, match=f"passed over: .*{place}") as said:
-        splits = datasets.cifar10()
+        splits = read_cifar10()
     assert len(said) == 1
     assert mark_of(splits) == 9
 
@@ -572,7 +580,7 @@ def test_a_malicious_batch_runs_nothing(attack: str, tmp_path: Path, monkeypatch
         path = pack(tmp_path / "a.tar.gz", spoilt("py", "data_batch_3", batch_content))
         monkeypatch.setenv("THUMBNET_CIFAR10", str(path))
         with pytest.raises(DataError, match=r"its pickle holds .*Nothing ran"):
-            datasets.cifar10()
+            read_cifar10()
         assert not Path("executed").exists()
 
 
@@ -689,7 +697,7 @@ def form(cifar10_forms: Path, request: pytest.FixtureRequest, tmp_path: Path) ->
 )
 def test_every_form_of_cifar10_gives_the_same(form: Path, official: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("THUMBNET_CIFAR10", str(form))
-    splits = datasets.cifar10()
+    splits = read_cifar10()
     assert [len(part) for part in splits] == [50_000, 10_000]
     assert fingerprints(splits) == official
 
@@ -707,9 +715,9 @@ def four(train: dict[str, Any], test: dict[str, Any]) -> dict[str, Any]:
     return {f"{key}_{split}": part[key] for split, part in (("train", train), ("test", test)) for key in "xy"}
 
 
-def read_npz(size: int = 8, options: dict[str, Any] | None = None, /, **content: Any) -> datasets.Splits:
+def read_npz(size: int = 8, options: dict[str, Any] | None = None, /, **content: Any) -> Splits:
     np.savez("some.npz", **content)
-    return datasets.npz(Path("some.npz"), size, **(options or {}))
+    return npz.read_npz(Path("some.npz"), size, **(options or {}))
 
 
 def test_npz_with_two_splits_keeps_them() -> None:
@@ -892,10 +900,10 @@ def test_npz_unpickles_nothing(tmp_path: Path) -> None:
     np.savez("good.npz", **arrays())
     with zipfile.ZipFile("good.npz", "a") as archive:
         archive.writestr("x", pickle.dumps(Malice()))
-    assert len(datasets.npz(tmp_path / "good.npz", 8).train) == 16
+    assert len(npz.read_npz(tmp_path / "good.npz", 8).train) == 16
     (tmp_path / "pickle.npz").write_bytes(pickle.dumps(Malice()))
     with pytest.raises(DataError, match=r"no .npz file"):
-        datasets.npz(tmp_path / "pickle.npz")
+        npz.read_npz(tmp_path / "pickle.npz")
     assert not Path("executed").exists()
 
 
@@ -907,23 +915,23 @@ def test_a_broken_npz_is_refused_wherever_it_is_broken(tmp_path: Path) -> None:
         for kept in (0, 3, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:kept])
             with pytest.raises(DataError, match=r"some\.npz: this is no \.npz file, or it is broken"):
-                datasets.npz(path)
+                npz.read_npz(path)
         for place in (30 + len("x.npy") + 20, len(whole) // 3):  # in the .npy header, in the data
             path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
             with pytest.raises(DataError, match=r"some\.npz: this is no \.npz file, or it is broken"):
-                datasets.npz(path)
+                npz.read_npz(path)
     with pytest.raises(DataError, match=r"nowhere.npz: .*No such file"):
-        datasets.npz(tmp_path / "nowhere.npz")
+        npz.read_npz(tmp_path / "nowhere.npz")
     np.save(path.with_suffix(".npy"), arrays()["x"])
     with pytest.raises(DataError, match="not a zip file"):
-        datasets.npz(path.with_suffix(".npy"))
+        npz.read_npz(path.with_suffix(".npy"))
 
 
 # --- memory ---
 
 
 def little(bytes_: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datasets, "_available_memory", lambda: bytes_)
+    monkeypatch.setattr(dataset_module, "available_memory", lambda: bytes_)
 
 
 def test_cifar10_is_refused_early_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -932,21 +940,21 @@ def test_cifar10_is_refused_early_when_memory_is_short(monkeypatch: pytest.Monke
     with pytest.raises(
         DataError, match=r"60,000 pictures of 128x128 pixels would take 2\.7 GiB, .*50% of the 3\.0 GiB"
     ):
-        datasets.cifar10(128)
+        read_cifar10(128)
 
 
 def test_digits_are_refused_when_memory_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
     little(2**30, monkeypatch)
     with pytest.raises(DataError, match=r"1,797 pictures of 512x512 pixels would take 1\.3 GiB"):
-        datasets.digits(512)
+        read_digits(512)
 
 
 def test_a_folder_is_refused_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tree(tmp_path / "a", {"cat": 5, "dog": 5})
     little(2**30, monkeypatch)
-    monkeypatch.setattr(datasets, "_read_pictures", None)
+    monkeypatch.setattr(folder_module, "_read_all", None)
     with pytest.raises(DataError, match=r"10 pictures of 8192x8192 pixels would take 1\.9 GiB"):
-        datasets.folder(tmp_path / "a", 8192)
+        read_folder(tmp_path / "a", 8192)
 
 
 def test_npz_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -956,7 +964,7 @@ def test_npz_is_refused_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> No
     little(64 * 2**20, monkeypatch)
     monkeypatch.setattr(np, "load", None)
     with pytest.raises(DataError, match=r"bomb\.npz: 20 pictures of 8x8 pixels would take 0\.0 GiB"):
-        datasets.npz(Path("bomb.npz"), 8)
+        npz.read_npz(Path("bomb.npz"), 8)
 
 
 @pytest.mark.parametrize("key", ["x", "y", "names"])
@@ -968,7 +976,7 @@ def test_npz_header_that_announces_too_much_is_refused(key: str) -> None:
     with zipfile.ZipFile("some.npz", "a") as archive:
         archive.writestr(f"{key}.npy", header.getvalue())
     with pytest.raises(DataError, match=r"would take [0-9]{5,}\.[0-9] GiB"):
-        datasets.npz(Path("some.npz"))
+        npz.read_npz(Path("some.npz"))
 
 
 def test_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -977,16 +985,31 @@ def test_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "read_text", lambda _: "MemTotal: 900 kB\nMemAvailable:  500 kB\n")
-        assert datasets._available_memory() == 500 * 1024
+        assert available_memory() == 500 * 1024
         patch.setattr(os, "sysconf", {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}.__getitem__, raising=False)
         patch.setattr(Path, "read_text", fail)
-        assert datasets._available_memory() == 4_096_000
+        assert available_memory() == 4_096_000
         patch.delattr(os, "sysconf")
-        assert datasets._available_memory() is None
-        datasets._check_memory(10**9, 1000)  # nothing is known, so nothing is refused
+        assert available_memory() is None
+        check_memory(10**9, 1000)  # nothing is known, so nothing is refused
 
 
 # --- folders ---
+
+
+def test_training_sees_what_prediction_sees(tmp_path: Path) -> None:
+    """Large JPEGs are decoded smaller, which moves a level here and there: either both do so, or neither."""
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        for number in range(5):
+            path = tmp_path / "a" / name / f"{number}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = cv2.resize(rng.integers(0, 256, (64, 64, 3), np.uint8), (1024, 1024), interpolation=cv2.INTER_CUBIC)
+            path.write_bytes(cv2.imencode(".jpg", noise)[1].tobytes())
+    splits = read_folder(tmp_path / "a", 4, framing="crop")
+    trained_on = {square.tobytes() for part in splits for square in part.images}
+    classifier = Classifier(model_file(framing="crop"))
+    assert {classifier.square(path).tobytes() for path in (tmp_path / "a").rglob("*.jpg")} == trained_on
 
 
 def write(path: Path, image: NDArray[np.uint8]) -> None:
@@ -1016,7 +1039,7 @@ def greens(dataset: Dataset) -> list[int]:
 @pytest.mark.parametrize("other", ["test", "val"])
 def test_folder_with_two_splits(other: str, tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {"train/cat": 3, "train/dog": 4, f"{other}/cat": 2, f"{other}/dog": 1})
-    train, test = datasets.folder(root, 8)
+    train, test = read_folder(root, 8)
     assert train.names == test.names == ("cat", "dog")
     assert reds(train) == train.labels.tolist() == [0, 1, 0, 1, 0, 1, 1]
     assert greens(train) == [0, 0, 1, 1, 2, 2, 3]  # across the classes by name, so that CIFAR-10 has its order
@@ -1027,20 +1050,20 @@ def test_folder_with_two_splits(other: str, tmp_path: Path) -> None:
 
 def test_folder_without_splits_is_split(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {"cat": 20, "dog": 10, "emu": 5})
-    train, test = datasets.folder(root, 8, seed=1)
+    train, test = read_folder(root, 8, seed=1)
     assert np.bincount(test.labels).tolist() == [4, 2, 1]
     assert np.bincount(train.labels).tolist() == [16, 8, 4]
     assert sorted(zip(reds(train) + reds(test), greens(train) + greens(test), strict=True)) == sorted(
         (place, number) for place, count in enumerate([20, 10, 5]) for number in range(count)
     )
-    assert datasets.folder(root, 8, seed=1).test.fingerprint() == test.fingerprint()
-    assert datasets.folder(root, 8, seed=2).test.fingerprint() != test.fingerprint()
+    assert read_folder(root, 8, seed=1).test.fingerprint() == test.fingerprint()
+    assert read_folder(root, 8, seed=2).test.fingerprint() != test.fingerprint()
 
 
 def test_folder_sorts_naturally(tmp_path: Path) -> None:
     names = ["class1", "class2", "class10", "x²", "٣"]
     root = tree(tmp_path / "a", {f"{split}/{name}": 12 for split in ("train", "test") for name in names})
-    train, _ = datasets.folder(root, 8)
+    train, _ = read_folder(root, 8)
     assert train.names == tuple(names)
     assert train.labels.tolist() == reds(train) == [0, 1, 2, 3, 4] * 12
     assert greens(train) == [number for number in range(12) for _ in names]
@@ -1051,7 +1074,7 @@ def test_folder_reads_deeper_folders(tmp_path: Path) -> None:
     (root / "train/cat/0.png").rename(root / "train/cat/00.png")
     (root / "train/cat/9/b").mkdir(parents=True)
     (root / "train/cat/1.png").rename(root / "train/cat/9/b/0.png")
-    train, _ = datasets.folder(root, 8)
+    train, _ = read_folder(root, 8)
     assert train.labels.tolist() == [1, 0, 1, 0]
     assert greens(train) == [0, 0, 1, 1]  # dog/0, cat/00, dog/1, cat/9/b/0
 
@@ -1064,7 +1087,7 @@ def test_folder_leaves_hidden_files_and_litter_out(tmp_path: Path) -> None:
             (root / folder / name).write_bytes(b"litter")
     (root / "README.txt").write_text("cats and dogs")
     (root / "train" / "labels.csv").write_text("0,cat")
-    train, test = datasets.folder(root, 8)
+    train, test = read_folder(root, 8)
     assert train.names == ("cat", "dog")
     assert (len(train), len(test)) == (4, 2)
 
@@ -1072,12 +1095,12 @@ def test_folder_leaves_hidden_files_and_litter_out(tmp_path: Path) -> None:
 def test_folder_class_that_one_split_lacks_is_said_and_nothing_shifts(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {"train/ant": 2, "train/bee": 2, "test/bee": 1, "train/cat": 2, "test/cat": 1})
     with pytest.warns(DataWarning, match="classes without a picture in the test split.*: ant$"):
-        train, test = datasets.folder(root, 8)
+        train, test = read_folder(root, 8)
     assert train.names == test.names == ("ant", "bee", "cat")
     assert reds(test) == test.labels.tolist() == [1, 2]
     shutil.rmtree(root / "train/cat")
     with pytest.warns(DataWarning) as said:
-        train, test = datasets.folder(root, 8)
+        train, test = read_folder(root, 8)
     assert sorted(str(warning.message) for warning in said) == [
         f"{root}: classes without a picture in the test split, which cannot be measured: ant",
         f"{root}: classes without a picture in the training split, which cannot be learned: cat",
@@ -1089,11 +1112,11 @@ def test_folder_says_what_it_leaves_unused(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{split}/{name}": 2 for split in ("train", "test", "val", "more") for name in "xy"})
     (root / "test/x/1.png").unlink()
     with pytest.warns(DataWarning, match=r"a: train/ and test/ are read; left unused: more/, val/$"):
-        assert len(datasets.folder(root, 8).test) == 3
+        assert len(read_folder(root, 8).test) == 3
 
 
 def test_folder_may_have_a_class_that_is_called_train(tmp_path: Path) -> None:
-    train, _ = datasets.folder(tree(tmp_path / "a", {"bus": 5, "train": 5, "truck": 5}), 8)
+    train, _ = read_folder(tree(tmp_path / "a", {"bus": 5, "train": 5, "truck": 5}), 8)
     assert train.names == ("bus", "train", "truck")
 
 
@@ -1102,13 +1125,13 @@ def test_folder_resizes_as_told(tmp_path: Path) -> None:
     image[:, 4:12] = (255, 0, 0)  # red between black sides
     for name in ("train/x", "train/y", "test/x", "test/y"):
         write(tmp_path / "a" / name / "wide.png", image)
-    assert datasets.folder(tmp_path / "a", 4).train.images[0, 0].tolist() == [
+    assert read_folder(tmp_path / "a", 4).train.images[0, 0].tolist() == [
         [0] * 3,
         [255, 0, 0],
         [255, 0, 0],
         [0] * 3,
     ]
-    cropped = datasets.folder(tmp_path / "a", 4, framing="crop").train
+    cropped = read_folder(tmp_path / "a", 4, framing="crop").train
     assert (cropped.images == (255, 0, 0)).all()
     assert cropped.framing == "crop"
 
@@ -1117,7 +1140,7 @@ def test_folder_reads_pictures_by_their_bytes(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {"cat": 5, "dog": 5})
     (root / "cat/0.png").rename(root / "cat/0.txt")
     (root / "dog/0.png").rename(root / "dog/a picture")
-    assert sum(len(part) for part in datasets.folder(root, 8)) == 10
+    assert sum(len(part) for part in read_folder(root, 8)) == 10
 
 
 def test_folder_lists_unreadable_pictures_and_leaves_them_out(tmp_path: Path) -> None:
@@ -1128,7 +1151,7 @@ def test_folder_lists_unreadable_pictures_and_leaves_them_out(tmp_path: Path) ->
     (root / "train/cat/loop").symlink_to(root / "train", target_is_directory=True)
     os.mkfifo(root / "test/dog/pipe")
     with pytest.warns(DataWarning) as said:
-        train, test = datasets.folder(root, 8)
+        train, test = read_folder(root, 8)
     [message] = [str(warning.message) for warning in said]
     assert f"{root}: 5 of 52 pictures cannot be read: " in message
     for name, reason in (
@@ -1153,10 +1176,10 @@ def test_folder_stops_when_more_than_a_tenth_is_unreadable(bad: int, tmp_path: P
         (root / f"cat/{number}.png").write_text("a note")
     if bad == 2:
         with pytest.warns(DataWarning, match="2 of 20 pictures cannot be read"):
-            assert sum(len(part) for part in datasets.folder(root, 8)) == 18
+            assert sum(len(part) for part in read_folder(root, 8)) == 18
     else:
         with pytest.raises(DataError, match=r"3 of 20 pictures cannot be read: .*more than 10%: mend or delete them"):
-            datasets.folder(root, 8)
+            read_folder(root, 8)
 
 
 def test_folder_lists_ten_unreadable_pictures_at_most(tmp_path: Path) -> None:
@@ -1164,7 +1187,7 @@ def test_folder_lists_ten_unreadable_pictures_at_most(tmp_path: Path) -> None:
     for number in range(13):
         (root / f"dog/{number}.jpg").write_text("a note")
     with pytest.raises(DataError) as error:
-        datasets.folder(root, 8)
+        read_folder(root, 8)
     assert str(error.value).count("dog/") == 10
     assert " and 3 more" in str(error.value)
 
@@ -1173,7 +1196,7 @@ def test_folder_class_without_a_readable_picture_is_said(tmp_path: Path) -> None
     root = tree(tmp_path / "a", {"train/cat": 20, "train/dog": 20, "test/cat": 5, "test/dog": 1})
     (root / "test/dog/0.png").write_text("a note")
     with pytest.warns(DataWarning) as said:
-        datasets.folder(root, 8)
+        read_folder(root, 8)
     assert "1 of 46 pictures cannot be read" in str(said[0].message)
     assert str(said[1].message).endswith("in the test split, which cannot be measured: dog")
 
@@ -1199,15 +1222,15 @@ def test_a_bad_folder_is_refused(case: str, tmp_path: Path) -> None:
     classes, message = BAD_FOLDERS[case]
     (tmp_path / "a").mkdir()
     with pytest.raises(DataError, match=message):
-        datasets.folder(tree(tmp_path / "a", classes))
+        read_folder(tree(tmp_path / "a", classes))
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: expected a folder of pictures, got nothing there"):
-        datasets.folder(tmp_path / "nowhere")
+        read_folder(tmp_path / "nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="file: expected a folder of pictures, got a file"):
-        datasets.folder(tmp_path / "file")
+        read_folder(tmp_path / "file")
 
 
 def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1220,12 +1243,12 @@ def test_a_folder_that_may_not_be_read_is_refused(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Path, "iterdir", iterdir)
     with pytest.raises(DataError, match=r"a: the folder cannot be read: .*Permission denied"):
-        datasets.folder(root)
+        read_folder(root)
 
 
 def test_good_sources_say_nothing(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {"train/cat": 2, "train/dog": 2, "test/cat": 2, "test/dog": 2})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        datasets.folder(root, 8)
+        read_folder(root, 8)
         read_npz(**arrays())

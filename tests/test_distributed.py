@@ -20,7 +20,7 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 import worker
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet.data.digits import read_digits
 from thumbnet.errors import TrainingError
 from thumbnet.training.team import EXAMPLE, Team, gather, join, read_config
 
@@ -191,7 +191,7 @@ def test_the_same_command_on_two_machines_gives_one_model(tmp_path: Path) -> Non
     assert sorted(path.name for path in (tmp_path / "0").iterdir()) == ["digits.keras", "digits.onnx", "results.csv"]
     assert not (tmp_path / "1").exists()
     classifier = thumbnet.load(tmp_path / "0" / "digits.onnx")
-    assert classifier.info.data["train"] == datasets.digits().train.fingerprint()
+    assert classifier.info.data["train"] == read_digits().train.fingerprint()
 
 
 def test_a_worker_that_does_not_come_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

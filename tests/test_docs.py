@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from web import Web, ok
 
-from thumbnet import datasets, formats
+from thumbnet import formats
+from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.model.classifier import PRETRAINED, load
 
 ROOT = Path(__file__).parent.parent
@@ -98,9 +99,9 @@ def make_exports(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
             pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed: pip install -e '.[litert]'")
         original = formats.Original("model", Path("model.onnx").read_bytes(), load("model.onnx"), "")
         noise = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
-        data = datasets.Dataset(noise, np.zeros(64, np.int64), original.classifier.info.names)
+        data = Dataset(noise, np.zeros(64, np.int64), original.classifier.info.names)
         with monkeypatch.context() as patched:
-            patched.setattr(datasets, "load", lambda *_, data=data, **__: datasets.Splits(data, data))
+            patched.setattr(formats, "load_data", lambda *_, data=data, **__: Splits(data, data))
             form.write(original, Path(f"model{form.ending}"))
 
 

@@ -9,7 +9,7 @@ import pytest
 from models import NAMES, SIZE, content, png, square
 
 from thumbnet import evaluation
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.evaluation import BINS, Answers, ClassScores, Scores, calibration_error, evaluate, wilson
 from thumbnet.model.classifier import BATCH, Classifier

@@ -14,7 +14,7 @@ pytest.importorskip("thumbnet.training", reason="training is not installed: pip 
 import keras
 from test_curves import logged
 
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.errors import TrainingError
 from thumbnet.training import augment, curves, hardware
 from thumbnet.training.fit import Fitted, batch_size_for, fit, judge, renew_statistics, triangle

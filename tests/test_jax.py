@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import thumbnet
-from thumbnet import datasets
+from thumbnet.data.digits import read_digits
 
 for module, extra in (("keras", "pip install -e '.[train]'"), ("jax", "pip install jax")):
     if importlib.util.find_spec(module) is None:
@@ -69,7 +69,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_training_ends_in_a_model_file_that_reads_digits(trained: Path) -> None:
     classifier = thumbnet.load(trained)
-    test = datasets.digits().test
+    test = read_digits().test
     right = classifier.probabilities(test.images).argmax(axis=1) == test.labels
     assert right.mean() > 0.85
     assert classifier.info.scores["accuracy"] == right.mean()

@@ -19,8 +19,9 @@ import keras
 from test_curves import logged
 
 import thumbnet
-from thumbnet import cli, datasets, report
-from thumbnet.datasets import Dataset, Splits
+from thumbnet import cli, report
+from thumbnet.data.dataset import Dataset, Splits
+from thumbnet.data.digits import read_digits
 from thumbnet.errors import DataError, ExportError, TrainingError
 from thumbnet.training import curves, pipeline
 from thumbnet.training.recipes import RECIPES
@@ -28,7 +29,7 @@ from thumbnet.training.recipes import RECIPES
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    return datasets.digits()
+    return read_digits()
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +172,7 @@ def test_splits_of_another_size_than_asked_for_are_refused(splits: Splits, tmp_p
 
 
 def test_splits_have_the_size_that_they_are_read_in(tmp_path: Path) -> None:
-    trained = thumbnet.train(datasets.digits(18), "seed", epochs=1, output=tmp_path / "model.onnx")
+    trained = thumbnet.train(read_digits(18), "seed", epochs=1, output=tmp_path / "model.onnx")
     assert trained.classifier.info.size == 18
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from thumbnet import datasets
+from thumbnet.data.folder import read_folder
 from thumbnet.progress import progress
 
 
@@ -25,10 +25,10 @@ def test_reading_a_folder_shows_how_far_it_is(
 ) -> None:
     pytest.importorskip("tqdm")
     pytest.importorskip("sklearn")
-    datasets.folder(folder)
+    read_folder(folder)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    datasets.folder(folder)
+    read_folder(folder)
     shown = capsys.readouterr().err
     assert "reading pictures: 100%" in shown
     assert "20.0/20.0" in shown

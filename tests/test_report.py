@@ -15,9 +15,9 @@ from test_imports import TRAINING_ONLY, imported
 from thumbnet import cli, evaluation, figures, report
 from thumbnet import text as texts
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.evaluation import Answers, Bin, Speed
-from thumbnet.html import Html, element, join
+from thumbnet.html import STYLE, Html, element, join
 from thumbnet.model.classifier import Classifier
 from thumbnet.report import Judgement
 from thumbnet.text import shorten
@@ -252,7 +252,7 @@ def test_page_loads_nothing_and_tells_its_pictures() -> None:
         source.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")) for source in page.values("src")
     )
     assert all(link.startswith("#") for link in page.values("href"))
-    assert "http" not in report.STYLE.read_text(encoding="utf-8")
+    assert "http" not in STYLE.read_text(encoding="utf-8")
     assert any("default-src 'none'" in policy for policy in page.values("content"))
     for name, attributes in page.elements:
         assert name != "img" or attributes["alt"]
@@ -290,7 +290,7 @@ def test_no_mistakes_is_told() -> None:
 
 
 def test_large_pictures_become_small_jpegs() -> None:
-    picture = report._picture(np.zeros((300, 300, 3), np.uint8), "black")
+    picture = report._thumbnail(np.zeros((300, 300, 3), np.uint8), "black")
     assert picture.startswith('<img src="data:image/jpeg;base64,')
     assert picture.endswith(' alt="black" width="96" height="96">')
 

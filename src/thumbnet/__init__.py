@@ -26,7 +26,7 @@ from thumbnet.errors import (
 )
 
 if TYPE_CHECKING:
-    from thumbnet.datasets import Dataset
+    from thumbnet.data.dataset import Dataset
     from thumbnet.model.classifier import Classifier, Prediction, load
     from thumbnet.training.pipeline import train
 
@@ -50,7 +50,7 @@ __all__ = [
 
 _HOMES = {
     "Classifier": "thumbnet.model.classifier",
-    "Dataset": "thumbnet.datasets",
+    "Dataset": "thumbnet.data.load",
     "Prediction": "thumbnet.model.classifier",
     "load": "thumbnet.model.classifier",
     "train": "thumbnet.training.pipeline",

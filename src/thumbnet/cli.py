@@ -9,15 +9,17 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import thumbnet
-from thumbnet.errors import DataWarning, SourceError, ThumbnetError
+from thumbnet.errors import DataWarning, MissingExtraError, SourceError, ThumbnetError
 from thumbnet.pictures import opencv
 from thumbnet.text import printable
 
 if TYPE_CHECKING:
+    from thumbnet.data import check
     from thumbnet.model.classifier import Classifier
     from thumbnet.prediction import rows
     from thumbnet.sources.failure import Failure
@@ -272,16 +274,27 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _check_data(arguments: argparse.Namespace) -> int:
-    from thumbnet import checks
+    from thumbnet.data import check
 
-    found = checks.check(arguments.data, labels=arguments.labels, seed=arguments.seed)
-    print(checks.text(found))
+    found = check.check(arguments.data, judge=_label_judge(arguments.seed) if arguments.labels else None)
+    print(check.text(found))
     if arguments.report:
-        from thumbnet import checks_page
+        from thumbnet.data import check_page
 
-        checks_page.save(found, Path(arguments.report))
+        check_page.save(found, Path(arguments.report))
         _say(f"The pictures: {arguments.report}")
     return SOME_FAILED if found.count else DONE
+
+
+def _label_judge(seed: int) -> "check.Judge":
+    try:
+        from thumbnet.training.cross_validation import out_of_fold
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("thumbnet"):
+            raise
+        missing = (error.name or "a package").partition(".")[0]
+        raise MissingExtraError("looking for wrong labels", missing, "check") from error
+    return partial(out_of_fold, seed=seed)
 
 
 def _serve(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.model.classifier import Classifier
 from thumbnet.progress import progress
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.model.classifier import BATCH, Asked, Classifier, Prediction
 from thumbnet.prediction import bulk

@@ -1,8 +1,15 @@
 """HTML and SVG from nested calls. Text is escaped wherever it comes from, so no class name can break out of a page."""
 
+import base64
 from html import escape
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 EMPTY = {"br", "img", "meta"}  # elements without content and end
+STYLE = Path(__file__).with_name("html.css")  # of every page
 
 
 class Html(str):
@@ -29,8 +36,8 @@ def join(*content: str) -> Html:
     return Html("".join(each if isinstance(each, Html) else escape(each) for each in content))
 
 
-def document(title: str, style: str, *body: str) -> Html:
-    """A whole page with its style inside. It loads nothing and runs nothing: its own policy forbids both."""
+def document(title: str, *body: str, style: str = "") -> Html:
+    """A whole page with the common style and more inside. Its own policy forbids it to load or run anything."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     head = element(
         "head",
@@ -39,9 +46,26 @@ def document(title: str, style: str, *body: str) -> Html:
         element("meta", name="color-scheme", content="light dark"),
         element("meta", http_equiv="Content-Security-Policy", content=policy),
         element("title", title),
-        element("style", Html(style)),
+        element("style", Html(STYLE.read_text(encoding="utf-8") + style)),
     )
     return join(Html("<!doctype html>\n"), element("html", head, element("body", *body), lang="en"), Html("\n"))
+
+
+def picture(image: NDArray[np.uint8], alt: str, longest: int) -> Html:
+    """A picture inside the page: small ones to the pixel, larger ones shrunk, which keeps their shape.
+
+    Args:
+        image: uint8 `(H, W, 3)`, RGB.
+        alt: What it shows, for those who do not see it.
+        longest: Pixels of the longer side, at the most.
+    """
+    height, width, _ = image.shape
+    factor, kind = longest / max(height, width), "png"
+    if factor < 1:
+        width, height, kind = max(1, round(width * factor)), max(1, round(height * factor)), "jpeg"
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    data = base64.b64encode(cv2.imencode(f".{kind}", image[..., ::-1])[1].tobytes()).decode()
+    return element("img", src=f"data:image/{kind};base64,{data}", alt=alt, width=width, height=height)
 
 
 def _text(value: str | float) -> str:

@@ -1,6 +1,5 @@
 """What was measured of a model file, as text, as JSON, and as one HTML page that needs nothing around it."""
 
-import base64
 import contextlib
 import csv
 import json
@@ -10,20 +9,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import datasets, evaluation, figures
+from thumbnet import evaluation, figures
 from thumbnet._version import __version__
 from thumbnet.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.load import load_data
 from thumbnet.errors import ThumbnetError
 from thumbnet.evaluation import Answers, ClassScores, Comparison, Foreign, Scores, Speed
 from thumbnet.files import write_atomically
-from thumbnet.html import Html, document, element, join
+from thumbnet.html import Html, document, element, join, picture
 from thumbnet.model.classifier import BUNDLED, Classifier, load
-from thumbnet.pictures.framing import resize
 from thumbnet.prediction import explain
 from thumbnet.progress import progress
 from thumbnet.text import shorten, width
@@ -34,7 +32,6 @@ MISTAKES = 24  # shown, the most confident ones
 THUMBNAIL = 96  # pixels a side at the most, of a picture on the page
 COLUMNS = 40  # of a class's name in a terminal, at the most
 CURVES = "results.csv"  # what a training leaves beside its model file, a row an epoch
-STYLE = Path(__file__).with_name("report.css")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +72,7 @@ def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement
 
     Args:
         model: A bundled model's name or a file's path; nothing means the best bundled one.
-        data: What `datasets.load` takes.
+        data: What `load_data` takes.
         foreign: A folder of pictures that show none of the classes.
 
     Raises:
@@ -84,7 +81,7 @@ def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement
         MissingExtraError: The data have to be split and scikit-learn is not installed.
     """
     loaded = load(model)
-    dataset = datasets.load(data, loaded.info.size, framing=loaded.info.framing).test
+    dataset = load_data(data, loaded.info.size, framing=loaded.info.framing).test
     answers = evaluation.answer(loaded, dataset)
     beside = (foreign, evaluation.foreign(loaded, answers, foreign)) if foreign is not None else None
     speed = evaluation.speed(loaded, dataset.images)
@@ -263,7 +260,7 @@ def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | 
     body = [element("section", element("h2", title), content, id=key) for key, title, content in there]
     main = element("main", _top(judged), element("nav", *links, aria_label="Sections"), *body)
     foot = element("footer", f"Thumbnet {__version__}. Test data ", element("code", judged.dataset.fingerprint()[:16]))
-    return document(f"{judged.model}: evaluation", STYLE.read_text(encoding="utf-8"), main, foot)
+    return document(f"{judged.model}: evaluation", main, foot)
 
 
 def _top(judged: Judgement) -> Html:
@@ -357,7 +354,7 @@ def _pair(judged: Judgement, truth: int, guess: int) -> Html:
         element("p", element("b", element("bdi", answers.names[truth])), " taken for ",
                 element("b", element("bdi", answers.names[guess])),
                 element("span", f" {_times(judged, truth, guess)}", class_="about")),
-        element("div", *(_picture(judged.dataset.images[row], told) for row in rows), class_="strip"),
+        element("div", *(_thumbnail(judged.dataset.images[row], told) for row in rows), class_="strip"),
     )  # fmt: skip
 
 
@@ -405,7 +402,7 @@ def _mistake(judged: Judgement, row: int) -> Html:
     square, names = judged.dataset.images[row], judged.answers.names
     guess, truth = names[judged.answers.guesses[row]], names[judged.answers.labels[row]]
     heat = explain.overlay(square, explain.heat(judged.classifier, square), "stretch")
-    shown = _picture(square, f"{truth}, taken for {guess}"), _picture(heat, f"what spoke for {guess}")
+    shown = _thumbnail(square, f"{truth}, taken for {guess}"), _thumbnail(heat, f"what spoke for {guess}")
     answer = _answer(guess, float(judged.answers.confidence[row]))
     truly = element("br"), "truth: ", element("bdi", truth)
     return element("figure", element("div", *shown), element("figcaption", answer, *truly))
@@ -431,7 +428,7 @@ def _robustness(judged: Judgement, spoilt: Robustness) -> Html:
 def _spoilt_cells(sample: NDArray[np.uint8], way: str, spoilt: Robustness) -> Iterable[Html]:
     rng = np.random.default_rng(0)
     for strength, accuracy in enumerate(spoilt.accuracy[way], 1):
-        shown = _picture(corrupt(sample, way, strength, rng), f"{way}, strength {strength}")
+        shown = _thumbnail(corrupt(sample, way, strength, rng), f"{way}, strength {strength}")
         lost = min(1.0, max(0.0, (spoilt.unspoilt - accuracy) / max(spoilt.unspoilt, 1e-9)))
         yield element("td", shown, element("span", f"{accuracy:.0%}"), style=f"--lost:{60 * lost:.0f}%")
 
@@ -441,7 +438,7 @@ def _foreign(judged: Judgement) -> Html:
         return Html("")
     folder, found = judged.foreign
     cards = [
-        element("figure", _picture(judged.classifier.square(each.source), f"taken for {each.label}"),
+        element("figure", _thumbnail(judged.classifier.square(each.source), f"taken for {each.label}"),
                 element("figcaption", _answer(each.label, each.confidence)))
         for each in found.surest
     ]  # fmt: skip
@@ -489,10 +486,6 @@ def _scrolled(label: str, content: Html) -> Html:
     return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
-def _picture(square: NDArray[np.uint8], told: str) -> Html:
+def _thumbnail(square: NDArray[np.uint8], told: str) -> Html:
     """uint8 `(S, S, 3)`, inside the page."""
-    side = min(len(square), THUMBNAIL)
-    shown = resize(square, side, "stretch")[..., ::-1]
-    kind = "png" if side < THUMBNAIL else "jpeg"  # small ones to the pixel, as the network saw them
-    data = base64.b64encode(cv2.imencode(f".{kind}", shown)[1].tobytes()).decode()
-    return element("img", src=f"data:image/{kind};base64,{data}", alt=told, width=side, height=side)
+    return picture(square, told, THUMBNAIL)

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from thumbnet import datasets, evaluation
-from thumbnet.datasets import Splits
+from thumbnet import evaluation
+from thumbnet.data.dataset import Splits
+from thumbnet.data.load import load_data
 from thumbnet.errors import DataError, ExportError, MissingExtraError
 from thumbnet.files import write_atomically
 from thumbnet.formats.agreement import Agreement, Answer, Tolerance, agreement, refuse
@@ -30,14 +31,14 @@ class Original:
     name: str  # without folder and ending
     content: bytes
     classifier: Classifier
-    data: str  # what `datasets.load` takes
+    data: str  # what `load_data` takes
     runtime: Path | None = None  # where ONNX Runtime Web is, if it is not to be downloaded
 
     @cached_property
     def splits(self) -> Splits:
         """The data; their classes are the model's."""
         info = self.classifier.info
-        splits = datasets.load(self.data, info.size, framing=info.framing)
+        splits = load_data(self.data, info.size, framing=info.framing)
         if splits.test.names != info.names:
             raise DataError(
                 f"the model knows {', '.join(info.names)}; {self.data} has {', '.join(splits.test.names)}. "
@@ -119,7 +120,7 @@ def export(
         form: A name in `FORMATS`.
         output: Where it goes; nothing means the model's name with the format's ending, in the working folder. A file
             that is there is replaced, a folder is not.
-        data: What `datasets.load` takes: pictures of the model's classes to compare on, and to quantise by.
+        data: What `load_data` takes: pictures of the model's classes to compare on, and to quantise by.
         runtime: For `web`: the archive or folder of ONNX Runtime Web; nothing means that it is downloaded.
 
     Raises:

@@ -19,7 +19,7 @@ import onnx
 from numpy.typing import NDArray
 from onnxruntime import quantization
 
-from thumbnet.datasets import Splits
+from thumbnet.data.dataset import Splits
 from thumbnet.errors import ExportError
 from thumbnet.evaluation import evaluate
 from thumbnet.model import graph as graph_module

@@ -1,4 +1,4 @@
-"""RGB array → the square that a network sees."""
+"""A picture → the square that a network sees."""
 
 from typing import Literal, TypeAlias, get_args
 
@@ -6,13 +6,27 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.pictures.decode import REDUCED_MARGIN, RGB
+from thumbnet.pictures.decode import REDUCED_MARGIN, RGB, decode
 
 Framing: TypeAlias = Literal["stretch", "crop", "centre", "soft-centre"]
 FRAMINGS: tuple[Framing, ...] = get_args(Framing)
 CLOSER = 5 / 8  # of each side: the middle of a large picture, which is looked at too; docs/experiments.md
 # A blur by half a pixel (a variance of 2/8 of a pixel²), in eighths: whole numbers, which any language adds up alike.
 _SOFT = np.array([1, 6, 1], np.float32)
+
+
+def square(data: bytes, size: int, framing: Framing) -> RGB:
+    """A picture file's bytes → uint8 `(size, size, 3)`, RGB: the way of training, evaluation and prediction.
+
+    Args:
+        data: A picture file's whole content.
+        size: Pixels a side.
+        framing: What of it is taken, as `region` says.
+
+    Raises:
+        ImageError: What `decode` raises it for.
+    """
+    return resize(decode(data, least=size), size, framing)
 
 
 def resize(image: RGB, size: int, framing: Framing) -> RGB:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
 from thumbnet.errors import TrainingError
 from thumbnet.training import checkpoint, curves, hardware, networks
 from thumbnet.training.augment import augment, shrink

@@ -10,9 +10,11 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import datasets, evaluation
+from thumbnet import evaluation
 from thumbnet._version import __version__
-from thumbnet.datasets import Dataset, Splits
+from thumbnet.data.dataset import Dataset, Splits, hold_out
+from thumbnet.data.folder import read_pictures
+from thumbnet.data.load import load_data
 from thumbnet.errors import TrainingError
 from thumbnet.evaluation import Answers, Scores, answer
 from thumbnet.files import write_atomically
@@ -105,8 +107,8 @@ def train(
         splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
     strange = None  # (M, S, S, 3)
     if foreign is not None and team.chief:
-        strange = datasets.pictures(Path(foreign), splits.train.images.shape[1], framing=splits.train.framing)
-    rest, held_out = datasets.hold_out(splits.train, held_out_share(recipe, len(splits.train)), seed)
+        strange = read_pictures(Path(foreign), splits.train.images.shape[1], framing=splits.train.framing)
+    rest, held_out = hold_out(splits.train, held_out_share(recipe, len(splits.train)), seed)
     mirror_average = recipe.mirror_average and splits.train.mirrored
     team.check(
         {
@@ -219,7 +221,7 @@ def _read(data: str | Splits, size: int | None, seed: int) -> Splits:
     side = (own or SIZE) if size is None else size
     if side < networks.LEAST:
         raise TrainingError(f"expected {networks.LEAST} pixels a side or more, as the networks need room, got {side}")
-    return datasets.load(data, side, framing=FIT, seed=seed) if isinstance(data, str) else data
+    return load_data(data, side, framing=FIT, seed=seed) if isinstance(data, str) else data
 
 
 def _save_keras(network: keras.Model, path: Path) -> None:

@@ -3,21 +3,20 @@
 A data source → `Pictures`, what of it can be read → `Findings`. Nothing is changed or deleted: a person decides.
 """
 
-import dataclasses
 import hashlib
-import sys
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import datasets, duplicates
-from thumbnet.datasets import Dataset
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.duplicates import FINE, SIDE, Match, find
+from thumbnet.data.folder import read_tree
+from thumbnet.data.load import located, unsplit
 from thumbnet.errors import DataError, ImageError, MissingExtraError
 from thumbnet.pictures import kinds
 from thumbnet.pictures.decode import decode
@@ -29,8 +28,8 @@ from thumbnet.text import printable
 LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
 MOST_ASPECT = 3  # longer to shorter side; training keeps the middle, so that more than two thirds would be cut off
 MOST_UNEVEN = 3  # pictures of the largest class for one of the smallest
-FOLDS = 4  # each picture is judged by a network that was trained on the others' three quarters
-EPOCHS = 10  # of each of these trainings
+# Labelled pictures → how probable each class is for each, `(N, C)`, by something that did not learn from that picture.
+Judge: TypeAlias = Callable[[Dataset], NDArray[np.float64]]
 LISTED = 10  # findings of a kind in the text; the page has more
 
 
@@ -120,21 +119,20 @@ class Section(NamedTuple):
     rows: list[tuple[int, ...]]  # the pictures of each line; none of those that are about files or classes
 
 
-def check(data: str, *, labels: bool = False, seed: int = 0) -> Findings:
+def check(data: str, *, judge: Judge | None = None) -> Findings:
     """Look for what is wrong with a data set.
 
     Args:
         data: `cifar10`, `digits`, a folder of pictures, or an `.npz` file.
-        labels: Whether to look for wrong labels, too, for which networks are trained.
-        seed: Of these trainings.
+        judge: Judges the labels, if they are to be looked at; such as `training.cross_validation.out_of_fold`.
 
     Raises:
         DataError: `data` cannot be used at all, or has too few pictures to judge its labels.
-        MissingExtraError: cleanlab, scikit-learn or the training is needed and not installed.
+        MissingExtraError: cleanlab or scikit-learn is needed and not installed.
     """
     pictures = read(data)
     leaks, copies, limit = _copies(pictures)
-    found = suspects(pictures, seed) if labels else None
+    found = suspects(pictures, judge) if judge else None
     return Findings(pictures, leaks, copies, limit, _uneven(pictures), found)
 
 
@@ -148,9 +146,9 @@ def read(data: str) -> Pictures:
         DataError: `data` is no data source, or none of its pictures can be read.
         MissingExtraError: scikit-learn is needed and not installed.
     """
-    if data not in ("cifar10", "digits") and (root := datasets.located(data)).is_dir():
+    if data not in ("cifar10", "digits") and (root := located(data)).is_dir():
         return _of_folder(data, root)
-    parts = datasets.unsplit(data, duplicates.SIDE)
+    parts = unsplit(data, SIDE)
     pixels = np.concatenate([part.images for part in parts])  # (N, SIDE, SIDE, 3)
     is_test = np.arange(len(pixels)) >= len(parts[0])
     labels = np.concatenate([part.labels for part in parts])
@@ -169,7 +167,7 @@ class _Seen(NamedTuple):
 
 
 def _of_folder(data: str, root: Path) -> Pictures:
-    names, parts = datasets.tree(root)
+    names, parts = read_tree(root)
     entries = [(file, label, part > 0) for part, files in enumerate(parts) for label, file in files]
     unreadable: list[Note] = []
     misnamed: list[Note] = []
@@ -207,7 +205,7 @@ def _see(file: Path) -> _Seen | str:
     except (OSError, ImageError) as error:
         return str(error)
     height, width, _ = image.shape
-    return _Seen(resize(image, duplicates.SIDE, "stretch"), _key(image), width, height, kinds.kind(content))
+    return _Seen(resize(image, SIDE, "stretch"), _key(image), width, height, kinds.kind(content))
 
 
 def _key(image: NDArray[np.uint8]) -> bytes:
@@ -243,14 +241,14 @@ def _copies(pictures: Pictures) -> tuple[list[Copy], list[Copy], float]:
         pairs += [_copy_of(pictures, row, of) for of in earlier]
     distinct = np.array(list(first.values()), np.int64)
     with progress("comparing pictures", len(distinct), " pictures") as show:
-        matches, limit = duplicates.find(pictures.images[distinct], mirrored=pictures.mirrored, show=show)
+        matches, limit = find(pictures.images[distinct], mirrored=pictures.mirrored, show=show)
         for match in matches:
             row, of = int(distinct[match.second]), int(distinct[match.first])
             pairs.append(_copy_of(pictures, row, of, match))
     return _worst(pictures, pairs, across=True), _worst(pictures, pairs, across=False), limit
 
 
-def _copy_of(pictures: Pictures, row: int, of: int, match: duplicates.Match | None = None) -> Copy:
+def _copy_of(pictures: Pictures, row: int, of: int, match: Match | None = None) -> Copy:
     """An exact copy, or one that was found by its likeness."""
     likeness, mirrored = (1.0, False) if match is None else (match.likeness, match.mirrored)
     return Copy(row, of, likeness, mirrored, match is None, bool(pictures.labels[of] != pictures.labels[row]))
@@ -279,25 +277,21 @@ def _uneven(pictures: Pictures) -> list[Note]:
     ]
 
 
-def suspects(pictures: Pictures, seed: int) -> list[Suspect]:
+def suspects(pictures: Pictures, judge: Judge) -> list[Suspect]:
     """The labels that are most likely wrong, the likeliest first.
 
-    Each picture gets probabilities from a network that was not trained on it; from these and the labels, confident
-    learning tells which labels are wrong (Northcutt, Jiang and Chuang, Confident Learning, 2021), by cleanlab.
+    From the judge's probabilities and the labels, confident learning says which labels are wrong (Northcutt, Jiang and
+    Chuang, Confident Learning, 2021), by cleanlab.
 
     Raises:
-        DataError: A class has fewer than `FOLDS` pictures.
-        MissingExtraError: cleanlab or the training is not installed.
+        DataError: There are too few pictures to judge.
+        MissingExtraError: cleanlab is not installed.
     """
     try:
         from cleanlab.filter import find_label_issues
-
-        probabilities = cross_validated(pictures, seed)
     except ModuleNotFoundError as error:
-        if (error.name or "").startswith("thumbnet"):
-            raise
-        missing = (error.name or "a package").partition(".")[0]
-        raise MissingExtraError("looking for wrong labels", missing, "check") from error
+        raise MissingExtraError("looking for wrong labels", "cleanlab", "check") from error
+    probabilities = judge(Dataset(pictures.images, pictures.labels, pictures.names, pictures.mirrored))  # (N, C)
     rows = find_label_issues(
         pictures.labels, probabilities, return_indices_ranked_by="normalized_margin", filter_by="both", n_jobs=1
     )
@@ -308,41 +302,6 @@ def suspects(pictures: Pictures, seed: int) -> list[Suspect]:
         )
         for row in rows.tolist()
     ]
-
-
-def cross_validated(pictures: Pictures, seed: int) -> NDArray[np.float64]:
-    """The probabilities that networks give the classes of pictures that they were not trained on: `(N, C)`.
-
-    Raises:
-        DataError: A class has fewer than `FOLDS` pictures.
-    """
-    from scipy.special import softmax
-    from sklearn.model_selection import StratifiedKFold
-
-    from thumbnet.training import calibrate
-    from thumbnet.training.fit import fit
-    from thumbnet.training.recipes import SEED
-
-    every = Dataset(pictures.images, pictures.labels, pictures.names, pictures.mirrored)
-    counts = np.bincount(every.labels, minlength=len(every.names))  # (C,)
-    if counts.min() < FOLDS:
-        few = every.names[int(counts.argmin())]
-        raise DataError(
-            f"to judge labels, expected {FOLDS} pictures of each class at least, got {counts.min()} of {few}"
-        )
-    recipe = dataclasses.replace(SEED, epochs=EPOCHS)
-    probabilities = np.empty((len(every), len(every.names)))
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed).split(every.labels, every.labels)
-    for number, (rest, judged) in enumerate(folds, 1):
-        print(f"training {number} of {FOLDS}, to judge {len(judged):,} labels", file=sys.stderr)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "checkpoint"
-            fitted = fit(recipe, every.take(rest), None, seed=seed, checkpoint_path=path)
-        if fitted.interrupted:
-            raise KeyboardInterrupt
-        logs = calibrate.log_probabilities(fitted.network, every.take(judged), mirror=every.mirrored)  # (n, C)
-        probabilities[judged] = softmax(logs, axis=1)
-    return probabilities
 
 
 # --- for a person ---
@@ -394,7 +353,7 @@ def summary(found: Findings) -> str:
 
 def caution(found: Findings) -> str:
     """What could not be looked for, or nothing."""
-    if found.limit <= duplicates.FINE:
+    if found.limit <= FINE:
         return ""
     told = f"those that are {found.limit:.2f} alike or more" if found.limit < 1 else "exact ones"
     return f"The pictures of this set are alike by nature: of copies, only {told} can be told."

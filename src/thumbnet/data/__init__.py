@@ -1,0 +1,1 @@
+"""A data source → `Dataset`, and what may be wrong with it."""

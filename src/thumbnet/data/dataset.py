@@ -1,0 +1,153 @@
+"""Labelled pictures: one array of pictures, one of labels, and the classes' names."""
+
+import hashlib
+import json
+import math
+import os
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.errors import DataError, DataWarning, MissingExtraError
+from thumbnet.pictures.framing import Framing
+from thumbnet.text import CONTROL, first_few
+
+TEST_SHARE = 0.2  # of a source without a test split
+# Of the free memory. Splitting and shuffling copy the pictures once, and the training needs room for itself.
+MEMORY_SHARE = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Labelled pictures.
+
+    Attributes:
+        images: uint8 `(N, S, S, 3)`, RGB.
+        labels: int64 `(N,)`, places in `names`.
+        names: The classes, at least two.
+        mirrored: Whether a picture's mirror image keeps its class: photographs do, digits do not.
+        framing: How any other picture becomes one like these, see `pictures.framing.resize`.
+
+    Raises:
+        DataError: A shape, a type or a label is not as above, or a name comes twice or cannot be printed.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    names: tuple[str, ...]
+    mirrored: bool = True
+    framing: Framing = "centre"
+
+    def __post_init__(self) -> None:
+        shape = self.images.shape
+        if self.images.dtype != np.uint8 or len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:
+            raise DataError(f"expected images as uint8 (N, S, S, 3), got {self.images.dtype} {shape}")
+        if self.labels.dtype != np.int64 or self.labels.shape != shape[:1]:
+            raise DataError(f"expected labels as int64 {shape[:1]}, got {self.labels.dtype} {self.labels.shape}")
+        if len(self.names) < 2 or len(set(self.names)) != len(self.names):
+            raise DataError(f"expected at least two classes, each named once, got {first_few(map(repr, self.names))}")
+        if bad := [name for name in self.names if not name or CONTROL.search(name)]:
+            raise DataError(f"expected printable class names, got {first_few(map(repr, bad))}. Rename them")
+        if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
+            raise DataError(
+                f"expected labels from 0 to {len(self.names) - 1}, got {self.labels.min()} to {self.labels.max()}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, rows: NDArray[np.int64]) -> "Dataset":
+        """The pictures in these `rows`, in their order."""
+        return replace(self, images=self.images[rows], labels=self.labels[rows])
+
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, of names, shape, pixels and labels: what a model was trained on."""
+        digest = hashlib.sha256(json.dumps([self.names, self.images.shape]).encode())
+        digest.update(np.ascontiguousarray(self.images).data)
+        digest.update(self.labels.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+
+class Splits(NamedTuple):
+    """What is trained on, and what is measured on. Both have the same names."""
+
+    train: Dataset
+    test: Dataset
+
+
+def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
+    """`dataset` in two: the rest, and a `share` of each class that is held out. Both keep the order of the pictures.
+
+    Args:
+        dataset: What to split.
+        share: From 0 to 1, exclusive. Of a small set more is held out, so that there is one picture for each class.
+        seed: The same one holds out the same pictures.
+
+    Raises:
+        DataError: A class has a single picture, or so little is left that not each class has one.
+        MissingExtraError: scikit-learn is not installed.
+    """
+    try:
+        from sklearn.model_selection import train_test_split
+    except ImportError as error:
+        raise MissingExtraError("splitting a data set", "scikit-learn", "train") from error
+    counts = np.bincount(dataset.labels, minlength=len(dataset.names))  # (C,)
+    single = [name for name, count in zip(dataset.names, counts, strict=True) if count == 1]
+    if single:
+        raise DataError(f"a class with one picture cannot be split: {first_few(single)}. Add pictures or leave it out")
+    held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
+    try:
+        rows = train_test_split(
+            np.arange(len(dataset)), test_size=held_out_count, random_state=seed, stratify=dataset.labels
+        )  # (N,) → (rest,), (held out,)
+    except ValueError as error:
+        raise DataError(
+            f"{held_out_count} of {len(dataset)} pictures in {np.count_nonzero(counts)} classes cannot be held out: "
+            f"{error}"
+        ) from error
+    rest, held_out = (dataset.take(np.sort(part)) for part in rows)
+    return rest, held_out
+
+
+def split(every: Dataset, seed: int) -> Splits:
+    """`every` in training and test pictures; the test split is `TEST_SHARE` of it. Raises what `hold_out` raises."""
+    return Splits(*hold_out(every, TEST_SHARE, seed))
+
+
+def both_splits(source: Path, train: Dataset, test: Dataset) -> Splits:
+    """The two, after it has been said which classes one of them lacks."""
+    for dataset, split, effect in ((train, "training", "learned"), (test, "test", "measured")):
+        if not len(dataset):
+            raise DataError(f"{source}: there is no picture in the {split} split")
+        present = set(dataset.labels.tolist())
+        if missing := [name for label, name in enumerate(dataset.names) if label not in present]:
+            report = f"classes without a picture in the {split} split, which cannot be {effect}: {first_few(missing)}"
+            warnings.warn(f"{source}: {report}", DataWarning, stacklevel=3)
+    return Splits(train, test)
+
+
+def available_memory() -> int | None:
+    """Bytes that can be had; where that is not told (macOS), all there are; where neither is (Windows), None."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        pass
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def check_memory(count: int, size: int, source: int = 0) -> None:
+    """Refuse `count` pictures of `size` pixels a side, and `source` bytes to make them from, before they are read."""
+    needed, available = count * size * size * 3 + source, available_memory()
+    if available is not None and needed > MEMORY_SHARE * available:
+        raise DataError(
+            f"{count:,} pictures of {size}x{size} pixels would take {needed / 2**30:.1f} GiB, more than "
+            f"{MEMORY_SHARE:.0%} of the {available / 2**30:.1f} GiB of memory. Choose a smaller size or fewer pictures"
+        )
