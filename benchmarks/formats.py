@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import formats
-from thumbnet.evaluation import Answers, answer
+from thumbnet.evaluation.judge import answer
+from thumbnet.evaluation.scores import Answers
 from thumbnet.formats.agreement import Answer, agreement
 from thumbnet.model.classifier import BATCH, BUNDLED, find
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import thumbnet
-from thumbnet.evaluation import auroc
+from thumbnet.evaluation.scores import auroc
 from thumbnet.model.classifier import together
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import FRAMINGS, resize, views

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from thumbnet.figures import Plot, Points
+from thumbnet.evaluation.plots import Plot, Points
 from thumbnet.html import Html, element, join
 
 COLOURS = ("#3f74dc", "#cf453a", "#1f9257", "#b06a0a", "#9a55bf", "#727a89")  # on white and on black alike

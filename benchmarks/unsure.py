@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import thumbnet
 from thumbnet.data.digits import read_digits
 from thumbnet.data.load import load_data
-from thumbnet.evaluation import auroc
+from thumbnet.evaluation.scores import auroc
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.pictures.framing import resize
 from thumbnet.sources.expand import expand

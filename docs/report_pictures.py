@@ -7,7 +7,8 @@ from typing import Literal, TypeAlias
 
 from playwright.sync_api import sync_playwright
 
-from thumbnet import report
+from thumbnet.evaluation.judge import judge
+from thumbnet.evaluation.page import write
 
 DOCS = Path(__file__).parent
 Scheme: TypeAlias = Literal["light", "dark"]
@@ -17,7 +18,7 @@ SHAPES: dict[str, tuple[int, int, Scheme]] = {"desktop": (1000, 1250, "light"), 
 def main() -> None:
     """Evaluate the best bundled model on CIFAR-10, which takes a minute, and take the pictures."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = report.write(Path(folder), report.judge(None, "cifar10"))
+        path = write(Path(folder), judge(None, "cifar10"))
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for name, (width, height, scheme) in SHAPES.items():

@@ -1,5 +1,6 @@
 """Temperature and threshold, on answers whose right calibration is known."""
 
+import models
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -10,7 +11,7 @@ import keras
 from scipy.special import log_softmax
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.evaluation import Answers, calibration_error
+from thumbnet.evaluation.scores import Answers, calibration_error
 from thumbnet.training import calibrate
 
 
@@ -50,13 +51,18 @@ def test_the_threshold_keeps_95_percent_of_the_right_answers() -> None:
     log_probs, labels = overconfident(2.0)
     probabilities = np.exp(log_softmax(log_probs / 2.0, axis=1)).astype(np.float32)
     sureness = np.random.default_rng(1).random(len(labels)).astype(np.float32)
-    answers = Answers(tuple("abcde"), labels, probabilities, sureness, 0)
+    answers = Answers(models.info(names=tuple("abcde")), labels, probabilities, sureness)
     assert (sureness[answers.right] >= calibrate.threshold(answers)).mean() == pytest.approx(0.95, abs=1e-3)
 
 
 def test_without_a_right_answer_nothing_is_unsure() -> None:
     probabilities = np.array([[0.9, 0.1]], np.float32)
-    assert calibrate.threshold(Answers(("a", "b"), np.array([1]), probabilities, probabilities.max(axis=1), 0)) == 0
+    assert (
+        calibrate.threshold(
+            Answers(models.info(names=("a", "b")), np.array([1]), probabilities, probabilities.max(axis=1))
+        )
+        == 0
+    )
 
 
 def test_mirror_averaging_averages_the_logits_of_both_views() -> None:

@@ -13,7 +13,7 @@ from web import Web, ok
 
 import thumbnet
 from thumbnet.data.cifar10 import read_cifar10
-from thumbnet.evaluation import evaluate
+from thumbnet.evaluation.judge import evaluate
 
 ROOT = Path(__file__).parent.parent
 

@@ -6,8 +6,8 @@ import pytest
 from models import NAMES, SIZE, content, square
 from numpy.typing import NDArray
 
-from thumbnet.corruptions import STRENGTHS, WAYS, corrupt, robustness
 from thumbnet.data.dataset import Dataset
+from thumbnet.evaluation.corruptions import STRENGTHS, WAYS, corrupt, robustness
 from thumbnet.model.classifier import Classifier
 
 
@@ -74,7 +74,7 @@ def test_jpeg_keeps_the_order_of_the_colours(rng: np.random.Generator) -> None:
 
 
 def test_robustness(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("thumbnet.corruptions.PICTURES", 4)
+    monkeypatch.setattr("thumbnet.evaluation.corruptions.PICTURES", 4)
     colours = [NAMES[place % 3] for place in range(6)]
     images = np.stack([square(colour, SIZE) // 64 for colour in colours])  # so dark that noise drowns it
     dataset = Dataset(images, np.arange(6) % 3, NAMES)

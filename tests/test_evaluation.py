@@ -4,14 +4,33 @@ import dataclasses
 import math
 from pathlib import Path
 
+import models
 import numpy as np
 import pytest
 from models import NAMES, SIZE, content, png, square
 
-from thumbnet import evaluation
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError, DataWarning
-from thumbnet.evaluation import BINS, Answers, ClassScores, Scores, calibration_error, evaluate, wilson
+from thumbnet.evaluation.judge import answer, ask_foreign, evaluate, measure_speed
+from thumbnet.evaluation.scores import (
+    BINS,
+    Answers,
+    ClassScores,
+    Scores,
+    auroc,
+    calibration_error,
+    compare,
+    confused,
+    confusion,
+    coverage,
+    macro_f1,
+    mcnemar,
+    per_class,
+    reliability,
+    score,
+    uncalibrated_error,
+    wilson,
+)
 from thumbnet.model.classifier import BATCH, Classifier
 
 
@@ -31,14 +50,16 @@ def answers_of(
     sure = np.array(confidence or [0.9] * len(labels))[:, np.newaxis]
     hit = np.eye(classes, dtype=bool)[guesses]  # (N, C)
     probabilities = np.where(hit, sure, (1 - sure) / (classes - 1)).astype(np.float32)
-    return Answers(tuple("abcdefgh"[:classes]), np.array(labels), probabilities, probabilities.max(axis=1), 0.5)
+    return Answers(
+        models.info(names=tuple("abcdefgh"[:classes])), np.array(labels), probabilities, probabilities.max(axis=1)
+    )
 
 
 def random_answers(count: int, classes: int, seed: int) -> Answers:
     rng = np.random.default_rng(seed)
     probabilities = rng.dirichlet(np.full(classes, 0.7), count).astype(np.float32)
     labels = rng.integers(0, classes, count)
-    return Answers(tuple("abcdefgh"[:classes]), labels, probabilities, probabilities.max(axis=1), 0.5)
+    return Answers(models.info(names=tuple("abcdefgh"[:classes])), labels, probabilities, probabilities.max(axis=1))
 
 
 def test_all_right() -> None:
@@ -143,7 +164,7 @@ def test_wilson_interval_stays_within_0_and_1(count: int) -> None:
 
 
 def test_rows_of_the_confusion_are_truths() -> None:
-    assert evaluation.confusion(answers_of([0, 0, 0, 1, 2], [0, 1, 1, 1, 0])).tolist() == [
+    assert confusion(answers_of([0, 0, 0, 1, 2], [0, 1, 1, 1, 0])).tolist() == [
         [1, 2, 0],
         [0, 1, 0],
         [1, 0, 0],
@@ -151,42 +172,42 @@ def test_rows_of_the_confusion_are_truths() -> None:
 
 
 def test_each_class_is_counted_by_hand() -> None:
-    found = evaluation.per_class(np.array([[6, 2], [1, 1]]), ("a", "b"))
+    found = per_class(np.array([[6, 2], [1, 1]]), ("a", "b"))
     assert found == [ClassScores("a", 8, 7, 6 / 7, 6 / 8, 12 / 15), ClassScores("b", 2, 3, 1 / 3, 1 / 2, 2 / 5)]
-    assert evaluation.macro_f1(found) == pytest.approx((12 / 15 + 2 / 5) / 2)
+    assert macro_f1(found) == pytest.approx((12 / 15 + 2 / 5) / 2)
 
 
 def test_shares_of_nothing_are_none() -> None:
-    never_answered, absent, neither = evaluation.per_class(np.array([[0, 3, 0], [0, 0, 0], [0, 0, 0]]), ("a", "b", "c"))
+    never_answered, absent, neither = per_class(np.array([[0, 3, 0], [0, 0, 0], [0, 0, 0]]), ("a", "b", "c"))
     assert (never_answered.precision, never_answered.recall, never_answered.f1) == (None, 0, 0)
     assert (absent.precision, absent.recall, absent.f1) == (0, None, 0)
     assert (neither.precision, neither.recall, neither.f1) == (None, None, None)
-    assert evaluation.macro_f1([never_answered, absent, neither]) == 0
+    assert macro_f1([never_answered, absent, neither]) == 0
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_macro_f1_is_scikit_learns(seed: int) -> None:
     metrics = pytest.importorskip("sklearn.metrics")
     answers = random_answers(12, 8, seed)  # so few that classes are absent
-    classes = evaluation.per_class(evaluation.confusion(answers), answers.names)
+    classes = per_class(confusion(answers), answers.names)
     theirs = metrics.f1_score(answers.labels, answers.guesses, average="macro")
-    assert evaluation.macro_f1(classes) == pytest.approx(theirs)
+    assert macro_f1(classes) == pytest.approx(theirs)
 
 
 def test_pairs_that_are_confused_most_come_first() -> None:
     matrix = np.array([[90, 0, 3], [7, 0, 5], [5, 0, 99]])
-    assert evaluation.confused(matrix, 3) == [(1, 0), (1, 2), (2, 0)]
-    assert evaluation.confused(matrix, 9) == [(1, 0), (1, 2), (2, 0), (0, 2)]
-    assert evaluation.confused(np.diag([1, 2]), 9) == []
+    assert confused(matrix, 3) == [(1, 0), (1, 2), (2, 0)]
+    assert confused(matrix, 9) == [(1, 0), (1, 2), (2, 0), (0, 2)]
+    assert confused(np.diag([1, 2]), 9) == []
 
 
 def test_reliability_bins_add_up_to_the_calibration_error() -> None:
     answers = random_answers(200, 4, 1)
-    bins = evaluation.reliability(answers)
+    bins = reliability(answers)
     assert sum(each.images for each in bins) == 200
     assert all(each.low <= each.confidence <= each.high for each in bins)
     error = sum(each.images * abs(each.accuracy - each.confidence) for each in bins) / 200
-    assert evaluation.scores(answers).calibration_error == pytest.approx(error)
+    assert score(answers).calibration_error == pytest.approx(error)
 
 
 def test_before_calibration_logits_were_as_much_larger() -> None:
@@ -194,21 +215,21 @@ def test_before_calibration_logits_were_as_much_larger() -> None:
     logits = rng.normal(0, 3, (500, 4))
     before, after = (np.exp(each) / np.exp(each).sum(axis=1, keepdims=True) for each in (logits, logits / 2.5))
     names, labels = ("a", "b", "c", "d"), rng.integers(0, 4, 500)
-    answers = Answers(names, labels, after.astype(np.float32), after.max(axis=1).astype(np.float32), 0)
+    answers = Answers(models.info(names=names), labels, after.astype(np.float32), after.max(axis=1).astype(np.float32))
     expected = calibration_error(before.max(axis=1).astype(np.float32), answers.right)
-    assert evaluation.uncalibrated_error(answers, 2.5) == pytest.approx(expected, abs=1e-4)
-    assert evaluation.uncalibrated_error(answers, 1) == pytest.approx(evaluation.scores(answers).calibration_error)
+    assert uncalibrated_error(answers, 2.5) == pytest.approx(expected, abs=1e-4)
+    assert uncalibrated_error(answers, 1) == pytest.approx(score(answers).calibration_error)
 
 
 def test_the_least_confident_answers_are_left_out_first() -> None:
     answers = answers_of([0, 0, 0, 0], [0, 1, 0, 1], [0.9, 0.5, 0.8, 0.6])
-    shares, accuracies = evaluation.coverage(answers)
+    shares, accuracies = coverage(answers)
     assert shares.tolist() == [0.25, 0.5, 0.75, 1]
     assert accuracies.tolist() == pytest.approx([1, 1, 2 / 3, 1 / 2])
 
 
 def test_answers_of_one_confidence_stay_together() -> None:
-    shares, accuracies = evaluation.coverage(answers_of([0, 0, 0], [0, 1, 1], [0.9, 0.6, 0.6]))
+    shares, accuracies = coverage(answers_of([0, 0, 0], [0, 1, 1], [0.9, 0.6, 0.6]))
     assert (shares.tolist(), accuracies.tolist()) == (pytest.approx([1 / 3, 1]), pytest.approx([1, 1 / 3]))
 
 
@@ -223,7 +244,7 @@ def test_answers_of_one_confidence_stay_together() -> None:
     ],
 )
 def test_auroc(inside: list[int], outside: list[int], area: float) -> None:
-    assert evaluation.auroc(np.array(inside), np.array(outside)) == pytest.approx(area)
+    assert auroc(np.array(inside), np.array(outside)) == pytest.approx(area)
 
 
 def test_auroc_is_scikit_learns() -> None:
@@ -231,7 +252,7 @@ def test_auroc_is_scikit_learns() -> None:
     rng = np.random.default_rng(0)
     inside, outside = rng.integers(3, 12, 70), rng.integers(0, 10, 40)  # with ties
     theirs = metrics.roc_auc_score([1] * 70 + [0] * 40, np.concatenate([inside, outside]))
-    assert evaluation.auroc(inside, outside) == pytest.approx(theirs)
+    assert auroc(inside, outside) == pytest.approx(theirs)
 
 
 @pytest.mark.parametrize(
@@ -250,32 +271,32 @@ def test_auroc_is_scikit_learns() -> None:
     ],
 )
 def test_mcnemar(first: int, second: int, p: float) -> None:
-    assert evaluation.mcnemar(first, second) == pytest.approx(p, abs=1e-4)
+    assert mcnemar(first, second) == pytest.approx(p, abs=1e-4)
 
 
 def test_mcnemar_is_scipys_binomial_test_less_half_of_the_point() -> None:
     stats = pytest.importorskip("scipy.stats")
     for first, second in ((40, 61), (300, 380), (2000, 2100)):
         exact, point = stats.binomtest(first, first + second).pvalue, stats.binom.pmf(first, first + second, 0.5)
-        assert evaluation.mcnemar(first, second) == pytest.approx(exact - point, rel=1e-6)
+        assert mcnemar(first, second) == pytest.approx(exact - point, rel=1e-6)
 
 
 def test_two_models_are_compared_pair_by_pair() -> None:
     labels = [0] * 100
     first = answers_of(labels, [0] * 60 + [1] * 40)
     second = answers_of(labels, [0] * 55 + [1] * 5 + [0] * 30 + [1] * 10)
-    found = evaluation.compare(first, second)
+    found = compare(first, second)
     assert (found.both, found.first, found.second, found.neither) == (55, 5, 30, 10)
     assert found.difference == pytest.approx(0.25)
     assert found.difference_low == pytest.approx(0.1401, abs=1e-4)  # 25 / 102 ± 1.96 √(36 - 25² / 102) / 102
     assert found.difference_high == pytest.approx(0.3501, abs=1e-4)
-    assert found.p == evaluation.mcnemar(5, 30)
+    assert found.p == mcnemar(5, 30)
 
 
 @pytest.mark.parametrize("other", [answers_of([0, 2], [0, 1]), answers_of([0, 1], [0, 1], classes=4)])
 def test_other_pictures_are_not_compared(other: Answers) -> None:
     with pytest.raises(DataError, match="only on the same pictures and classes"):
-        evaluation.compare(answers_of([0, 1], [0, 1]), other)
+        compare(answers_of([0, 1], [0, 1]), other)
 
 
 def test_foreign_pictures(tmp_path: Path) -> None:
@@ -284,8 +305,8 @@ def test_foreign_pictures(tmp_path: Path) -> None:
     (tmp_path / "b.png").write_bytes(png("grey"))
     (tmp_path / "c.png").write_bytes(png("red"))
     classifier = Classifier(content(threshold=0.5))
-    answers = evaluation.answer(classifier, dataset(["red", "grey"], ["red", "red"]))
-    found = evaluation.foreign(classifier, answers, tmp_path)
+    answers = answer(classifier, dataset(["red", "grey"], ["red", "red"]))
+    found = ask_foreign(classifier, answers, tmp_path)
     assert (found.images, found.unreadable, found.rejected) == (3, 0, 2 / 3)
     assert found.auroc == pytest.approx((2.5 + 1) / 6)  # red above two, one tie; grey with two ties
     assert [Path(each.source).name for each in found.surest] == ["c.png", "b.png", "a.png"]
@@ -293,29 +314,29 @@ def test_foreign_pictures(tmp_path: Path) -> None:
 
 def test_broken_foreign_pictures_are_left_out(tmp_path: Path) -> None:
     classifier = Classifier(content())
-    answers = evaluation.answer(classifier, dataset(["red"], ["red"]))
+    answers = answer(classifier, dataset(["red"], ["red"]))
     (tmp_path / "broken.png").write_bytes(b"<html>")
     with pytest.raises(DataError, match=r"no picture can be read: .*broken\.png: "):
-        evaluation.foreign(classifier, answers, tmp_path)
+        ask_foreign(classifier, answers, tmp_path)
     (tmp_path / "a.png").write_bytes(png("grey"))
     with pytest.warns(DataWarning, match=r"1 of 2 are left out: .*broken\.png: "):
-        assert evaluation.foreign(classifier, answers, tmp_path).unreadable == 1
+        assert ask_foreign(classifier, answers, tmp_path).unreadable == 1
     with pytest.raises(DataError, match="expected a folder of pictures, got none"):
-        evaluation.foreign(classifier, answers, tmp_path / "missing")
+        ask_foreign(classifier, answers, tmp_path / "missing")
 
 
 def test_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([0, 9, 10, 11.5, 12, 0, 9, 9.25, 9.5, 9.75])  # the first run of each is to warm up
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
-    found = evaluation.speed(Classifier(content()), np.stack([square("red", SIZE)]))
+    found = measure_speed(Classifier(content()), np.stack([square("red", SIZE)]))
     assert (found.pictures_a_second, found.milliseconds) == (BATCH / 1.0, 250)
 
 
 def test_a_bar_shows_how_far_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("tqdm")
     many = dataset(["red"] * 300, ["red"] * 300)  # more than one batch
-    assert len(evaluation.answer(Classifier(content()), many).labels) == 300
+    assert len(answer(Classifier(content()), many).labels) == 300
     assert capsys.readouterr().err == ""
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    assert evaluation.answer(Classifier(content()), many).right.all()
+    assert answer(Classifier(content()), many).right.all()
     assert "evaluation: 100%" in capsys.readouterr().err

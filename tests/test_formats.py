@@ -18,10 +18,9 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet import cli, formats
-from thumbnet.data import load
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.errors import DataError, ExportError, ModelError
-from thumbnet.evaluation import Answers
+from thumbnet.evaluation.scores import Answers
 from thumbnet.formats import triton
 from thumbnet.formats.agreement import Answer, Tolerance, agreement, refuse
 from thumbnet.model.classifier import BUNDLED, Asked
@@ -106,7 +105,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 def _data(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder, and these pictures in place of all data."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(load, "load", lambda *_, **__: splits)
+    monkeypatch.setattr(formats, "load_data", lambda *_, **__: splits)
 
 
 def answers_of(form: str, path: Path, images: NDArray[np.uint8]) -> Asked:
@@ -456,7 +455,7 @@ def test_a_file_is_replaced_and_its_folder_made(tiny: Path, monkeypatch: pytest.
 
 def test_data_of_other_classes_are_told(tiny: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     others = Splits(*(dataclasses.replace(part, names=("a", "b", "c")) for part in splits))
-    monkeypatch.setattr(load, "load", lambda *_, **__: others)
+    monkeypatch.setattr(formats, "load_data", lambda *_, **__: others)
     monkeypatch.setitem(formats.FORMATS, "copy", copy(lambda given: given))
     with pytest.raises(DataError, match="the model knows red, green, blue; digits has a, b, c"):
         formats.export(str(tiny), "copy", data="digits")
@@ -488,7 +487,7 @@ def answers(right: int, count: int) -> tuple[Answers, Asked]:
     others = sure.copy()
     others[right:] = sure[right:, ::-1]
     sureness = sure.max(axis=1)
-    return Answers(("a", "b"), labels, sure, sureness, 0.5), Asked(others, sureness)
+    return Answers(models.info(names=("a", "b")), labels, sure, sureness), Asked(others, sureness)
 
 
 @pytest.mark.parametrize(
@@ -556,7 +555,7 @@ def test_the_bundled_models_can_be_exported(
     with np.load(cifar10_forms / "cifar10.npz") as real:
         images, labels = real["x_test"][:500], real["y_test"][:500].reshape(-1).astype(np.int64)
     part = Dataset(images, labels, thumbnet.load(name).info.names)
-    monkeypatch.setattr(load, "load", lambda *_, **__: Splits(part, part))
+    monkeypatch.setattr(formats, "load_data", lambda *_, **__: Splits(part, part))
     found = formats.export(name, form).agreement
     assert found is not None
     assert found.images == 500

@@ -19,10 +19,13 @@ import keras
 from test_curves import logged
 
 import thumbnet
-from thumbnet import cli, report
+from thumbnet import cli
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.data.digits import read_digits
 from thumbnet.errors import DataError, ExportError, TrainingError
+from thumbnet.evaluation import page
+from thumbnet.evaluation.judge import judge
+from thumbnet.evaluation.page import CURVES
 from thumbnet.training import curves, pipeline
 from thumbnet.training.recipes import RECIPES
 
@@ -82,15 +85,15 @@ def test_nothing_but_these_files_is_left(trained: pipeline.Trained) -> None:
 
 
 def test_the_table_of_epochs_is_drawn_in_the_report(trained: pipeline.Trained) -> None:
-    assert curves.TABLE == report.CURVES
-    rows = report._epochs(trained.path.with_name(report.CURVES))
+    assert curves.TABLE == CURVES
+    rows = page._epochs(trained.path.with_name(CURVES))
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
     assert all(tuple(row) == curves.COLUMNS for row in rows)
-    assert "accuracy over the epochs" in report._training(str(trained.path))
+    assert "accuracy over the epochs" in page._training(str(trained.path))
 
 
 def test_the_logs_are_where_they_were_wanted(trained: pipeline.Trained) -> None:
-    rows = report._epochs(trained.path.with_name(report.CURVES))
+    rows = page._epochs(trained.path.with_name(CURVES))
     read = logged(trained.path.parent.parent / "logs")
     expected = [(row["epoch"] - 1, pytest.approx(row["validation"])) for row in rows]
     assert read["validation", "epoch_accuracy"] == expected
@@ -143,7 +146,7 @@ def test_the_file_says_what_it_rejects_of_foreign_pictures(splits: Splits, tmp_p
     for name in ("notes.txt", "sizes.csv"):  # both look at the files that are named as pictures
         (tmp_path / "other" / name).write_text("not a picture")
     trained = thumbnet.train(few, "seed", epochs=2, output=tmp_path / "model.onnx", foreign=tmp_path / "other")
-    judged = report.judge(str(trained.path), "digits", str(tmp_path / "other")).foreign
+    judged = judge(str(trained.path), "digits", str(tmp_path / "other")).foreign
     assert judged is not None
     scores = thumbnet.load(trained.path).info.scores
     assert scores["foreign_images"] == judged[1].images == 9

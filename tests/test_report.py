@@ -6,20 +6,25 @@ from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import models
 import numpy as np
 import pytest
 from chromium import PROGRAM
 from models import NAMES, SIZE, content, png, square, write
 from test_imports import TRAINING_ONLY, imported
 
-from thumbnet import cli, evaluation, figures, report
+from thumbnet import cli
 from thumbnet import text as texts
-from thumbnet.corruptions import STRENGTHS, WAYS, Robustness
 from thumbnet.data.dataset import Dataset
-from thumbnet.evaluation import Answers, Bin, Speed
+from thumbnet.evaluation import judge, plots, report
+from thumbnet.evaluation import page as page_module
+from thumbnet.evaluation.corruptions import STRENGTHS, WAYS, Robustness
+from thumbnet.evaluation.judge import Judgement, Speed, answer
+from thumbnet.evaluation.page import CURVES, MISTAKES, PAIR_PICTURES, _classes, _mistakes, _thumbnail, _training
+from thumbnet.evaluation.report import PAIRS, verdict
+from thumbnet.evaluation.scores import Answers, Bin, Comparison, compare, confused
 from thumbnet.html import STYLE, Html, element, join
 from thumbnet.model.classifier import Classifier
-from thumbnet.report import Judgement
 from thumbnet.text import shorten
 
 SPOILT = Robustness(10, 0.8, dict.fromkeys(WAYS, (0.7, 0.6, 0.5, 0.4, 0.3)))
@@ -28,7 +33,7 @@ EVIL = '<script>alert("x")</script>&'
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "SECONDS", 0.0)
+    monkeypatch.setattr(judge, "SECONDS", 0.0)
 
 
 class Page(HTMLParser):
@@ -65,7 +70,7 @@ def judgement(names: tuple[str, ...], count: int, seed: int = 0, model: str = "m
     labels = rng.integers(0, len(names) - (len(names) > 3), count)
     probabilities = rng.dirichlet(np.full(len(names), 0.2), count).astype(np.float32)
     images = rng.integers(0, 256, (count, SIZE, SIZE, 3)).astype(np.uint8)
-    answers = Answers(names, labels, probabilities, probabilities.max(axis=1), 0.4)
+    answers = Answers(models.info(names=names, threshold=0.4), labels, probabilities, probabilities.max(axis=1))
     return Judgement(model, "data", Classifier(content()), Dataset(images, labels, names), answers, Speed(1234.5, 0.5))
 
 
@@ -140,15 +145,15 @@ def test_two_models_are_compared_in_words(
 
 
 def test_a_better_model_is_named() -> None:
-    better = evaluation.Comparison(50, 0, 30, 20, p=1e-9, difference=0.3, difference_low=0.2, difference_high=0.4)
-    assert report._verdict(better, "a", "b")[1:] == [
+    better = Comparison(50, 0, 30, 20, p=1e-9, difference=0.3, difference_low=0.2, difference_high=0.4)
+    assert verdict(better, "a", "b")[1:] == [
         "b less a: +30.00 points (95 % interval +20.00 to +40.00).",
         "b is better than a. That is more than chance (p < 0.001, McNemar's test).",
     ]
-    worse = evaluation.Comparison(50, 12, 2, 20, p=0.0129, difference=-0.1, difference_low=-0.2, difference_high=0.0)
-    assert report._verdict(worse, "a", "b")[2].startswith("a is better than b. That is more than chance (p = 0.013,")
-    close = evaluation.Comparison(50, 9, 2, 20, p=0.051, difference=-0.1, difference_low=-0.2, difference_high=0.0)
-    assert report._verdict(close, "a", "b")[2] == "The difference could be chance (p = 0.051, McNemar's test)."
+    worse = Comparison(50, 12, 2, 20, p=0.0129, difference=-0.1, difference_low=-0.2, difference_high=0.0)
+    assert verdict(worse, "a", "b")[2].startswith("a is better than b. That is more than chance (p = 0.013,")
+    close = Comparison(50, 9, 2, 20, p=0.051, difference=-0.1, difference_low=-0.2, difference_high=0.0)
+    assert verdict(close, "a", "b")[2] == "The difference could be chance (p = 0.051, McNemar's test)."
 
 
 def test_three_models_are_wrong_usage(model: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -217,28 +222,27 @@ def test_a_file_in_the_reports_place_is_told(model: str, data: str, capsys: pyte
 @pytest.mark.parametrize("classes", [2, 10, 12, 13, 100])
 def test_page_is_sound_for_any_number_of_classes(classes: int) -> None:
     judged = judgement(tuple(f"class {place}" for place in range(classes)), 3000)
-    text = report.page(judged, SPOILT, None)
+    text = page_module.page(judged, SPOILT, None)
     page = Page(text)
     assert len(text) < 1_000_000
     assert page.count["tr"] == 1 + classes + 1 + len(WAYS)
     assert f"{judged.scores.accuracy:.2%} right" in page.text
     matrix = text[text.index('aria-label="Confusion matrix of') : text.index("</svg>")]
     numbers = [int(number) for number in re.findall(r'class="o(?:n|ff)">(\d+)<', matrix)]
-    assert sum(numbers) == (3000 if classes <= figures.NUMBERED else 0)
+    assert sum(numbers) == (3000 if classes <= plots.NUMBERED else 0)
     for kind, cells in (("hit", np.eye(classes)), ("miss", 1 - np.eye(classes))):
         paths = re.findall(rf' d="([^"]*)" class="{kind}"', matrix)
         assert sum(path.count("M") for path in paths) == np.count_nonzero(judged.confusion * cells)
-    assert page.count["img"] == len(WAYS) * STRENGTHS + 2 * report.MISTAKES + sum(
-        min(report.PAIR_PICTURES, judged.confusion[pair])
-        for pair in evaluation.confused(judged.confusion, report.PAIRS)
+    assert page.count["img"] == len(WAYS) * STRENGTHS + 2 * MISTAKES + sum(
+        min(PAIR_PICTURES, judged.confusion[pair]) for pair in confused(judged.confusion, PAIRS)
     )
 
 
 def test_names_cannot_break_out_of_the_page() -> None:
     names = (EVIL, '" onload="alert(1)', "'><svg>", "d")
     judged = judgement(names, 200, model=EVIL)
-    other = (EVIL, evaluation.compare(judged.answers, judged.answers))
-    text = report.page(judged, SPOILT, other)
+    other = (EVIL, compare(judged.answers, judged.answers))
+    text = page_module.page(judged, SPOILT, other)
     page = Page(text)
     assert page.count["script"] == 0
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
@@ -247,7 +251,7 @@ def test_names_cannot_break_out_of_the_page() -> None:
 
 
 def test_page_loads_nothing_and_tells_its_pictures() -> None:
-    page = Page(report.page(judgement(("a", "b", "c"), 100), SPOILT, None))
+    page = Page(page_module.page(judgement(("a", "b", "c"), 100), SPOILT, None))
     assert all(
         source.startswith(("data:image/png;base64,", "data:image/jpeg;base64,")) for source in page.values("src")
     )
@@ -263,19 +267,19 @@ def test_page_loads_nothing_and_tells_its_pictures() -> None:
 
 def test_surest_mistakes_come_first() -> None:
     probabilities = np.array([[0.4, 0.6], [0.9, 0.1], [0.1, 0.9]], np.float32)
-    answers = Answers(("a", "b"), np.array([0, 0, 0]), probabilities, probabilities.max(axis=1), 0.5)
+    answers = Answers(models.info(names=("a", "b")), np.array([0, 0, 0]), probabilities, probabilities.max(axis=1))
     images = np.zeros((3, SIZE, SIZE, 3), np.uint8)
     judged = Judgement(
         "m", "d", Classifier(content()), Dataset(images, answers.labels, ("a", "b")), answers, Speed(1, 1)
     )
-    captions = re.findall("<figcaption>(.*?)</figcaption>", report._mistakes(judged))
+    captions = re.findall("<figcaption>(.*?)</figcaption>", _mistakes(judged))
     assert [re.search(r"[\d.]+%", caption)[0] for caption in captions] == ["90.0%", "60.0%"]  # type: ignore[index]
     assert all("truth: <bdi>a</bdi>" in caption for caption in captions)
 
 
 def test_hardest_classes_come_first() -> None:
     judged = judgement(("a", "b", "c", "d", "e"), 300)
-    shown = re.findall('<th scope="row"><bdi>(.)</bdi>', report._classes(judged))
+    shown = re.findall('<th scope="row"><bdi>(.)</bdi>', _classes(judged))
     assert shown == [each.name for each in sorted(judged.classes, key=lambda each: each.f1 or 0)]
     assert shown != sorted(shown)
 
@@ -283,36 +287,36 @@ def test_hardest_classes_come_first() -> None:
 def test_no_mistakes_is_told() -> None:
     classifier = Classifier(content())
     dataset = Dataset(np.stack([square(name, SIZE) for name in NAMES]), np.arange(3), NAMES)
-    judged = Judgement("m", "d", classifier, dataset, evaluation.answer(classifier, dataset), Speed(1, 1))
-    page = Page(report.page(judged, SPOILT, None))
+    judged = Judgement("m", "d", classifier, dataset, answer(classifier, dataset), Speed(1, 1))
+    page = Page(page_module.page(judged, SPOILT, None))
     assert "It made none." in page.text
     assert "Most often confused" not in page.text
 
 
 def test_large_pictures_become_small_jpegs() -> None:
-    picture = report._thumbnail(np.zeros((300, 300, 3), np.uint8), "black")
+    picture = _thumbnail(np.zeros((300, 300, 3), np.uint8), "black")
     assert picture.startswith('<img src="data:image/jpeg;base64,')
     assert picture.endswith(' alt="black" width="96" height="96">')
 
 
 def test_training_is_drawn_if_its_table_is_there(tmp_path: Path) -> None:
     judged = judgement(("a", "b"), 50, model=str(tmp_path / "m.onnx"))
-    assert "training" not in Page(report.page(judged, SPOILT, None)).values("id")
-    table = tmp_path / report.CURVES
+    assert "training" not in Page(page_module.page(judged, SPOILT, None)).values("id")
+    table = tmp_path / CURVES
     table.write_text("epoch,loss,training,validation,seconds\n1,2.0,0.3,0.35,1\n2,1.5,0.5,0.55,2\n")
-    page = Page(report.page(judged, SPOILT, None))
+    page = Page(page_module.page(judged, SPOILT, None))
     assert "training" in page.values("id")
     assert "accuracy over the epochs; at the end: training 0.5, held out 0.55." in page.values("aria-label")
     table.write_text("epoch,loss,training,validation,seconds\n1,2.0,0.3,,1\n")
-    assert "at the end: training 0.3." in report.page(judged, SPOILT, None)
+    assert "at the end: training 0.3." in page_module.page(judged, SPOILT, None)
 
 
 @pytest.mark.parametrize(
     "text", ["", "epoch,box_loss\n1,2\n", "epoch,loss,training\n1,much,0.5\n", "epoch,loss,training\n"]
 )
 def test_a_table_of_something_else_is_no_training(tmp_path: Path, text: str) -> None:
-    (tmp_path / report.CURVES).write_text(text)
-    assert report._training(str(tmp_path / "m.onnx")) == ""
+    (tmp_path / CURVES).write_text(text)
+    assert _training(str(tmp_path / "m.onnx")) == ""
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium")
@@ -320,7 +324,9 @@ def test_a_table_of_something_else_is_no_training(tmp_path: Path, text: str) -> 
 def test_page_is_never_wider_than_the_screen(tmp_path: Path, width: int, scheme: str) -> None:
     api = pytest.importorskip("playwright.sync_api")
     names = ("n" * 200, EVIL, *(f"class number {place}" for place in range(98)))
-    (tmp_path / "page.html").write_text(report.page(judgement(names, 2000, model="m" * 100), SPOILT, None), "utf-8")
+    (tmp_path / "page.html").write_text(
+        page_module.page(judgement(names, 2000, model="m" * 100), SPOILT, None), "utf-8"
+    )
     with api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=PROGRAM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -374,18 +380,18 @@ def test_names_are_cut_by_their_width(text: str, columns: int, short: str) -> No
     ],
 )
 def test_ticks_are_round(low: float, high: float, ticks: list[float]) -> None:
-    assert figures._ticks(low, high) == pytest.approx(ticks)
+    assert plots._ticks(low, high) == pytest.approx(ticks)
 
 
 def test_numbers_on_full_cells_have_their_own_colour() -> None:
-    shown = figures.confusion(np.array([[9, 1], [5, 5]]), ("a", "b"))
+    shown = plots.confusion(np.array([[9, 1], [5, 5]]), ("a", "b"))
     found = re.findall(r'class="(on|off)">(\d+)<', shown)
     assert found == [("on", "9"), ("off", "1"), ("on", "5"), ("on", "5")]
 
 
 def test_reliability_tells_the_worst_bin() -> None:
     bins = [Bin(0.4, 0.6, 10, 0.5, 0.1), Bin(0.8, 1, 1000, 0.95, 0.85)]
-    assert "1,000 answers with 95% confidence, 85% of them right" in figures.reliability(bins)
+    assert "1,000 answers with 95% confidence, 85% of them right" in plots.reliability(bins)
 
 
 def test_evaluate_needs_the_base_install_only(model: str, data: str, tmp_path: Path) -> None:

@@ -260,16 +260,20 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     named = [*([arguments.model] if arguments.model else []), *arguments.models]
     if len(named) > 2:
         arguments.wrong("expected one model, or two to compare")
-    from thumbnet import process, report
+    from thumbnet import process
+    from thumbnet.evaluation import report
+    from thumbnet.evaluation.judge import judge
+    from thumbnet.evaluation.page import write
+    from thumbnet.evaluation.report import versus
 
     process.mute()
-    judged, *other = [report.judge(name, arguments.data, arguments.foreign) for name in named or [None]]
+    judged, *other = [judge(name, arguments.data, arguments.foreign) for name in named or [None]]
     if other:
-        print(report.versus(judged, other[0]))
+        print(versus(judged, other[0]))
     else:
         print(f"{_accuracy(judged.scores.as_dict())}\n{report.text(judged)}")
     if arguments.report:
-        _say(f"The report: {report.write(Path(arguments.report), judged, *other)}")
+        _say(f"The report: {write(Path(arguments.report), judged, *other)}")
     return DONE
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from thumbnet import evaluation
 from thumbnet.data.dataset import Splits
 from thumbnet.data.load import load_data
 from thumbnet.errors import DataError, ExportError, MissingExtraError
+from thumbnet.evaluation import judge
 from thumbnet.files import write_atomically
 from thumbnet.formats.agreement import Agreement, Answer, Tolerance, agreement, refuse
 from thumbnet.model.classifier import Classifier, find, load
@@ -178,6 +178,6 @@ def _compare(original: Original, answer: Answer | None, chosen: Format, form: st
     test = original.splits.test
     step = max(1, len(test) // chosen.samples) if chosen.samples else 1
     sample = test.take(np.arange(0, len(test), step))  # from all over the set, were it sorted
-    found = agreement(evaluation.answer(original.classifier, sample), answer(sample.images))
+    found = agreement(judge.answer(original.classifier, sample), answer(sample.images))
     refuse(found, chosen.tolerance, form)
     return found

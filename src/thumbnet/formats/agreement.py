@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.errors import ExportError
-from thumbnet.evaluation import CHANCE, Answers, compare
+from thumbnet.evaluation.scores import CHANCE, Answers, compare
 from thumbnet.model.classifier import Asked
 
 Answer: TypeAlias = Callable[[NDArray[np.uint8]], Asked]  # (N, S, S, 3) → probabilities (N, C), sureness (N,)

@@ -21,7 +21,7 @@ from onnxruntime import quantization
 
 from thumbnet.data.dataset import Splits
 from thumbnet.errors import ExportError
-from thumbnet.evaluation import evaluate
+from thumbnet.evaluation.judge import evaluate
 from thumbnet.model import graph as graph_module
 from thumbnet.model.classifier import Classifier
 from thumbnet.model.info import ModelInfo, write_info

@@ -7,7 +7,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.evaluation import Answers
+from thumbnet.evaluation.scores import Answers
 from thumbnet.training import networks
 
 POWER = 16  # of the familiarity in the sureness: docs/evaluation.md tells what others give

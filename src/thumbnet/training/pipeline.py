@@ -10,13 +10,13 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import evaluation
 from thumbnet._version import __version__
 from thumbnet.data.dataset import Dataset, Splits, hold_out
 from thumbnet.data.folder import read_pictures
 from thumbnet.data.load import load_data
 from thumbnet.errors import TrainingError
-from thumbnet.evaluation import Answers, Scores, answer
+from thumbnet.evaluation.judge import answer
+from thumbnet.evaluation.scores import Answers, Scores, auroc, score
 from thumbnet.files import write_atomically
 from thumbnet.model.classifier import Classifier
 from thumbnet.model.info import ModelInfo
@@ -168,7 +168,7 @@ def train(
     info = dataclasses.replace(info, recipe=told, threshold=threshold)
     classifier = Classifier(with_info(content, info))
     answers = answer(classifier, splits.test)
-    scores = evaluation.scores(answers)
+    scores = score(answers)
     kept = scores.as_dict() if strange is None else scores.as_dict() | _rejection(classifier, answers, strange)
     content = with_info(content, dataclasses.replace(info, scores=kept))
     if team.chief:
@@ -197,8 +197,8 @@ def _rejection(classifier: Classifier, answers: Answers, strange: NDArray[np.uin
     sureness = classifier.ask(strange).sureness  # (M,)
     return {
         "foreign_images": len(strange),
-        "foreign_rejected": float((sureness < answers.threshold).mean()),
-        "foreign_auroc": evaluation.auroc(answers.sureness, sureness),
+        "foreign_rejected": float((sureness < answers.info.threshold).mean()),
+        "foreign_auroc": auroc(answers.sureness, sureness),
     }
 
 

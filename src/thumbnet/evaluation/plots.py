@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.evaluation import Bin
+from thumbnet.evaluation.scores import Bin
 from thumbnet.html import Html, element, join
 from thumbnet.text import shorten
 

@@ -1,31 +1,20 @@
-"""Classifier + Dataset → Answers → Scores, and all else that is measured: of the model file, never the Keras model."""
+"""Answers to labelled pictures → scores."""
 
 import math
-import time
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from itertools import pairwise
-from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.data.dataset import Dataset
-from thumbnet.errors import DataError, DataWarning
-from thumbnet.model.classifier import BATCH, Asked, Classifier, Prediction
-from thumbnet.prediction import bulk
-from thumbnet.progress import progress
-from thumbnet.sources.expand import expand
+from thumbnet.errors import DataError
+from thumbnet.model.info import ModelInfo
 
 BINS = 15  # of confidence, for the calibration error: as in Guo et al. 2017
 Z = 1.959964  # the normal distribution's 97.5 % point, for 95 % intervals
 CHANCE = 0.05  # a difference with a smaller p is called more than chance
-SECONDS = 0.3  # that each speed is measured for, at the least
-SHOWN = 12  # foreign pictures that are kept, the surest ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,18 +22,21 @@ class Answers:
     """What a model file says to labelled pictures, computed once.
 
     Attributes:
-        names: The classes.
-        labels: int64 `(N,)`, the truth, as places in `names`.
+        info: What the model file says of itself.
+        labels: int64 `(N,)`, the truth, as places in its names.
         probabilities: float32 `(N, C)`.
         sureness: float32 `(N,)`.
-        threshold: The least sureness of an answer that is known, not unsure; 0 to 1.
     """
 
-    names: tuple[str, ...]
+    info: ModelInfo
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float32]
     sureness: NDArray[np.float32]
-    threshold: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The classes."""
+        return self.info.names
 
     @cached_property
     def guesses(self) -> NDArray[np.int64]:
@@ -64,7 +56,7 @@ class Answers:
     @cached_property
     def known(self) -> NDArray[np.bool_]:
         """Whether they are sure enough, `(N,)`."""
-        return self.sureness >= self.threshold
+        return self.info.knows(self.sureness)
 
 
 @dataclass(frozen=True)
@@ -109,25 +101,6 @@ class Bin:
 
 
 @dataclass(frozen=True)
-class Speed:
-    """Of the network alone on this machine, pictures in memory; medians."""
-
-    pictures_a_second: float  # in batches of `BATCH`
-    milliseconds: float  # for one picture alone
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """What a model file says to pictures that show none of its classes."""
-
-    images: int
-    unreadable: int
-    rejected: float  # the share that it is unsure of, 0 to 1
-    auroc: float  # how often a test picture gets more sureness than a foreign one; 0.5 is chance, 1 is always
-    surest: tuple[Prediction, ...]  # the answers with most sureness, `SHOWN` at most
-
-
-@dataclass(frozen=True)
 class Comparison:
     """Two model files on the same pictures. The difference is the second's accuracy less the first's."""
 
@@ -141,33 +114,7 @@ class Comparison:
     difference_high: float
 
 
-def evaluate(classifier: Classifier, dataset: Dataset) -> Scores:
-    """Judge `classifier` on `dataset`. Raises what `answer` raises."""
-    return scores(answer(classifier, dataset))
-
-
-def answer(classifier: Classifier, dataset: Dataset) -> Answers:
-    """Ask `classifier` about every picture of `dataset`. Shows a progress bar.
-
-    Raises:
-        DataError: The data set's classes or size are not the model's, or it has no pictures.
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
-    """
-    info = classifier.info
-    if dataset.names != info.names:
-        raise DataError(f"the model knows {', '.join(info.names)}; the data has {', '.join(dataset.names)}")
-    if not len(dataset) or dataset.images.shape[1] != info.size:
-        raise DataError(f"expected pictures of {info.size} pixels a side, got an array {dataset.images.shape}")
-    rows: list[Asked] = []
-    with progress("evaluation", len(dataset), " pictures") as show:
-        for start in range(0, len(dataset), BATCH):
-            rows.append(classifier.ask(dataset.images[start : start + BATCH]))
-            show(start + len(rows[-1].sureness))
-    probabilities, sureness = map(np.concatenate, zip(*rows, strict=True))
-    return Answers(info.names, dataset.labels, probabilities, sureness, info.threshold)
-
-
-def scores(answers: Answers) -> Scores:
+def score(answers: Answers) -> Scores:
     """The figures that a model file keeps."""
     right, known = answers.right, answers.known
     of_truth = answers.probabilities[np.arange(len(right)), answers.labels]  # (N,)
@@ -270,32 +217,6 @@ def auroc(inside: NDArray[Any], outside: NDArray[Any]) -> float:
     return float(above / (len(inside) * len(outside)))
 
 
-def foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> Foreign:
-    """Ask `classifier` about every picture in `folder`, however deep, and hold that against its `answers`.
-
-    Raises:
-        DataError: There is no such folder, or no picture in it can be read.
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
-    """
-    if not Path(folder).is_dir():
-        raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if Path(folder).exists() else 'none'}")
-    rows = list(bulk.predict(classifier, expand([str(folder)]), top_k=1))
-    found = [row for row in rows if isinstance(row, Prediction)]
-    failures = [row for row in rows if not isinstance(row, Prediction)]
-    if not found:
-        raise DataError(f"{folder}: no picture can be read: {failures[0].source}: {failures[0].message}")
-    if failures:
-        told = f"{failures[0].source}: {failures[0].message}"
-        warnings.warn(f"{folder}: {len(failures)} of {len(rows)} are left out: {told}", DataWarning, stacklevel=2)
-    return Foreign(
-        images=len(found),
-        unreadable=len(failures),
-        rejected=sum(not row.known for row in found) / len(found),
-        auroc=auroc(answers.sureness, np.array([row.sureness for row in found], np.float32)),
-        surest=tuple(sorted(found, key=lambda row: -row.sureness)[:SHOWN]),
-    )
-
-
 def compare(first: Answers, second: Answers) -> Comparison:
     """Hold two models' answers to the same pictures against each other, pair by pair.
 
@@ -341,12 +262,6 @@ def mcnemar(first: int, second: int) -> float:
     return float((2 * below + ways) / 2**count)  # of whole numbers, so that nothing is lost
 
 
-def speed(classifier: Classifier, images: NDArray[np.uint8]) -> Speed:
-    """Measure the network on `images`, uint8 `(N, S, S, 3)`."""
-    batch = np.resize(images, (BATCH, *images.shape[1:]))  # over again, if they are fewer
-    return Speed(BATCH / _median_seconds(classifier, batch), 1000 * _median_seconds(classifier, images[:1]))
-
-
 def wilson(right: int, count: int) -> tuple[float, float]:
     """The 95 % interval of a share (Wilson 1927): `right` of `count` → low, high; good near 0 and 1 too."""
     share = right / count
@@ -363,12 +278,3 @@ def _share(part: int, whole: int) -> float | None:
 def _bins(confidence: NDArray[np.float32]) -> NDArray[np.int64]:
     """The bin of each confidence, `(N,)`."""
     return np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-
-
-def _median_seconds(classifier: Classifier, squares: NDArray[np.uint8]) -> float:
-    """Of a run, after one to warm up."""
-    times = [time.perf_counter()]
-    while len(times) < 5 or times[-1] - times[0] < SECONDS:
-        classifier.probabilities(squares)
-        times.append(time.perf_counter())
-    return median(end - start for start, end in pairwise(times[1:]))

@@ -1,191 +1,38 @@
-"""What was measured of a model file, as text, as JSON, and as one HTML page that needs nothing around it."""
+"""What was measured of a model file, as one HTML page that needs nothing around it."""
 
 import contextlib
 import csv
-import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet import evaluation, figures
 from thumbnet._version import __version__
-from thumbnet.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
-from thumbnet.data.dataset import Dataset
-from thumbnet.data.load import load_data
 from thumbnet.errors import ThumbnetError
-from thumbnet.evaluation import Answers, ClassScores, Comparison, Foreign, Scores, Speed
+from thumbnet.evaluation import plots
+from thumbnet.evaluation.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
+from thumbnet.evaluation.judge import Judgement
+from thumbnet.evaluation.report import PAIRS, as_json, percent, three_decimals, times, verdict
+from thumbnet.evaluation.scores import (
+    Comparison,
+    Scores,
+    compare,
+    confused,
+    coverage,
+    macro_f1,
+    reliability,
+)
 from thumbnet.files import write_atomically
 from thumbnet.html import Html, document, element, join, picture
-from thumbnet.model.classifier import BUNDLED, Classifier, load
+from thumbnet.model.classifier import BUNDLED
 from thumbnet.prediction import explain
 from thumbnet.progress import progress
-from thumbnet.text import shorten, width
 
-PAIRS = 8  # of classes that are confused most: shown with pictures
 PAIR_PICTURES = 6  # of each
 MISTAKES = 24  # shown, the most confident ones
 THUMBNAIL = 96  # pixels a side at the most, of a picture on the page
-COLUMNS = 40  # of a class's name in a terminal, at the most
 CURVES = "results.csv"  # what a training leaves beside its model file, a row an epoch
-
-
-@dataclass(frozen=True, eq=False)
-class Judgement:
-    """A model file, the pictures that it was asked about, its answers, and what else was measured."""
-
-    model: str  # as it was named
-    data: str
-    classifier: Classifier
-    dataset: Dataset
-    answers: Answers
-    speed: Speed
-    foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and what was said to them
-
-    @cached_property
-    def scores(self) -> Scores:
-        """The figures that a model file keeps."""
-        return evaluation.scores(self.answers)
-
-    @cached_property
-    def uncalibrated(self) -> float:
-        """The calibration error that the network had before its calibration."""
-        return evaluation.uncalibrated_error(self.answers, self.classifier.info.temperature)
-
-    @cached_property
-    def confusion(self) -> NDArray[np.int64]:
-        """How often each class (the row) was taken for each (the column): `(C, C)`."""
-        return evaluation.confusion(self.answers)
-
-    @cached_property
-    def classes(self) -> list[ClassScores]:
-        """Each class's figures."""
-        return evaluation.per_class(self.confusion, self.answers.names)
-
-
-def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement:
-    """Ask a model file about the test pictures of a data set.
-
-    Args:
-        model: A bundled model's name or a file's path; nothing means the best bundled one.
-        data: What `load_data` takes.
-        foreign: A folder of pictures that show none of the classes.
-
-    Raises:
-        DataError: The data cannot be had or are not the model's, or there is no foreign picture.
-        ModelError: No such model, or its network fails.
-        MissingExtraError: The data have to be split and scikit-learn is not installed.
-    """
-    loaded = load(model)
-    dataset = load_data(data, loaded.info.size, framing=loaded.info.framing).test
-    answers = evaluation.answer(loaded, dataset)
-    beside = (foreign, evaluation.foreign(loaded, answers, foreign)) if foreign is not None else None
-    speed = evaluation.speed(loaded, dataset.images)
-    return Judgement(model or BUNDLED[0], data, loaded, dataset, answers, speed, beside)
-
-
-# --- as text ---
-
-
-def text(judged: Judgement) -> str:
-    """All figures but the accuracy, and the classes as a table: for a terminal."""
-    lines = _table(_figures(judged))
-    lines += ["", *_table([("class", "pictures", "precision", "recall", "F1"), *map(_row, judged.classes)])]
-    if any(None in (each.precision, each.recall) for each in judged.classes):
-        lines.append("–: there is no such picture, or no such answer")
-    if pairs := evaluation.confused(judged.confusion, PAIRS):
-        names = [shorten(name, COLUMNS) for name in judged.answers.names]
-        rows = [(names[truth], "taken for", names[guess], _times(judged, truth, guess)) for truth, guess in pairs]
-        lines += ["", "most often confused", *_table(rows, right=3)]
-    return "\n".join(lines)
-
-
-def versus(first: Judgement, second: Judgement) -> str:
-    """Two models side by side, and whether their difference could be chance: for a terminal."""
-    sides = [("accuracy", f"{each.scores.accuracy:.2%}") for each in (first, second)]
-    figures = zip([sides[0], *_figures(first)], [sides[1], *_figures(second)], strict=True)
-    rows = [("", first.model, second.model), *((label, one, other) for (label, one), (_, other) in figures)]
-    compared = evaluation.compare(first.answers, second.answers)
-    return "\n".join([*_table(rows), "", *_verdict(compared, first.model, second.model)])
-
-
-def _figures(judged: Judgement) -> list[tuple[str, str]]:
-    scores, speed = judged.scores, judged.speed
-    found = judged.foreign[1] if judged.foreign else None
-    of_foreign = [
-        ("foreign pictures", f"{found.images:,}"),
-        ("unsure of these", f"{found.rejected:.1%}"),
-        ("AUROC against these", f"{found.auroc:.3f}"),
-    ] if found else []  # fmt: skip
-    return [
-        ("macro F1", f"{evaluation.macro_f1(judged.classes):.3f}"),
-        ("cross-entropy", f"{scores.cross_entropy:.3f}"),
-        ("calibration error", f"{scores.calibration_error:.3f}"),
-        ("before calibration", f"{judged.uncalibrated:.3f}"),
-        ("known, not unsure", f"{scores.known:.1%}"),
-        ("right of these", f"{scores.known_accuracy:.2%}"),
-        ("pictures a second", f"{speed.pictures_a_second:,.0f}"),
-        ("ms for one alone", f"{speed.milliseconds:.2g}"),
-        *of_foreign,
-    ]
-
-
-def _verdict(compared: Comparison, first: str, second: str) -> list[str]:
-    """In words, whether one is better."""
-    better, worse = (second, first) if compared.difference > 0 else (first, second)
-    p = f"p = {compared.p:.3f}" if compared.p >= 0.0005 else "p < 0.001"
-    interval = f"95 % interval {100 * compared.difference_low:+.2f} to {100 * compared.difference_high:+.2f}"
-    gap = f"{second} less {first}: {100 * compared.difference:+.2f} points ({interval})"
-    if compared.p < evaluation.CHANCE:
-        told = f"{better} is better than {worse}. That is more than chance ({p}, McNemar's test)."
-    else:
-        told = f"The difference could be chance ({p}, McNemar's test)."
-    return [
-        f"Right in both {compared.both:,}, only in {first} {compared.first:,}, only in {second} {compared.second:,}, "
-        f"in neither {compared.neither:,}.",
-        f"{gap}.",
-        told,
-    ]
-
-
-def _row(each: ClassScores) -> tuple[str, ...]:
-    return (
-        shorten(each.name, COLUMNS),
-        f"{each.images:,}",
-        _percent(each.precision),
-        _percent(each.recall),
-        _decimal(each.f1),
-    )
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
-
-
-def _decimal(share: float | None) -> str:
-    return "–" if share is None else f"{share:.3f}"
-
-
-def _times(judged: Judgement, truth: int, guess: int) -> str:
-    return f"{judged.confusion[truth, guess]:,} of {judged.confusion[truth].sum():,}"
-
-
-def _table(rows: Sequence[Sequence[str]], right: int = 1) -> list[str]:
-    """`rows` in columns, those from the number `right` on flush right."""
-    widths = [max(map(width, column)) for column in zip(*rows, strict=True)]
-
-    def padded(cell: str, column: int) -> str:
-        blank = " " * (widths[column] - width(cell))
-        return cell + blank if column < right else blank + cell
-
-    return ["  ".join(padded(cell, column) for column, cell in enumerate(row)).rstrip() for row in rows]
-
-
-# --- as JSON and as a page ---
 
 
 def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> Path:
@@ -205,42 +52,14 @@ def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> 
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ThumbnetError(f"{folder}: expected a folder to write to: {error.strerror or error}") from error
-    compared = evaluation.compare(judged.answers, against.answers) if against else None
+    compared = compare(judged.answers, against.answers) if against else None
     spoilt = robustness(judged.classifier, judged.dataset)
     other = (against.model, compared) if against and compared else None
-    content = {"index.html": page(judged, spoilt, other), "scores.json": _json(judged, spoilt, other)}
+    content = {"index.html": page(judged, spoilt, other), "scores.json": as_json(judged, spoilt, other)}
     for name, written in content.items():
         with write_atomically(folder / name) as file:
             file.write(written.encode())
     return folder / "index.html"
-
-
-def _json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> str:
-    pairs = evaluation.confused(judged.confusion, PAIRS)
-    names = judged.answers.names
-    fields: dict[str, Any] = {
-        "model": judged.model,
-        "data": judged.data,
-        "test": judged.dataset.fingerprint(),
-        "version": __version__,
-        "scores": judged.scores.as_dict(),
-        "uncalibrated_error": judged.uncalibrated,
-        "macro_f1": evaluation.macro_f1(judged.classes),
-        "speed": asdict(judged.speed),
-        "classes": [asdict(each) for each in judged.classes],
-        "confusion": judged.confusion.tolist(),
-        "confused": [{"truth": names[truth], "answer": names[guess], "images": int(judged.confusion[truth, guess])}
-                     for truth, guess in pairs],
-        "reliability": [asdict(each) for each in evaluation.reliability(judged.answers)],
-        "robustness": asdict(spoilt),
-    }  # fmt: skip
-    if judged.foreign:
-        folder, found = judged.foreign
-        rest = {name: value for name, value in asdict(found).items() if name != "surest"}
-        fields["foreign"] = {"folder": folder, **rest}
-    if other:
-        fields["comparison"] = {"second": other[0], **asdict(other[1])}
-    return json.dumps(fields, ensure_ascii=False, indent=1)
 
 
 def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> Html:
@@ -270,7 +89,7 @@ def _top(judged: Judgement) -> Html:
     about = [f"{scores.images:,} test pictures of {judged.data}", f"{len(names)} classes"]
     about += [f"recipe {recipe}"] if isinstance(recipe, str) else []
     tiles = [
-        (f"{evaluation.macro_f1(judged.classes):.3f}", "macro F1", "the mean over the classes"),
+        (f"{macro_f1(judged.classes):.3f}", "macro F1", "the mean over the classes"),
         (
             f"{scores.calibration_error:.3f}",
             "calibration error",
@@ -330,12 +149,12 @@ def _classes(judged: Judgement) -> Html:
 def _bar(share: float | None, *, decimal: bool = False) -> Html:
     if share is None:
         return element("td", "–")
-    return element("td", _decimal(share) if decimal else _percent(share), class_="bar", style=f"--v:{share:.1%}")
+    return element("td", three_decimals(share) if decimal else percent(share), class_="bar", style=f"--v:{share:.1%}")
 
 
 def _confusion(judged: Judgement) -> Html:
-    pairs = [_pair(judged, truth, guess) for truth, guess in evaluation.confused(judged.confusion, PAIRS)]
-    shown = figures.confusion(judged.confusion, judged.answers.names)
+    pairs = [_pair(judged, truth, guess) for truth, guess in confused(judged.confusion, PAIRS)]
+    shown = plots.confusion(judged.confusion, judged.answers.names)
     return join(
         element("p", "A row for each true class, a column for each answer. The fuller a colour, the more of its row."),
         _scrolled("Confusion matrix", shown),
@@ -353,14 +172,14 @@ def _pair(judged: Judgement, truth: int, guess: int) -> Html:
         "li",
         element("p", element("b", element("bdi", answers.names[truth])), " taken for ",
                 element("b", element("bdi", answers.names[guess])),
-                element("span", f" {_times(judged, truth, guess)}", class_="about")),
+                element("span", f" {times(judged, truth, guess)}", class_="about")),
         element("div", *(_thumbnail(judged.dataset.images[row], told) for row in rows), class_="strip"),
     )  # fmt: skip
 
 
 def _confidence(judged: Judgement) -> Html:
-    scores, threshold = judged.scores, judged.answers.threshold
-    shares, accuracies = evaluation.coverage(judged.answers)
+    scores, threshold = judged.scores, judged.answers.info.threshold
+    shares, accuracies = coverage(judged.answers)
     trusted = (
         "Of the answers with 70 % confidence, 70 % should be right: the bars should end on the line; red is what they "
         "lack or have too much. Above them, how many answers there are. The mean gap, the calibration error, is "
@@ -373,8 +192,8 @@ def _confidence(judged: Judgement) -> Html:
     )
     return element(
         "div",
-        element("figure", figures.reliability(evaluation.reliability(judged.answers)), element("figcaption", trusted)),
-        element("figure", figures.coverage(shares, accuracies, scores.known, scores.known_accuracy),
+        element("figure", plots.reliability(reliability(judged.answers)), element("figcaption", trusted)),
+        element("figure", plots.coverage(shares, accuracies, scores.known, scores.known_accuracy),
                 element("figcaption", answered)),
         class_="two",
     )  # fmt: skip
@@ -452,7 +271,7 @@ def _foreign(judged: Judgement) -> Html:
 
 
 def _comparison(model: str, other: tuple[str, Comparison] | None) -> Html:
-    return join(*(element("p", line) for line in _verdict(other[1], model, other[0]))) if other else Html("")
+    return join(*(element("p", line) for line in verdict(other[1], model, other[0]))) if other else Html("")
 
 
 def _training(model: str) -> Html:
@@ -466,8 +285,8 @@ def _training(model: str) -> Html:
     accuracies = {"training": line("training")} | ({"held out": held} if (held := line("validation")) else {})
     return element(
         "div",
-        element("figure", figures.curves(accuracies, "accuracy", shares=True)),
-        element("figure", figures.curves({"training": line("loss")}, "loss", shares=False)),
+        element("figure", plots.curves(accuracies, "accuracy", shares=True)),
+        element("figure", plots.curves({"training": line("loss")}, "loss", shares=False)),
         class_="two",
     )
 

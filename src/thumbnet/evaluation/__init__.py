@@ -1,0 +1,1 @@
+"""Model file + `Dataset` → scores, as text, JSON and a page."""

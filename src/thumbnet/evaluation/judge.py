@@ -1,0 +1,173 @@
+"""Model file + data → answers and scores, and all else that is measured: of the model file, never of a Keras model."""
+
+import time
+import warnings
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from thumbnet.data.dataset import Dataset
+from thumbnet.data.load import load_data
+from thumbnet.errors import DataError, DataWarning
+from thumbnet.evaluation import scores as scores_module
+from thumbnet.evaluation.scores import (
+    Answers,
+    ClassScores,
+    Scores,
+    auroc,
+    per_class,
+    score,
+    uncalibrated_error,
+)
+from thumbnet.model.classifier import BATCH, BUNDLED, Asked, Classifier, Prediction, load
+from thumbnet.prediction import bulk
+from thumbnet.progress import progress
+from thumbnet.sources.expand import expand
+
+SECONDS = 0.3  # that each speed is measured for, at the least
+SHOWN = 12  # foreign pictures that are kept, the surest ones
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Of the network alone on this machine, pictures in memory; medians."""
+
+    pictures_a_second: float  # in batches of `BATCH`
+    milliseconds: float  # for one picture alone
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a model file says to pictures that show none of its classes."""
+
+    images: int
+    unreadable: int
+    rejected: float  # the share that it is unsure of, 0 to 1
+    auroc: float  # how often a test picture gets more sureness than a foreign one; 0.5 is chance, 1 is always
+    surest: tuple[Prediction, ...]  # the answers with most sureness, `SHOWN` at most
+
+
+def evaluate(classifier: Classifier, dataset: Dataset) -> Scores:
+    """Judge `classifier` on `dataset`. Raises what `answer` raises."""
+    return score(answer(classifier, dataset))
+
+
+def answer(classifier: Classifier, dataset: Dataset) -> Answers:
+    """Ask `classifier` about every picture of `dataset`. Shows a progress bar.
+
+    Raises:
+        DataError: The data set's classes or size are not the model's, or it has no pictures.
+        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+    """
+    info = classifier.info
+    if dataset.names != info.names:
+        raise DataError(f"the model knows {', '.join(info.names)}; the data has {', '.join(dataset.names)}")
+    if not len(dataset) or dataset.images.shape[1] != info.size:
+        raise DataError(f"expected pictures of {info.size} pixels a side, got an array {dataset.images.shape}")
+    rows: list[Asked] = []
+    with progress("evaluation", len(dataset), " pictures") as show:
+        for start in range(0, len(dataset), BATCH):
+            rows.append(classifier.ask(dataset.images[start : start + BATCH]))
+            show(start + len(rows[-1].sureness))
+    probabilities, sureness = map(np.concatenate, zip(*rows, strict=True))
+    return Answers(info, dataset.labels, probabilities, sureness)
+
+
+def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> Foreign:
+    """Ask `classifier` about every picture in `folder`, however deep, and hold that against its `answers`.
+
+    Raises:
+        DataError: There is no such folder, or no picture in it can be read.
+        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if Path(folder).exists() else 'none'}")
+    rows = list(bulk.predict(classifier, expand([str(folder)]), top_k=1))
+    found = [row for row in rows if isinstance(row, Prediction)]
+    failures = [row for row in rows if not isinstance(row, Prediction)]
+    if not found:
+        raise DataError(f"{folder}: no picture can be read: {failures[0].source}: {failures[0].message}")
+    if failures:
+        told = f"{failures[0].source}: {failures[0].message}"
+        warnings.warn(f"{folder}: {len(failures)} of {len(rows)} are left out: {told}", DataWarning, stacklevel=2)
+    return Foreign(
+        images=len(found),
+        unreadable=len(failures),
+        rejected=sum(not row.known for row in found) / len(found),
+        auroc=auroc(answers.sureness, np.array([row.sureness for row in found], np.float32)),
+        surest=tuple(sorted(found, key=lambda row: -row.sureness)[:SHOWN]),
+    )
+
+
+def measure_speed(classifier: Classifier, images: NDArray[np.uint8]) -> Speed:
+    """Measure the network on `images`, uint8 `(N, S, S, 3)`."""
+    batch = np.resize(images, (BATCH, *images.shape[1:]))  # over again, if they are fewer
+    return Speed(BATCH / _median_seconds(classifier, batch), 1000 * _median_seconds(classifier, images[:1]))
+
+
+def _median_seconds(classifier: Classifier, squares: NDArray[np.uint8]) -> float:
+    """Of a run, after one to warm up."""
+    times = [time.perf_counter()]
+    while len(times) < 5 or times[-1] - times[0] < SECONDS:
+        classifier.probabilities(squares)
+        times.append(time.perf_counter())
+    return median(end - start for start, end in pairwise(times[1:]))
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """A model file, the pictures that it was asked about, its answers, and what else was measured."""
+
+    model: str  # as it was named
+    data: str
+    classifier: Classifier
+    dataset: Dataset
+    answers: Answers
+    speed: Speed
+    foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and what was said to them
+
+    @cached_property
+    def scores(self) -> Scores:
+        """The figures that a model file keeps."""
+        return score(self.answers)
+
+    @cached_property
+    def uncalibrated(self) -> float:
+        """The calibration error that the network had before its calibration."""
+        return uncalibrated_error(self.answers, self.classifier.info.temperature)
+
+    @cached_property
+    def confusion(self) -> NDArray[np.int64]:
+        """How often each class (the row) was taken for each (the column): `(C, C)`."""
+        return scores_module.confusion(self.answers)
+
+    @cached_property
+    def classes(self) -> list[ClassScores]:
+        """Each class's figures."""
+        return per_class(self.confusion, self.answers.names)
+
+
+def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement:
+    """Ask a model file about the test pictures of a data set.
+
+    Args:
+        model: A bundled model's name or a file's path; nothing means the best bundled one.
+        data: What `load_data` takes.
+        foreign: A folder of pictures that show none of the classes.
+
+    Raises:
+        DataError: The data cannot be had or are not the model's, or there is no foreign picture.
+        ModelError: No such model, or its network fails.
+        MissingExtraError: The data have to be split and scikit-learn is not installed.
+    """
+    loaded = load(model)
+    dataset = load_data(data, loaded.info.size, framing=loaded.info.framing).test
+    answers = answer(loaded, dataset)
+    beside = (foreign, ask_foreign(loaded, answers, foreign)) if foreign is not None else None
+    speed = measure_speed(loaded, dataset.images)
+    return Judgement(model or BUNDLED[0], data, loaded, dataset, answers, speed, beside)
