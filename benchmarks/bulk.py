@@ -31,6 +31,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
+import keras
 import numpy as np
 from numpy.typing import NDArray
 
@@ -39,7 +40,6 @@ from thumbnet.data.cifar10 import read_cifar10
 from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.prediction import bulk
 from thumbnet.sources.expand import expand
-from thumbnet.training import keras
 from thumbnet.training.networks import seed
 
 CHUNK = 64  # files a task of the thread pool: handing over one by one would cost as much as decoding

@@ -12,10 +12,12 @@ import statistics
 import time
 from unittest import mock
 
+import keras
 import numpy as np
 
-from thumbnet.training import hardware, keras, networks, quick
+from thumbnet.training import fast_layers, networks
 from thumbnet.training.optimizers import optimizer
+from thumbnet.training.precision import fastest
 from thumbnet.training.recipes import FAST, SEED, Recipe
 
 BATCH = 256
@@ -28,11 +30,11 @@ def compiled(recipe: Recipe, size: int, precision: str, kind: str) -> keras.Mode
     keras.utils.set_random_seed(0)
     network = networks.TRAINED[recipe.network](size, 10, precision)
     if kind == "quick":
-        network = quick.quicker(network)
+        network = fast_layers.quicker(network)
     elif kind == "kernels":
         same = {"Normalization": keras.layers.BatchNormalization, "Silu": keras.layers.Activation}
-        with mock.patch.multiple(quick, **same):
-            network = quick.quicker(network)
+        with mock.patch.multiple(fast_layers, **same):
+            network = fast_layers.quicker(network)
     network.compile(optimizer=optimizer(recipe, precision), loss="categorical_crossentropy", metrics=["accuracy"])
     return network
 
@@ -41,7 +43,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20, help="of each network (20)")
-    parser.add_argument("--precisions", nargs="+", default=[hardware.precision()], help="(what recipes take here)")
+    parser.add_argument("--precisions", nargs="+", default=[fastest()], help="(what recipes take here)")
     arguments = parser.parse_args()
     rng = np.random.default_rng(0)
     targets = np.eye(10, dtype=np.float32)[rng.integers(0, 10, BATCH)]

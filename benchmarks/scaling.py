@@ -44,8 +44,9 @@ class _EnoughError(Exception):
 
 def step_seconds(recipe: Any, size: int, classes: int, seconds: float) -> float:
     """The median from one step's start to the next one's."""
-    from thumbnet.training import keras
-    from thumbnet.training.fit import fit
+    import keras
+
+    from thumbnet.training.loop import fit
 
     original = keras.Model.train_on_batch
     starts: list[float] = []
@@ -83,7 +84,7 @@ def one(row: Row, seconds: float) -> Row:
     """What a process of its own measures: seconds a step, and of whole epochs if `row` says so."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: row["cores"]])
-    from thumbnet.training.fit import fit
+    from thumbnet.training.loop import fit
     from thumbnet.training.recipes import RECIPES
 
     recipe = dataclasses.replace(RECIPES[row["recipe"]], epochs=3)

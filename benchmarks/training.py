@@ -37,13 +37,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 from numpy.typing import NDArray
 from plots import draw
 
 from thumbnet.data.cifar10 import read_cifar10
 from thumbnet.data.dataset import Splits
-from thumbnet.training import keras
 from thumbnet.training.networks import seed as network
 from thumbnet.training.pipeline import train
 from thumbnet.training.recipes import BEST, FAST, SEED, Recipe

@@ -16,7 +16,7 @@ from typing import Any
 
 from thumbnet.data.cifar10 import read_cifar10
 from thumbnet.data.dataset import hold_out
-from thumbnet.training.fit import fit
+from thumbnet.training.loop import fit
 from thumbnet.training.recipes import RECIPES
 
 HELD_OUT = 0.1  # of the training images

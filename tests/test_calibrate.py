@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import keras
 from scipy.special import log_softmax

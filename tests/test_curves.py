@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import keras
 
 from thumbnet.errors import MissingExtraError, TrainingError
-from thumbnet.training.curves import History, Logs
+from thumbnet.training.history import History, Logs
 
 HISTORY = [
     {

@@ -15,14 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import worker
 
 import thumbnet
 from thumbnet.data.digits import read_digits
 from thumbnet.errors import TrainingError
-from thumbnet.training.team import EXAMPLE, Team, gather, join, read_config
+from thumbnet.training.distributed.join import EXAMPLE, gather, join, read_config
+from thumbnet.training.distributed.team import Team
 
 PATIENCE = 500  # seconds: generous, as a busy machine compiles slowly
 TOLERANCE = 1e-5  # of any weight: sums in another order differ in the last digits, and the steps make more of it

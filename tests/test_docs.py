@@ -52,7 +52,7 @@ def folder(tmp_path: Path, web: Web) -> Path:
 def test_the_commands_of_the_readme_run_one_after_the_other(
     block: str, folder: Path, web: Web, cifar10_forms: Path
 ) -> None:
-    pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+    pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
     variables = {"THUMBNET_CIFAR10": str(cifar10_forms / "cifar10.npz")}
     typed = {"predict.py": web.url("/cat.png") + "\n"}
     for command in commands(block):
@@ -94,7 +94,7 @@ def make_exports(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = [form for form in formats.FORMATS.values() if f'"model{form.ending}' in block]
     for form in wanted:
         if form.extra in ("train", "litert"):
-            pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+            pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
         if form.extra == "litert":
             pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed: pip install -e '.[litert]'")
         original = formats.Original("model", Path("model.onnx").read_bytes(), load("model.onnx"), "")
@@ -109,7 +109,7 @@ def make_exports(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_python_example_runs(block: str, folder: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     if "thumbnet.train" in block:
-        pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+        pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
     make_exports(block, monkeypatch)
     block = block.replace("https://example.org/", web.url("/")).replace("minutes=10", "minutes=0.05")
     exec(compile(block, "README.md", "exec"), {})

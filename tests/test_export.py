@@ -8,15 +8,15 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import keras
 
 from thumbnet.errors import ExportError
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.model.info import ModelInfo
-from thumbnet.training import networks, tracing
-from thumbnet.training.export import export, with_info
+from thumbnet.training import networks, to_onnx_tensorflow
+from thumbnet.training.to_onnx import export, with_info
 
 NAMES = tuple("abcdefghij")
 INFO = ModelInfo(NAMES, 32, "crop", threshold=0.3, temperature=1.7, mirror_average=True, version="0")
@@ -90,7 +90,7 @@ def test_nodes_come_in_one_order_however_the_converter_left_them(
     turned_round = [onnx.NodeProto.FromString(node.SerializeToString()) for node in reversed(graph.node)]
     del graph.node[:]
     graph.node.extend(turned_round)
-    tracing._put_in_order(graph)
+    to_onnx_tensorflow._put_in_order(graph)
     assert [node.name for node in graph.node] == expected
 
 
@@ -120,7 +120,7 @@ def test_the_export_fails_where_the_answers_differ(
 ) -> None:
     monkeypatch.setattr(_Wrong, "moved", moved)
     monkeypatch.setattr(_Wrong, "output", output)
-    monkeypatch.setattr("thumbnet.training.tracing.Classifier", _Wrong)
+    monkeypatch.setattr("thumbnet.training.to_onnx_tensorflow.Classifier", _Wrong)
     with pytest.raises(ExportError, match=r"Keras and ONNX Runtime disagree on .* of 600 pictures"):
         export(network, INFO, samples)
 

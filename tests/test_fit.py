@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import keras
 from test_curves import logged
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import TrainingError
-from thumbnet.training import augment, curves, hardware
-from thumbnet.training.fit import Fitted, batch_size_for, fit, judge, renew_statistics, triangle
+from thumbnet.training import augment
+from thumbnet.training.history import Logs
+from thumbnet.training.loop import Fitted, batch_size_for, fit, judge, renew_statistics, triangle
+from thumbnet.training.precision import fastest
 from thumbnet.training.recipes import BEST, RECIPES, SEED, Recipe
 
 SMALL: dict[str, Any] = {"epochs": 3, "batch_size": 16, "averaging": 0.8}
@@ -85,7 +87,7 @@ def test_small_pictures_come_first_where_there_is_room(
 
 def test_patience_ends_a_training_that_gets_no_better(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores = iter([0.5, 0.6, 0.55, 0.55, 0.9])
-    monkeypatch.setattr("thumbnet.training.fit.judge", lambda *_: (1.0, next(scores)))
+    monkeypatch.setattr("thumbnet.training.loop.judge", lambda *_: (1.0, next(scores)))
     recipe = dataclasses.replace(RECIPE, epochs=5)
     fitted = run(tmp_path, recipe, patience=2)
     assert (fitted.state.epoch, fitted.state.best_epoch, fitted.interrupted) == (4, 2, False)
@@ -104,7 +106,7 @@ def test_an_earlier_epoch_is_kept_if_it_was_better_by_more_than_chance(
         judged.append(model.get_weights())
         return 1.0, next(scores)
 
-    monkeypatch.setattr("thumbnet.training.fit.judge", judge)
+    monkeypatch.setattr("thumbnet.training.loop.judge", judge)
     some = VALIDATION.take(np.arange(20))  # 0.6 of them are off by 0.11
     fitted = run(tmp_path, dataclasses.replace(RECIPE, epochs=3), validation=some)
     assert fitted.state.kept_epoch == kept
@@ -172,8 +174,8 @@ def test_logs_have_each_epoch_once_whatever_broke_off(tmp_path: Path, monkeypatc
     with monkeypatch.context() as patch:
         raise_at(8, _KilledError, patch)  # in the second epoch
         with pytest.raises(_KilledError):
-            run(tmp_path, logs=curves.Logs(logs, resume=False))
-    fitted = run(tmp_path, logs=curves.Logs(logs, resume=True), resume=True)
+            run(tmp_path, logs=Logs(logs, resume=False))
+    fitted = run(tmp_path, logs=Logs(logs, resume=True), resume=True)
     history = fitted.state.history
     read = logged(logs)
     for split, column in (("train", "loss"), ("validation", "validation_loss")):
@@ -237,7 +239,7 @@ def test_a_budget_ends_the_training_with_its_schedule_run_to_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = itertools.count(0, 0.5)  # half a second passes at each look
-    monkeypatch.setattr("thumbnet.training.fit.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("thumbnet.training.loop.time.monotonic", lambda: float(next(clock)))
     rates = []
     original = keras.Model.train_on_batch
 
@@ -322,8 +324,8 @@ def test_the_learning_rate_rises_and_falls_to_zero() -> None:
 )
 def test_bfloat16_is_used_where_the_processor_has_it(tmp_path: Path, flags: str, precision: str) -> None:
     (tmp_path / "cpuinfo").write_text(f"flags\t\t: {flags}\n")
-    assert hardware.precision(tmp_path / "cpuinfo") == precision
+    assert fastest(tmp_path / "cpuinfo") == precision
 
 
 def test_a_machine_that_does_not_tell_gets_float32(tmp_path: Path) -> None:
-    assert hardware.precision(tmp_path / "none") == "float32"
+    assert fastest(tmp_path / "none") == "float32"

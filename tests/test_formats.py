@@ -32,7 +32,7 @@ BY_KERAS = ("keras", "savedmodel", "litert")
 def need(form: str) -> None:
     """Skip where a format's packages are not installed."""
     if form in BY_KERAS:
-        pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+        pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
     if form == "litert":
         pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed: pip install -e '.[litert]'")
 
@@ -51,8 +51,8 @@ def splits() -> Splits:
 @pytest.fixture(scope="module")
 def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A model file of each network, with chance weights whose answers differ."""
-    pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
-    from thumbnet.training.export import export
+    pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
+    from thumbnet.training.to_onnx import export
 
     folder = tmp_path_factory.mktemp("trained")
     for name in ("seed", "vgg"):
@@ -172,8 +172,8 @@ def check_asides(labels: bytes, rest: bytes) -> None:
 )
 def test_a_network_of_any_size_is_built_again(name: str, size: int, classes: int, mirror: bool) -> None:
     need("keras")
-    from thumbnet.training.export import export
-    from thumbnet.training.rebuild import rebuild
+    from thumbnet.training.from_onnx import rebuild
+    from thumbnet.training.to_onnx import export
 
     info = models.info(
         names=tuple("abcdefg"[:classes]), size=size, mirror_average=mirror, recipe={"network": name}
@@ -238,9 +238,9 @@ def test_a_sureness_of_an_older_version_is_refused(
     form: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     need(form)
-    from thumbnet.training import rebuild
+    from thumbnet.training import from_onnx
 
-    monkeypatch.setattr(rebuild, "familiar", lambda _: np.ones((100, 64), np.float32))
+    monkeypatch.setattr(from_onnx, "familiar", lambda _: np.ones((100, 64), np.float32))
     with pytest.raises(ModelError, match=r"sureness is of an older Thumbnet, .* Train it again"):
         formats.export(str(trained["seed"]), form)
     assert list(Path().iterdir()) == []

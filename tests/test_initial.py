@@ -5,12 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import keras
 
 from thumbnet.training import networks
-from thumbnet.training.initial import hand_on, whiten
+from thumbnet.training.first_weights import hand_on, whiten
 
 
 def test_the_filters_answers_are_uncorrelated_centred_and_of_variance_one() -> None:
@@ -65,7 +65,7 @@ def test_larger_pictures_are_fewer_so_that_memory_stays(size: int, monkeypatch: 
         return original(rows, **options)
 
     monkeypatch.setattr(np, "cov", noting)
-    monkeypatch.setattr("thumbnet.training.initial.SAMPLES", 36)
+    monkeypatch.setattr("thumbnet.training.first_weights.SAMPLES", 36)
     whiten(networks.vgg(size, 2), np.zeros((228, size, size, 3), np.uint8))
     assert 0.5 * 36 * 256 < patches[0] <= 1.2 * 36 * 256
 

@@ -5,10 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
-from thumbnet.training import keras, networks
-from thumbnet.training.fit import renew_statistics
+import keras
+
+from thumbnet.training import networks
+from thumbnet.training.loop import renew_statistics
 
 
 def test_the_seed_network_is_the_one_of_the_readme() -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import keras
 from keras import ops

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
 import cv2
 import keras
@@ -26,7 +26,7 @@ from thumbnet.errors import DataError, ExportError, TrainingError
 from thumbnet.evaluation import page
 from thumbnet.evaluation.judge import judge
 from thumbnet.evaluation.page import CURVES
-from thumbnet.training import curves, pipeline
+from thumbnet.training import history, pipeline
 from thumbnet.training.recipes import RECIPES
 
 
@@ -85,10 +85,10 @@ def test_nothing_but_these_files_is_left(trained: pipeline.Trained) -> None:
 
 
 def test_the_table_of_epochs_is_drawn_in_the_report(trained: pipeline.Trained) -> None:
-    assert curves.TABLE == CURVES
+    assert history.TABLE == CURVES
     rows = page._epochs(trained.path.with_name(CURVES))
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert all(tuple(row) == curves.COLUMNS for row in rows)
+    assert all(tuple(row) == history.COLUMNS for row in rows)
     assert "accuracy over the epochs" in page._training(str(trained.path))
 
 
@@ -243,7 +243,7 @@ def test_starting_over_forgets_the_refit_of_a_broken_training(
 def test_a_failed_export_leaves_the_old_files(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "model.onnx"
     output.write_bytes(b"old")
-    monkeypatch.setattr("thumbnet.training.tracing.TOLERANCE", -1.0)
+    monkeypatch.setattr("thumbnet.training.to_onnx_tensorflow.TOLERANCE", -1.0)
     with pytest.raises(ExportError):
         thumbnet.train(splits, "seed", epochs=1, output=output)
     assert output.read_bytes() == b"old"

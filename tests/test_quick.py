@@ -5,16 +5,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("thumbnet.training", reason="training is not installed: pip install -e '.[train]'")
+pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
-from thumbnet.training import keras, networks
+import keras
+
+from thumbnet.training import networks
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("these layers are TensorFlow's", allow_module_level=True)
 
 import tensorflow as tf
 
-from thumbnet.training import quick
+from thumbnet.training import fast_layers
 
 
 def both(name: str, size: int, precision: str = "float32") -> tuple[keras.Model, keras.Model]:
@@ -22,7 +24,7 @@ def both(name: str, size: int, precision: str = "float32") -> tuple[keras.Model,
     plain = networks.TRAINED[name](size, 10, precision)
     rng = np.random.default_rng(0)
     plain.set_weights([weights + rng.normal(0, 0.05, weights.shape) for weights in plain.get_weights()])
-    return plain, quick.quicker(plain)
+    return plain, fast_layers.quicker(plain)
 
 
 def pictures(count: int, size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +75,7 @@ def test_a_convolution_of_what_is_not_square() -> None:
     rng = np.random.default_rng(0)
     inputs, upstream = (tf.constant(rng.normal(size=(2, 3, 5, 256)), tf.float32) for _ in range(2))
     plain = keras.layers.Conv2D(256, 3, padding="same", use_bias=False)
-    quicker = quick.Convolution.from_config(plain.get_config())
+    quicker = fast_layers.Convolution.from_config(plain.get_config())
     found: list[Any] = []
     for layer in (plain, quicker):
         layer.build(inputs.shape)
@@ -92,10 +94,14 @@ def test_layers_keep_names_order_and_weights() -> None:
     for expected, found in zip(plain.get_weights(), quicker.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
     kinds = [type(layer) for layer in quicker.layers]
-    assert [kinds.count(kind) for kind in (quick.Convolution, quick.Normalization, quick.Silu)] == [6, 6, 6]
+    assert [kinds.count(kind) for kind in (fast_layers.Convolution, fast_layers.Normalization, fast_layers.Silu)] == [
+        6,
+        6,
+        6,
+    ]
 
 
 def test_on_a_gpu_a_network_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     network = networks.seed_normalized(20, 3)
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [kind])
-    assert quick.quicker(network) is network
+    assert fast_layers.quicker(network) is network

@@ -17,11 +17,12 @@ import tensorflow as tf
 from test_fit import SMALL, TRAIN, VALIDATION
 
 from thumbnet.errors import TrainingError
-from thumbnet.training import fit as fitting
-from thumbnet.training.fit import fit
-from thumbnet.training.mirrored import Mirrored
+from thumbnet.training import loop
+from thumbnet.training.distributed.join import join
+from thumbnet.training.distributed.strategy import Strategy
+from thumbnet.training.distributed.team import Team
+from thumbnet.training.loop import fit
 from thumbnet.training.recipes import RECIPES, Recipe
-from thumbnet.training.team import Team, join
 
 # Batches of 16 in float32, as bfloat16 would hide what differs. Few steps, as they take differences apart.
 SHARED: dict[str, Any] = {**SMALL, "precision": "float32"}
@@ -54,14 +55,14 @@ def train(folder: Path, name: str, recipe: Recipe, team: Team, **options: Any) -
 def break_off_after_an_epoch(folder: Path, team: Team) -> dict[str, Any]:
     """End the training `broken` as it begins its second epoch."""
     epochs = itertools.count()
-    original = fitting._batches
+    original = loop._batches
 
     def batches(*arguments: Any) -> Any:
         if next(epochs):
             raise _BrokenOffError
         return original(*arguments)
 
-    with mock.patch.object(fitting, "_batches", batches):
+    with mock.patch.object(loop, "_batches", batches):
         return train(folder, "broken", TRAININGS["seed"], team)
 
 
@@ -77,7 +78,7 @@ def main() -> None:
     if devices > 1:  # in one process, as several GPUs are
         processor = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * devices)
-        team: Team = Mirrored(tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(devices)]))
+        team: Team = Strategy(tf.distribute.MirroredStrategy([f"CPU:{index}" for index in range(devices)]))
     else:
         team = join()
     for name, recipe in TRAININGS.items():

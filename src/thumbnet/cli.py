@@ -66,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    _settle_training()
     trained = thumbnet.train(
         arguments.data, arguments.recipe, epochs=arguments.epochs, minutes=arguments.time, seed=arguments.seed,
         output=arguments.output, resume=arguments.resume, refit=arguments.refit, mirror=arguments.mirror,
@@ -77,6 +78,14 @@ def _train(arguments: argparse.Namespace) -> int:
     if trained.written:
         print(f"{trained.path}: {_accuracy(trained.scores.as_dict())}")
     return INTERRUPTED if trained.interrupted else DONE
+
+
+def _settle_training() -> None:
+    """Before Keras is imported. TensorFlow announces its processor features, in lines that no setting turns off."""
+    from thumbnet import process
+
+    process.settle_keras()
+    process.mute()
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -291,6 +300,7 @@ def _check_data(arguments: argparse.Namespace) -> int:
 
 
 def _label_judge(seed: int) -> "check.Judge":
+    _settle_training()
     try:
         from thumbnet.training.cross_validation import out_of_fold
     except ModuleNotFoundError as error:
@@ -321,6 +331,7 @@ def _export(arguments: argparse.Namespace) -> int:
         arguments.wrong("name the model once: as MODEL or by --model")
     if arguments.runtime and arguments.format != "web":
         arguments.wrong("--runtime is for --format web")
+    _settle_training()
     from thumbnet import formats
 
     model = arguments.model or arguments.named

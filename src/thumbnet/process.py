@@ -1,8 +1,14 @@
-"""What native code writes to standard error by itself, for the command line and the server, which own their process."""
+"""What the command line and the server set for their process, which is theirs. Importing a library sets nothing."""
 
 import faulthandler
 import os
 import sys
+
+
+def settle_keras() -> None:
+    """What Keras and TensorFlow take from the environment, once, when they are imported."""
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # before what `~/.keras/keras.json` names
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
 
 
 def mute() -> None:

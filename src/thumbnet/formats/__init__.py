@@ -68,10 +68,10 @@ class Exported:
 
 
 def _by_keras(writer: str, original: Original, path: Path) -> Answer:
-    from thumbnet.training import keras_formats, rebuild
+    from thumbnet.training import from_onnx, keras_formats
 
     info = original.classifier.info
-    network, familiar = rebuild.rebuild(original.content, info), rebuild.familiar(original.content)
+    network, familiar = from_onnx.rebuild(original.content, info), from_onnx.familiar(original.content)
     answer: Answer = getattr(keras_formats, writer)(network, familiar, info, path)
     return answer
 

@@ -13,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError
 from thumbnet.training import calibrate
-from thumbnet.training.fit import fit
+from thumbnet.training.loop import fit
 from thumbnet.training.recipes import SEED
 
 FOLDS = 4  # each picture is judged by a network that was trained on the others' three quarters

@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from thumbnet.formats.agreement import Answer
 from thumbnet.model.classifier import Asked
 from thumbnet.model.info import ModelInfo
-from thumbnet.training import _quiet_start
-from thumbnet.training.computation import as_function, computation
+from thumbnet.training.shipped import as_function, computation
 
 BATCH = 500  # pictures a run
 
@@ -77,14 +76,12 @@ def save_litert(network: keras.Model, familiar: Features, info: ModelInfo, path:
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    with _quiet_start(), tempfile.TemporaryDirectory() as folder:  # by way of a SavedModel, which keeps the names
+    with tempfile.TemporaryDirectory() as folder:  # by way of a SavedModel, which keeps the names
         save_savedmodel(network, familiar, info, Path(folder))
         content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(content)
     _attach(path, info)
-    with _quiet_start():  # at the first call it announces what it computes with
-        runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
-        runner(images=np.zeros((1, info.size, info.size, 3), np.uint8))
+    runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
     return _in_batches(lambda batch: runner(images=batch))
 
 

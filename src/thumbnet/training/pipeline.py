@@ -21,11 +21,12 @@ from thumbnet.files import write_atomically
 from thumbnet.model.classifier import Classifier
 from thumbnet.model.info import ModelInfo
 from thumbnet.pictures.framing import Framing
-from thumbnet.training import calibrate, curves, hardware, networks
-from thumbnet.training.export import export, with_info
-from thumbnet.training.fit import fit
+from thumbnet.training import calibrate, history, networks
+from thumbnet.training.distributed.join import join
+from thumbnet.training.loop import fit
+from thumbnet.training.precision import settle
 from thumbnet.training.recipes import RECIPES, Precision, Recipe
-from thumbnet.training.team import join
+from thumbnet.training.to_onnx import export, with_info
 
 SIZE = 32  # pixels a side, unless told otherwise
 FIT: Framing = "centre"  # what of a picture is taken, where the data leave that open
@@ -91,7 +92,7 @@ def train(
     output = Path(output)
     if output.is_dir():
         raise TrainingError(f"{output} is a folder. Expected a file's name for the model, such as model.onnx")
-    table = output.with_name(curves.TABLE)
+    table = output.with_name(history.TABLE)
     recipe = _settle(recipe, epochs, precision)
     if patience is not None and patience < 1:
         raise TrainingError(f"expected a patience of 1 epoch or more, got {patience}")
@@ -100,8 +101,8 @@ def train(
     team = join()  # before the data is read, so that a worker that is missing is soon known
     if team.chief:
         output.parent.mkdir(parents=True, exist_ok=True)
-        curves.refuse_foreign_table(table)
-    logged = curves.Logs(Path(logs), resume=resume) if logs is not None and team.chief else None
+        history.refuse_foreign_table(table)
+    logged = history.Logs(Path(logs), resume=resume) if logs is not None and team.chief else None
     splits = _read(data, size, seed)
     if not mirror:
         splits = Splits(*(dataclasses.replace(split, mirrored=False) for split in splits))
@@ -112,7 +113,7 @@ def train(
     mirror_average = recipe.mirror_average and splits.train.mirrored
     team.check(
         {
-            "recipe": recipe.as_dict(), "precision": hardware.settle(recipe.precision), "seed": seed,
+            "recipe": recipe.as_dict(), "precision": settle(recipe.precision), "seed": seed,
             "minutes": minutes, "resume": resume, "refit": refit, "patience": patience,
             "data": [rest.fingerprint(), held_out.fingerprint(), splits.train.mirrored],
         }

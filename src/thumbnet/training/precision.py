@@ -7,10 +7,10 @@ CPUINFO = Path("/proc/cpuinfo")
 
 def settle(asked: str) -> str:
     """The dtype policy that a recipe's precision means on this machine."""
-    return precision() if asked == "auto" else asked
+    return fastest() if asked == "auto" else asked
 
 
-def precision(cpuinfo: Path = CPUINFO) -> str:
+def fastest(cpuinfo: Path = CPUINFO) -> str:
     """The Keras dtype policy that trains fastest here.
 
     bfloat16 pays where the processor multiplies it (`avx512_bf16`, `amx_bf16`): measured in `docs/experiments.md`.

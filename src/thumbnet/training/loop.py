@@ -18,13 +18,14 @@ from tqdm import tqdm
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import TrainingError
-from thumbnet.training import checkpoint, curves, hardware, networks
+from thumbnet.training import checkpoint, history, networks
 from thumbnet.training.augment import augment, shrink
 from thumbnet.training.checkpoint import State
-from thumbnet.training.initial import hand_on, whiten
+from thumbnet.training.distributed.team import Team
+from thumbnet.training.first_weights import hand_on, whiten
 from thumbnet.training.optimizers import optimizer
+from thumbnet.training.precision import settle
 from thumbnet.training.recipes import Recipe
-from thumbnet.training.team import Team
 
 STATISTICS = 2000  # images that the statistics of batch normalizations are taken from, at the least
 LEAST_SHRUNK = 24  # pixels a side; networks need room for their poolings
@@ -51,7 +52,7 @@ def fit(
     checkpoint_path: Path,
     resume: bool = False,
     table: Path | None = None,
-    logs: curves.Logs | None = None,
+    logs: history.Logs | None = None,
     patience: int | None = None,
     team: Team | None = None,
 ) -> Fitted:
@@ -78,7 +79,7 @@ def fit(
     team = team or Team()
     if not team.chief:
         table = logs = None
-    precision = hardware.settle(recipe.precision)
+    precision = settle(recipe.precision)
     size, classes = train.images.shape[1], len(train.names)
     batch_size = batch_size_for(recipe, len(train))
     steps = len(train) // batch_size  # of an epoch; the rest of one epoch's order is met in another's
@@ -103,7 +104,7 @@ def fit(
     }  # fmt: skip
     state = checkpoint.load(checkpoint_path, settings, model, team.read) if resume else State()
     if table and resume:
-        curves.write_table(table, state.history)  # as a kill may have come between the checkpoint and it
+        history.write_table(table, state.history)  # as a kill may have come between the checkpoint and it
     if logs and resume:
         logs.write(state.history)  # likewise
     elapsed = team.clock(_stopwatch(state.seconds))
@@ -135,7 +136,7 @@ def fit(
                     checkpoint.save(checkpoint_path, settings, state, model)
                     bar.write(_row(state), file=sys.stderr)
                 if table:
-                    curves.write_table(table, state.history)
+                    history.write_table(table, state.history)
                 if logs:
                     logs.write(state.history)
         except KeyboardInterrupt:
@@ -189,9 +190,9 @@ def _build(name: str, size: int | None, classes: int, precision: str) -> keras.M
     network = networks.TRAINED[name](size, classes, precision)
     if keras.backend.backend() != "tensorflow":  # JAX compiles a step as a whole
         return network
-    from thumbnet.training import quick
+    from thumbnet.training import fast_layers
 
-    return quick.quicker(network)
+    return fast_layers.quicker(network)
 
 
 def _compile(model: keras.Model, recipe: Recipe, precision: str) -> None:

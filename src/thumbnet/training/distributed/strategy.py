@@ -21,14 +21,14 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from thumbnet.errors import TrainingError
-from thumbnet.training.team import Step, Team
+from thumbnet.training.distributed.team import Step, Team
 
 LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError,
         tf.errors.InternalError, tf.errors.FailedPreconditionError)  # fmt: skip
 TASK = re.compile(r"/job:(\w+)(?:/replica:0)?/task:(\d+)")
 
 
-class Mirrored(Team):
+class Strategy(Team):
     """A network whose variables every device has, and whose gradients are summed over all."""
 
     def __init__(self, strategy: tf.distribute.Strategy, names: list[str] | None = None, own: int = 0) -> None:

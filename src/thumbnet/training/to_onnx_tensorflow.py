@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from thumbnet.errors import ExportError, ModelError
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.model.info import ModelInfo, write_info
-from thumbnet.training.computation import as_function, batches, computation, features
+from thumbnet.training.shipped import as_function, batches, computation, features
 
 OPSET = 18
 TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime

@@ -33,7 +33,7 @@ def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
     """
     if keras.backend.backend() != "tensorflow":
         return _apart(network, info, samples)
-    from thumbnet.training.tracing import trace
+    from thumbnet.training.to_onnx_tensorflow import trace
 
     return trace(network, info, samples)
 
@@ -53,7 +53,7 @@ def _apart(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
         np.save(folder / SAMPLES, samples)
         (folder / INFO).write_text(json.dumps(info.to_metadata()))
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
-        command = [sys.executable, "-m", "thumbnet.training.export", name]
+        command = [sys.executable, "-m", "thumbnet.training.to_onnx", name]
         done = subprocess.run(  # noqa: S603  # this Python, this file
             command,
             env=environment,

@@ -10,67 +10,19 @@ import json
 import os
 import socket
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import keras
-import numpy as np
-from numpy.typing import NDArray
 
 from thumbnet.errors import TrainingError
+from thumbnet.training.distributed.team import Team
 
 CONFIG = "TF_CONFIG"
 WAIT = "THUMBNET_WAIT"  # seconds for which workers wait for each other at the start
 USUAL_WAIT = 300.0
 EXAMPLE = '{"cluster": {"worker": ["a.example:2222", "b.example:2222"]}, "task": {"type": "worker", "index": 0}}'
 GREETING = b"thumbnet worker "
-Step: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.float32]], tuple[float, float]]  # loss and accuracy
 Member: TypeAlias = tuple[str, str, int]  # its name, such as "worker 1", host and port
-
-
-class Team:
-    """This process alone, on one device; what the training asks of any team."""
-
-    chief = True  # the one that writes files and prints
-
-    def check(self, settings: dict[str, Any]) -> None:
-        """Refuse to train with workers whose settings differ."""
-
-    def scope(self) -> AbstractContextManager[Any]:
-        """Within it, the network that is trained together is made."""
-        return contextlib.nullcontext()
-
-    def step(self, model: keras.Model) -> Step:
-        """What trains the compiled model on a batch, of which each takes its part."""
-
-        def alone(images: NDArray[np.uint8], targets: NDArray[np.float32]) -> tuple[float, float]:
-            model.reset_metrics()  # Keras up to 3.12 gives the mean since the last reset
-            loss, accuracy = model.train_on_batch(images, targets)
-            return loss, accuracy
-
-        return alone
-
-    def clock(self, elapsed: Callable[[], float]) -> Callable[[], float]:
-        """The chief's seconds in place of one's own, so that all end at the same step."""
-        return elapsed
-
-    def interruptible(self) -> AbstractContextManager[Any]:
-        """Within it, Ctrl-C in one process is a KeyboardInterrupt in the next step of all."""
-        return contextlib.nullcontext()
-
-    def chiefs(self, value: float) -> float:
-        """The chief's value, for all. Waits until all have come here."""
-        return value
-
-    def read(self, path: Path) -> bytes:
-        """A file of the chief's disk, for all.
-
-        Raises:
-            FileNotFoundError: The chief has none.
-        """
-        return path.read_bytes()
 
 
 def join() -> Team:
@@ -80,6 +32,11 @@ def join() -> Team:
         TrainingError: TF_CONFIG cannot be used, or a worker did not come.
     """
     members, own = read_config(os.environ.get(CONFIG, "{}"))
+    if keras.backend.backend() not in ("tensorflow", "jax"):
+        raise TrainingError(
+            f"Keras computes by {keras.backend.backend()} here. Expected tensorflow or jax: set KERAS_BACKEND before "
+            "Keras is imported"
+        )
     if keras.backend.backend() != "tensorflow":
         if len(members) > 1:
             raise TrainingError(f"{CONFIG} needs Keras on TensorFlow, got {keras.backend.backend()}. Unset one of them")
@@ -121,22 +78,22 @@ def _with_machines(members: tuple[Member, ...], own: int) -> Team:
     gather(members, own, float(os.environ.get(WAIT, USUAL_WAIT)))
     import tensorflow as tf
 
-    from thumbnet.training.mirrored import Mirrored
+    from thumbnet.training.distributed.strategy import Strategy
 
     try:
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise TrainingError(f"{CONFIG} counts only in a process that has not trained yet. Start another one") from error
-    return Mirrored(strategy, [name for name, *_ in members], own)
+    return Strategy(strategy, [name for name, *_ in members], own)
 
 
 @functools.cache
 def _with_gpus() -> Team:
     import tensorflow as tf
 
-    from thumbnet.training.mirrored import Mirrored
+    from thumbnet.training.distributed.strategy import Strategy
 
-    return Mirrored(tf.distribute.MirroredStrategy())
+    return Strategy(tf.distribute.MirroredStrategy())
 
 
 def gather(members: tuple[Member, ...], own: int, seconds: float) -> None:

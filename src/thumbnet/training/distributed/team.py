@@ -1,0 +1,56 @@
+"""Those that train together: here, this process alone."""
+
+import contextlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+Step: TypeAlias = Callable[[NDArray[np.uint8], NDArray[np.float32]], tuple[float, float]]  # loss and accuracy
+
+
+class Team:
+    """This process alone, on one device; what the training asks of any team."""
+
+    chief = True  # the one that writes files and prints
+
+    def check(self, settings: dict[str, Any]) -> None:
+        """Refuse to train with workers whose settings differ."""
+
+    def scope(self) -> AbstractContextManager[Any]:
+        """Within it, the network that is trained together is made."""
+        return contextlib.nullcontext()
+
+    def step(self, model: keras.Model) -> Step:
+        """What trains the compiled model on a batch, of which each takes its part."""
+
+        def alone(images: NDArray[np.uint8], targets: NDArray[np.float32]) -> tuple[float, float]:
+            model.reset_metrics()  # Keras up to 3.12 gives the mean since the last reset
+            loss, accuracy = model.train_on_batch(images, targets)
+            return loss, accuracy
+
+        return alone
+
+    def clock(self, elapsed: Callable[[], float]) -> Callable[[], float]:
+        """The chief's seconds in place of one's own, so that all end at the same step."""
+        return elapsed
+
+    def interruptible(self) -> AbstractContextManager[Any]:
+        """Within it, Ctrl-C in one process is a KeyboardInterrupt in the next step of all."""
+        return contextlib.nullcontext()
+
+    def chiefs(self, value: float) -> float:
+        """The chief's value, for all. Waits until all have come here."""
+        return value
+
+    def read(self, path: Path) -> bytes:
+        """A file of the chief's disk, for all.
+
+        Raises:
+            FileNotFoundError: The chief has none.
+        """
+        return path.read_bytes()
