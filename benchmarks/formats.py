@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import formats
+from thumbnet import export
 from thumbnet.evaluation.judge import answer
 from thumbnet.evaluation.scores import Answers
-from thumbnet.formats.agreement import Answer, agreement
+from thumbnet.export.agreement import Answer, agreement
 from thumbnet.model.classifier import BATCH, BUNDLED, find
 
 
@@ -36,7 +36,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores")
     for model in arguments.model:
         path = find(model)
-        original = formats.Original(path.stem, path.read_bytes(), thumbnet.load(model), arguments.data)
+        original = export.Original(path.stem, path.read_bytes(), thumbnet.load(model), arguments.data)
         test = original.splits.test.take(np.arange(min(arguments.images, len(original.splits.test))))
         before = answer(original.classifier, test)
         print(f"\n{original.name}, {len(test):,} test pictures\n")
@@ -44,7 +44,7 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
         row("model file", path, original.classifier.ask, before, test.images, arguments.seconds)
         with tempfile.TemporaryDirectory() as folder:
-            for name, form in formats.FORMATS.items():
+            for name, form in export.FORMATS.items():
                 made = Path(folder) / f"{original.name}{form.ending}"
                 if (answers := form.write(original, made)) is not None:
                     row(name, made, answers, before, test.images, arguments.seconds)

@@ -30,6 +30,7 @@ from web import Web
 
 import thumbnet
 from thumbnet import cli
+from thumbnet.cli import predict
 from thumbnet.errors import ImageError, ModelError, SourceError
 from thumbnet.model.classifier import BATCH, Classifier, Prediction
 from thumbnet.pictures.kinds import PICTURE_SUFFIXES
@@ -734,7 +735,7 @@ def test_threads_end_when_a_row_cannot_be_written(model: Classifier) -> None:
 
     answers = bulk.predict(model, itertools.repeat("red.png"))
     with pytest.raises(OSError, match="No space") as failure:
-        cli._write(answers, Full(), rows.form("csv", several=True), rows.Tally(), lambda _: None)
+        predict._write(answers, Full(), rows.form("csv", several=True), rows.Tally(), lambda _: None)
     wait_for_the_threads()
     assert failure.traceback  # which holds on to the rows
 

@@ -19,6 +19,7 @@ from web import Web
 
 import thumbnet
 from thumbnet import cli
+from thumbnet.cli import arguments
 from thumbnet.errors import DataWarning, ThumbnetError
 from thumbnet.model import classifier
 
@@ -274,25 +275,25 @@ def test_train_passes_everything_on(capsys: pytest.CaptureFixture[str], monkeypa
 def test_recipes_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import RECIPES
 
-    assert tuple(RECIPES) == cli.RECIPES
+    assert tuple(RECIPES) == arguments.RECIPES
 
 
 def test_precisions_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import Precision
 
-    assert get_args(Precision) == cli.PRECISIONS
+    assert get_args(Precision) == arguments.PRECISIONS
 
 
 def test_the_least_size_is_that_of_the_training() -> None:
     from thumbnet.training.networks import LEAST
 
-    assert LEAST == cli.LEAST_SIZE
+    assert LEAST == arguments.LEAST_SIZE
 
 
 def test_formats_are_those_of_the_rows() -> None:
     from thumbnet.prediction.rows import FORMATS
 
-    assert FORMATS == cli.FORMATS
+    assert FORMATS == arguments.FORMATS
 
 
 # Failures
@@ -360,12 +361,12 @@ def test_failure_becomes_an_exit_code(
     def load(_: str | None) -> None:
         raise failure
 
-    monkeypatch.setitem(vars(thumbnet), "load", load)
+    monkeypatch.setattr("thumbnet.model.classifier.load", load)
     assert run(capsys, "info", "any") == (code, "", told)
 
 
 def test_fault_of_ours_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(vars(thumbnet), "load", lambda _: 1 / 0)
+    monkeypatch.setattr("thumbnet.model.classifier.load", lambda _: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         cli.main(["info", "any"])
 

@@ -24,6 +24,7 @@ from onnx import helper
 from web import Visit, Web
 
 from thumbnet import cli
+from thumbnet.cli import arguments
 from thumbnet.errors import SourceError
 from thumbnet.model.classifier import BATCH, BUNDLED, Classifier, find
 from thumbnet.prediction.rows import Tally
@@ -492,4 +493,4 @@ def test_ray_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch, capsys
 
 
 def test_formats_are_those_of_the_command_line() -> None:
-    assert cluster.FORMATS == cli.CLUSTER_FORMATS
+    assert cluster.FORMATS == arguments.CLUSTER_FORMATS

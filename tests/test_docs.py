@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from web import Web, ok
 
-from thumbnet import formats
+from thumbnet import export
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.model.classifier import PRETRAINED, load
 
@@ -91,17 +91,17 @@ def test_the_readmes_output_of_make_run_is_what_it_prints() -> None:
 
 def make_exports(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a block reads of the reader's exports of model.onnx, without the comparison, which needs CIFAR-10."""
-    wanted = [form for form in formats.FORMATS.values() if f'"model{form.ending}' in block]
+    wanted = [form for form in export.FORMATS.values() if f'"model{form.ending}' in block]
     for form in wanted:
         if form.extra in ("train", "litert"):
             pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
         if form.extra == "litert":
             pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed: pip install -e '.[litert]'")
-        original = formats.Original("model", Path("model.onnx").read_bytes(), load("model.onnx"), "")
+        original = export.Original("model", Path("model.onnx").read_bytes(), load("model.onnx"), "")
         noise = np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), np.uint8)
         data = Dataset(noise, np.zeros(64, np.int64), original.classifier.info.names)
         with monkeypatch.context() as patched:
-            patched.setattr(formats, "load_data", lambda *_, data=data, **__: Splits(data, data))
+            patched.setattr(export, "load_data", lambda *_, data=data, **__: Splits(data, data))
             form.write(original, Path(f"model{form.ending}"))
 
 

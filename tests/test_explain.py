@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from thumbnet import cli
+from thumbnet.cli import terminal
 from thumbnet.errors import ModelError, ThumbnetError
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB, decode
@@ -255,7 +256,7 @@ def test_each_answer_has_a_map(work: Path, capsys: pytest.CaptureFixture[str]) -
     plain = predict("--format", "jsonl", *sources), *capsys.readouterr()
     explained = predict("--format", "jsonl", "--explain", "new/maps", *sources), *capsys.readouterr()
     assert explained == plain
-    assert explained[0] == cli.SOME_FAILED
+    assert explained[0] == terminal.SOME_FAILED
     names = sorted(path.name for path in (work / "new" / "maps").iterdir())
     assert names == ["000001-wide.png", "000004-grey.png", "000005-wide.png"]
     drawn = decode((work / "new" / "maps" / "000001-wide.png").read_bytes())
@@ -265,12 +266,12 @@ def test_each_answer_has_a_map(work: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_numbers_go_on_after_a_break(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--format", "csv", "--output", "answers.csv", "--explain", "maps", "grey.png", "wide.png"]
-    assert predict(*arguments) == cli.DONE
+    assert predict(*arguments) == terminal.DONE
     whole = Path("answers.csv").read_bytes()
     Path("answers.csv.part").write_bytes(b"".join(whole.splitlines(keepends=True)[:2]))
     for path in (work / "maps").iterdir():
         path.unlink()
-    assert predict(*arguments, "--resume") == cli.DONE
+    assert predict(*arguments, "--resume") == terminal.DONE
     assert Path("answers.csv").read_bytes() == whole
     assert [path.name for path in (work / "maps").iterdir()] == ["000002-wide.png"]
     capsys.readouterr()
@@ -308,7 +309,7 @@ def test_hostile_names_stay_in_the_folder(work: Path, capsys: pytest.CaptureFixt
 
 def test_folder_that_is_a_file_is_told(work: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (work / "maps").touch()
-    assert predict("--format", "json", "--explain", "maps", "wide.png", "grey.png") == cli.FAILED
+    assert predict("--format", "json", "--explain", "maps", "wide.png", "grey.png") == terminal.FAILED
     output, errors = capsys.readouterr()
     assert (output, errors) == ("", "error: maps: expected a folder for the maps, or a place for one: File exists\n")
 
@@ -320,7 +321,7 @@ def test_folder_that_may_not_be_written_to_is_told(
         raise PermissionError(13, "Permission denied")  # what root never sees
 
     monkeypatch.setattr("tempfile.mkstemp", refuse)
-    assert predict("--explain", "maps", "wide.png") == cli.FAILED
+    assert predict("--explain", "maps", "wide.png") == terminal.FAILED
     path = os.path.join("maps", "000001-wide.png")  # noqa: PTH118
     assert capsys.readouterr().err == f"error: cannot write the map {path}: Permission denied\n"
     assert list((work / "maps").iterdir()) == []

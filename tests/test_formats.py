@@ -17,12 +17,14 @@ import pytest
 from numpy.typing import NDArray
 
 import thumbnet
-from thumbnet import cli, formats
+from thumbnet import cli
+from thumbnet import export as formats
+from thumbnet.cli import arguments
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.errors import DataError, ExportError, ModelError
 from thumbnet.evaluation.scores import Answers
-from thumbnet.formats import triton
-from thumbnet.formats.agreement import Answer, Tolerance, agreement, refuse
+from thumbnet.export import FORMATS, INT8, Format, Original, triton
+from thumbnet.export.agreement import Answer, Tolerance, agreement, refuse
 from thumbnet.model.classifier import BUNDLED, Asked
 from thumbnet.model.info import write_info
 
@@ -97,8 +99,8 @@ def network(name: str, size: int = 32, classes: int = 3) -> Any:
 @pytest.fixture
 def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance weights lose more in eight bits than trained ones."""
-    form = dataclasses.replace(formats.FORMATS["int8"], tolerance=Tolerance(differing=0.2, lost=0.2))
-    monkeypatch.setitem(formats.FORMATS, "int8", form)
+    form = dataclasses.replace(FORMATS["int8"], tolerance=Tolerance(differing=0.2, lost=0.2))
+    monkeypatch.setitem(FORMATS, "int8", form)
 
 
 @pytest.fixture(autouse=True)
@@ -209,7 +211,7 @@ def test_int8_has_no_scores_where_they_would_be_of_other_images(trained: dict[st
 def test_int8_is_calibrated_on_training_images(
     trained: dict[str, Path], splits: Splits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from thumbnet.formats import int8
+    from thumbnet.export import int8
 
     seen: list[NDArray[np.uint8]] = []
     original = int8._Pictures.get_next
@@ -338,10 +340,10 @@ def tiny() -> Path:
     return path
 
 
-def copy(answer: Callable[[NDArray[np.float32]], NDArray[np.float32]], surer: float = 0) -> formats.Format:
+def copy(answer: Callable[[NDArray[np.float32]], NDArray[np.float32]], surer: float = 0) -> Format:
     """A format that writes a line, and answers what is made here of the model file's answers."""
 
-    def write(original: formats.Original, path: Path) -> Answer:
+    def write(original: Original, path: Path) -> Answer:
         path.write_text(f"made of {original.name}")
 
         def answers(squares: NDArray[np.uint8]) -> Asked:
@@ -350,16 +352,16 @@ def copy(answer: Callable[[NDArray[np.float32]], NDArray[np.float32]], surer: fl
 
         return answers
 
-    return formats.Format(".copy", False, "copies", write)
+    return Format(".copy", False, "copies", write)
 
 
-def turned(rows: int) -> formats.Format:
+def turned(rows: int) -> Format:
     """So many answers are others."""
     return copy(lambda given: np.concatenate([np.roll(given[:rows], 1, axis=1), given[rows:]]))
 
 
 def test_a_format_that_agrees_is_written(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(formats.FORMATS, "copy", copy(lambda given: given))
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
     done = formats.export(str(tiny), "copy")
     assert done.path.read_text() == "made of tiny"
     assert str(done.agreement) == (
@@ -379,8 +381,8 @@ def test_a_format_that_agrees_is_written(tiny: Path, monkeypatch: pytest.MonkeyP
     ],
     ids=["two other answers", "moved", "surer", "no sureness", "no numbers"],
 )
-def test_what_disagrees_is_not_written(tiny: Path, wrong: formats.Format, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(formats.FORMATS, "copy", wrong)
+def test_what_disagrees_is_not_written(tiny: Path, wrong: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "copy", wrong)
     Path("tiny.copy").write_text("old")
     with pytest.raises(ExportError, match=r"^copy answers otherwise than the model file: .* Nothing was written$"):
         formats.export(str(tiny), "copy")
@@ -392,8 +394,8 @@ def test_what_disagrees_is_not_written(tiny: Path, wrong: formats.Format, monkey
 def test_a_real_format_that_disagrees_is_not_written(
     form: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refusing = dataclasses.replace(formats.FORMATS[form], tolerance=Tolerance(0, 0, moved=-1.0))
-    monkeypatch.setitem(formats.FORMATS, form, refusing)
+    refusing = dataclasses.replace(FORMATS[form], tolerance=Tolerance(0, 0, moved=-1.0))
+    monkeypatch.setitem(FORMATS, form, refusing)
     with pytest.raises(ExportError, match="answers otherwise"):
         formats.export(str(trained["seed"]), form)
     assert list(Path().iterdir()) == []
@@ -407,11 +409,11 @@ def test_int8_that_loses_too_much_is_not_written(trained: dict[str, Path]) -> No
 
 @pytest.mark.parametrize("old", [True, False])
 def test_a_run_that_is_broken_off_leaves_what_was_there(tiny: Path, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: formats.Original, path: Path) -> Answer:
+    def interrupted(_: Original, path: Path) -> Answer:
         path.write_text("half")
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(formats.FORMATS, "copy", formats.Format(".copy", False, None, interrupted))
+    monkeypatch.setitem(FORMATS, "copy", Format(".copy", False, None, interrupted))
     if old:
         Path("tiny.copy").write_text("old")
     with pytest.raises(KeyboardInterrupt):
@@ -447,7 +449,7 @@ def test_a_format_that_there_is_not_is_told(tiny: Path) -> None:
 
 
 def test_a_file_is_replaced_and_its_folder_made(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(formats.FORMATS, "copy", copy(lambda given: given))
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
     for _ in range(2):
         assert formats.export(str(tiny), "copy", "new/one.copy").path == Path("new/one.copy")
     assert [path.name for path in Path("new").iterdir()] == ["one.copy"]
@@ -456,7 +458,7 @@ def test_a_file_is_replaced_and_its_folder_made(tiny: Path, monkeypatch: pytest.
 def test_data_of_other_classes_are_told(tiny: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
     others = Splits(*(dataclasses.replace(part, names=("a", "b", "c")) for part in splits))
     monkeypatch.setattr(formats, "load_data", lambda *_, **__: others)
-    monkeypatch.setitem(formats.FORMATS, "copy", copy(lambda given: given))
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
     with pytest.raises(DataError, match="the model knows red, green, blue; digits has a, b, c"):
         formats.export(str(tiny), "copy", data="digits")
 
@@ -498,18 +500,18 @@ def test_a_loss_counts_where_it_is_more_than_chance(right: int, count: int, pass
     found = agreement(*answers(right, count))
     assert (found.agreeing, found.accuracy_before, found.accuracy) == (right, 1.0, right / count)
     if passes:
-        refuse(found, formats.INT8, "int8")
+        refuse(found, INT8, "int8")
         return
     with pytest.raises(
         ExportError, match=r"Tolerated: 3\.0% other answers, 0\.3 points of accuracy, 1 of a probability"
     ):
-        refuse(found, formats.INT8, "int8")
+        refuse(found, INT8, "int8")
 
 
 def test_a_gain_is_no_loss() -> None:
     before, others = answers(350, 360)
     turned_round = dataclasses.replace(before, probabilities=others.probabilities)
-    refuse(agreement(turned_round, Asked(before.probabilities, before.sureness)), formats.INT8, "int8")
+    refuse(agreement(turned_round, Asked(before.probabilities, before.sureness)), INT8, "int8")
 
 
 # The command
@@ -541,7 +543,7 @@ def test_a_model_that_is_named_twice_is_wrong_usage() -> None:
 
 
 def test_the_commands_formats_are_these() -> None:
-    assert tuple(formats.FORMATS) == cli.EXPORTS
+    assert tuple(FORMATS) == arguments.EXPORTS
 
 
 # The bundled models, on real images

@@ -35,7 +35,7 @@ def test_next_to_nothing_is_imported(arguments: tuple[str, ...]) -> None:
 
 
 def test_the_formats_import_nothing_of_the_training() -> None:
-    assert not imported("-c", "import thumbnet.formats") & TRAINING_ONLY
+    assert not imported("-c", "import thumbnet.export") & TRAINING_ONLY
 
 
 def test_predict_imports_nothing_of_the_training(tmp_path: Path) -> None:

@@ -12,10 +12,11 @@ import pytest
 from models import write
 from web import Web, ok
 
-from thumbnet import formats
+from thumbnet import export
 from thumbnet.cli import main
 from thumbnet.errors import ExportError
-from thumbnet.formats import web as export
+from thumbnet.export import web as web_module
+from thumbnet.export.web import CHANGES, PAGE, PARTS, VERSION
 
 FAKES = {"dist/ort.wasm.bundle.min.mjs": b"// runs models", "dist/ort-wasm-simd-threaded.wasm": b"\0asm" * 99}
 
@@ -38,12 +39,12 @@ def runtime(tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small one in place of ONNX Runtime Web, as an archive on the disk and at its address."""
     parts = {
         inner: part._replace(size=len(FAKES[inner]), sha256=hashlib.sha256(FAKES[inner]).hexdigest())
-        for inner, part in export.PARTS.items()
+        for inner, part in PARTS.items()
     }
-    monkeypatch.setattr(export, "PARTS", parts)
-    monkeypatch.setattr(export, "URL", web.url("/runtime.tgz"))
-    monkeypatch.setattr(export, "SIZE", len(ARCHIVE))
-    monkeypatch.setattr(export, "SHA256", hashlib.sha256(ARCHIVE).hexdigest())
+    monkeypatch.setattr(web_module, "PARTS", parts)
+    monkeypatch.setattr(web_module, "URL", web.url("/runtime.tgz"))
+    monkeypatch.setattr(web_module, "SIZE", len(ARCHIVE))
+    monkeypatch.setattr(web_module, "SHA256", hashlib.sha256(ARCHIVE).hexdigest())
     path = tmp_path / "runtime.tgz"
     path.write_bytes(ARCHIVE)
     return path
@@ -56,7 +57,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def made(folder: Path, runtime: Path | None, **changes: Any) -> dict[str, bytes]:
     """The files of an export of a tiny model."""
     model = write(folder / "tiny.onnx", **changes)
-    return files(formats.export(model, "web", folder / "site", runtime=runtime).path)
+    return files(export.export(model, "web", folder / "site", runtime=runtime).path)
 
 
 def test_the_folder_is_complete_by_itself(tmp_path: Path, runtime: Path) -> None:
@@ -75,8 +76,8 @@ def test_the_folder_is_complete_by_itself(tmp_path: Path, runtime: Path) -> None
 
 
 def test_the_page_says_nothing_that_is_so_on_a_server_only(tmp_path: Path, runtime: Path) -> None:
-    page = (export.PAGE / "index.html").read_text(encoding="utf-8")
-    assert {old: page.count(old) for old in export.CHANGES} == dict.fromkeys(export.CHANGES, 1)
+    page = (PAGE / "index.html").read_text(encoding="utf-8")
+    assert {old: page.count(old) for old in CHANGES} == dict.fromkeys(CHANGES, 1)
     text = made(tmp_path, runtime)["index.html"].decode()
     assert "docs" not in text
     assert "{" not in text
@@ -144,7 +145,7 @@ WRONG: dict[str, tuple[Callable[[], bytes], str]] = {
 def test_a_runtime_that_is_not_the_right_one_is_refused(tmp_path: Path, runtime: Path, wrong: str) -> None:
     packed, message = WRONG[wrong]
     runtime.write_bytes(packed())
-    with pytest.raises(ExportError, match=f"runtime.tgz: expected onnxruntime-web {export.VERSION}, .*{message}"):
+    with pytest.raises(ExportError, match=f"runtime.tgz: expected onnxruntime-web {VERSION}, .*{message}"):
         made(tmp_path, runtime)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["runtime.tgz", "tiny.onnx"]
 

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from onnx import helper
 from pictures import CASES
 
-from thumbnet import formats
-from thumbnet.formats import web
+from thumbnet import export
+from thumbnet.export import web
 from thumbnet.model.classifier import PRETRAINED, Classifier, Prediction
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import FRAMINGS, region, resize
@@ -126,8 +126,8 @@ def host(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Iterator[st
     }
     for name, model in models.items():
         (folder / f"{name}.onnx").write_bytes(model)
-        formats.export(str(folder / f"{name}.onnx"), "web", folder / name, runtime=runtime)
-    formats.export("cifar10-best", "web", folder / "deep" / "best", runtime=runtime)
+        export.export(str(folder / f"{name}.onnx"), "web", folder / name, runtime=runtime)
+    export.export("cifar10-best", "web", folder / "deep" / "best", runtime=runtime)
     handler = functools.partial(Noting, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})

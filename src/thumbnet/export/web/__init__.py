@@ -19,7 +19,7 @@ from thumbnet.model.info import ModelInfo
 from thumbnet.sources.read import take
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent / "page"
+PAGE = HERE.parents[1] / "page"
 VERSION = "1.30.0"  # of ONNX Runtime Web
 ARCHIVE = f"onnxruntime-web-{VERSION}.tgz"
 URL = f"https://registry.npmjs.org/onnxruntime-web/-/{ARCHIVE}"

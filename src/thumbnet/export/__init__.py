@@ -6,7 +6,7 @@ Each format's packages are imported when it is written, so that the rest of Thum
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ from thumbnet.data.dataset import Splits
 from thumbnet.data.load import load_data
 from thumbnet.errors import DataError, ExportError, MissingExtraError
 from thumbnet.evaluation import judge
+from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
 from thumbnet.files import write_atomically
-from thumbnet.formats.agreement import Agreement, Answer, Tolerance, agreement, refuse
 from thumbnet.model.classifier import Classifier, find, load
 
 SAMPLES = 1000  # test images on which a float32 format is compared
@@ -67,17 +67,26 @@ class Exported:
     agreement: Agreement | None  # with the model file; None for a format that holds the file itself
 
 
-def _by_keras(writer: str, original: Original, path: Path) -> Answer:
-    from thumbnet.training import from_onnx, keras_formats
+def _keras(original: Original, path: Path) -> Answer:
+    from thumbnet.export import keras
 
-    info = original.classifier.info
-    network, familiar = from_onnx.rebuild(original.content, info), from_onnx.familiar(original.content)
-    answer: Answer = getattr(keras_formats, writer)(network, familiar, info, path)
-    return answer
+    return keras.save_keras(original.content, original.classifier.info, path)
+
+
+def _savedmodel(original: Original, path: Path) -> Answer:
+    from thumbnet.export import keras
+
+    return keras.save_savedmodel(original.content, original.classifier.info, path)
+
+
+def _litert(original: Original, path: Path) -> Answer:
+    from thumbnet.export import keras
+
+    return keras.save_litert(original.content, original.classifier.info, path)
 
 
 def _int8(original: Original, path: Path) -> Answer:
-    from thumbnet.formats.int8 import quantise
+    from thumbnet.export.int8 import quantise
 
     content = quantise(original.content, original.classifier.info, original.splits)
     path.write_bytes(content)
@@ -85,21 +94,21 @@ def _int8(original: Original, path: Path) -> Answer:
 
 
 def _triton(original: Original, path: Path) -> None:
-    from thumbnet.formats import triton
+    from thumbnet.export import triton
 
     triton.save(original.content, original.classifier, original.name, path)
 
 
 def _web(original: Original, path: Path) -> None:
-    from thumbnet.formats import web
+    from thumbnet.export import web
 
     web.save(original.content, original.classifier.info, path, runtime=original.runtime)
 
 
 FORMATS = {
-    "keras": Format("-calibrated.keras", False, "train", partial(_by_keras, "save_keras")),
-    "savedmodel": Format("-savedmodel", True, "train", partial(_by_keras, "save_savedmodel")),
-    "litert": Format(".tflite", False, "litert", partial(_by_keras, "save_litert")),
+    "keras": Format("-calibrated.keras", False, "train", _keras),
+    "savedmodel": Format("-savedmodel", True, "train", _savedmodel),
+    "litert": Format(".tflite", False, "litert", _litert),
     "int8": Format("-int8.onnx", False, "int8", _int8, INT8, samples=None),
     "triton": Format("-triton", True, None, _triton, tolerance=None),
     "web": Format("-web", True, None, _web, tolerance=None),

@@ -1,4 +1,4 @@
-"""Keras network → the formats of Keras and TensorFlow. Each holds all that probabilities and sureness come of.
+"""Model file → the formats of Keras and TensorFlow. Each holds all that probabilities and sureness come of.
 
 The class names are in each as `labels.txt`, a name a line, and all else that a model file says of itself as
 `thumbnet.json`: members of the archive that a .keras file is, assets of a SavedModel, and, as TensorFlow's own tools
@@ -17,44 +17,41 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from thumbnet.formats.agreement import Answer
+from thumbnet.export.agreement import Answer
 from thumbnet.model.classifier import Asked
 from thumbnet.model.info import ModelInfo
+from thumbnet.training import from_onnx
 from thumbnet.training.shipped import as_function, computation
 
 BATCH = 500  # pictures a run
 
 
-Features = NDArray[np.float32] | None  # (M, D + E), of training pictures
-
-
-def save_keras(network: keras.Model, familiar: Features, info: ModelInfo, path: Path) -> Answer:
+def save_keras(content: bytes, info: ModelInfo, path: Path) -> Answer:
     """Write a `.keras` file of Keras's own layers and operations, which loads without Thumbnet.
 
     Args:
-        network: Pictures → probabilities, not yet calibrated.
-        familiar: What pictures are compared with for the sureness; with nothing, that is the confidence.
-        info: Its temperature and mirror average go into the file's network.
+        content: The model file.
+        info: What it says of itself. Its temperature and mirror average go into the network.
         path: Ends in `.keras`.
 
     Returns:
         What the file answers.
 
     Raises:
-        ModelError: `familiar` holds other features than pictures have here.
+        ModelError: The model file's network or its sureness is none that is known here.
     """
-    computation(network, info, familiar).save(path)
+    _rebuilt(content, info).save(path)
     _attach(path, info)
     loaded = keras.models.load_model(path)
     return _in_batches(lambda batch: loaded.predict(batch, batch_size=BATCH, verbose=0))
 
 
-def save_savedmodel(network: keras.Model, familiar: Features, info: ModelInfo, path: Path) -> Answer:
+def save_savedmodel(content: bytes, info: ModelInfo, path: Path) -> Answer:
     """Write a SavedModel, a folder. Its signature `serving_default`: `images` → `probabilities` and `sureness`.
 
     Arguments and result are those of `save_keras`.
     """
-    whole = computation(network, info, familiar)
+    whole = _rebuilt(content, info)
     module = tf.Module()
     # As TensorFlow's own: of Keras's variables the LiteRT converter keeps none, and says nothing.
     module.weights = [weight.value for weight in whole.variables]
@@ -66,7 +63,7 @@ def save_savedmodel(network: keras.Model, familiar: Features, info: ModelInfo, p
     return _in_batches(lambda batch: signature(images=tf.constant(batch)))
 
 
-def save_litert(network: keras.Model, familiar: Features, info: ModelInfo, path: Path) -> Answer:
+def save_litert(content: bytes, info: ModelInfo, path: Path) -> Answer:
     """Write a LiteRT (TensorFlow Lite) file of float32, for any number of pictures at once.
 
     Arguments and result are those of `save_keras`.
@@ -77,12 +74,17 @@ def save_litert(network: keras.Model, familiar: Features, info: ModelInfo, path:
     from ai_edge_litert.interpreter import Interpreter
 
     with tempfile.TemporaryDirectory() as folder:  # by way of a SavedModel, which keeps the names
-        save_savedmodel(network, familiar, info, Path(folder))
-        content = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
-    path.write_bytes(content)
+        save_savedmodel(content, info, Path(folder))
+        converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+    path.write_bytes(converted)
     _attach(path, info)
     runner = Interpreter(model_path=str(path)).get_signature_runner("serving_default")
     return _in_batches(lambda batch: runner(images=batch))
+
+
+def _rebuilt(content: bytes, info: ModelInfo) -> keras.Model:
+    """All that a model file computes, as Keras computes it."""
+    return computation(from_onnx.rebuild(content, info), info, from_onnx.familiar(content))
 
 
 def _in_batches(answer: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> Answer:
