@@ -24,8 +24,8 @@ os.environ["YOLO_AUTOINSTALL"] = "false"  # Ultralytics would install what it fi
 
 import cv2
 import numpy as np
-from chromium import Show, chromium
-from pictures import CASES, Case
+from support.chromium import Show, chromium
+from support.pictures import CASES, Case
 
 from thumbnet.pictures.decode import decode
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from pictures import CASES, mutated
+from support.pictures import CASES, mutated
 
 PIXELS = 2**22  # more than that is refused, so that memory beyond what pixels need is seen
 MEMORY = 2**29  # bytes above what the process has at its start

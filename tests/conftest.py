@@ -1,19 +1,14 @@
 """What tests share: the real CIFAR-10 images, prepared once into a cache outside the checkout."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from support.cifar10 import CACHE, PREPARE
 
-pytest_plugins = ["web"]
-
-ROOT = Path(__file__).parent.parent
-PREPARE = ROOT.parent / "shared" / "data" / "prepare.py"
-# Before any test points HOME elsewhere.
-CACHE = Path(os.environ.get("THUMBNET_TEST_CACHE", Path.home() / ".cache" / "thumbnet-tests"))
+pytest_plugins = ["support.web"]
 
 
 @pytest.fixture(autouse=True)

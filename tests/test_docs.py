@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from web import Web, ok
+from support.web import Web, ok
 
 from thumbnet import export
 from thumbnet.data.dataset import Dataset, Splits

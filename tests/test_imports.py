@@ -5,20 +5,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from imports import modules
-from models import png, write
+from support.imports import BASE, CLUSTER_ONLY, NETWORK, TRAINING_ONLY, imported, modules
+from support.models import png, write
 
 import thumbnet
-
-TRAINING_ONLY = {"tensorflow", "keras", "sklearn", "scipy", "matplotlib", "onnx", "tf2onnx", "tqdm", "PIL"}
-CLUSTER_ONLY = {"ray", "pyarrow", "pandas"}
-BASE = {"numpy", "cv2", "onnxruntime"}
-NETWORK = {"ssl", "socket", "http.client", "urllib.request", "thumbnet.sources.fetch"}
-
-
-def imported(*arguments: str) -> set[str]:
-    """The packages of these modules."""
-    return {name.partition(".")[0] for name in modules(*arguments)}
 
 
 def test_imports_are_seen() -> None:

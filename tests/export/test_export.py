@@ -1,0 +1,564 @@
+"""formats: each is written, answers as the model file does, and is not written where it does not."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from support import models
+
+import thumbnet
+from thumbnet import cli
+from thumbnet import export as formats
+from thumbnet.cli import arguments
+from thumbnet.data.dataset import Dataset, Splits
+from thumbnet.errors import DataError, ExportError, ModelError
+from thumbnet.evaluation.scores import Answers
+from thumbnet.export import FORMATS, INT8, Format, Original, triton
+from thumbnet.export.agreement import Answer, Tolerance, agreement, refuse
+from thumbnet.model.classifier import BUNDLED, Asked
+from thumbnet.model.info import write_info
+
+BY_KERAS = ("keras", "savedmodel", "litert")
+
+
+def need(form: str) -> None:
+    """Skip where a format's packages are not installed."""
+    if form in BY_KERAS:
+        pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
+    if form == "litert":
+        pytest.importorskip("ai_edge_litert", reason="LiteRT is not installed: pip install -e '.[litert]'")
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    """Pictures labelled by their strongest colour: to quantise by and to compare on."""
+
+    def part(count: int) -> Dataset:
+        images = smooth(count)
+        return Dataset(images, images.mean(axis=(1, 2)).argmax(axis=1), models.NAMES)
+
+    return Splits(part(64), part(300))
+
+
+@pytest.fixture(scope="module")
+def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A model file of each network, with chance weights whose answers differ."""
+    pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
+    from thumbnet.training.to_onnx import export
+
+    folder = tmp_path_factory.mktemp("trained")
+    for name in ("seed", "vgg"):
+        fields: dict[str, Any] = {"recipe": {"network": name}, "data": {"test": splits.test.fingerprint()}}
+        info = models.info(size=32, temperature=1.3, mirror_average=True, scores={"accuracy": 2.0}, **fields)
+        (folder / f"{name}.onnx").write_bytes(export(network(name), info, splits.test.images[:20]))
+    return {path.stem: path for path in folder.iterdir()}
+
+
+def smooth(count: int, size: int = 32) -> NDArray[np.uint8]:
+    """Pictures of four by four fields: uint8 `(count, size, size, 3)`."""
+    side = -(-size // 4)
+    fields = np.random.default_rng(count).integers(0, 256, (count, 4, 4, 3), np.uint8)
+    return fields.repeat(side, axis=1).repeat(side, axis=2)[:, :size, :size]
+
+
+def network(name: str, size: int = 32, classes: int = 3) -> Any:
+    """A network with chance weights that gives each class to some pictures."""
+    import keras
+
+    from thumbnet.training import networks
+
+    keras.utils.set_random_seed(1)
+    made = getattr(networks, name)(size, classes)
+    random = np.random.default_rng(1)
+    for layer in made.layers:
+        weights = layer.get_weights()
+        if len(weights) == 4:  # of a normalisation, in ranges that leave more than eight bits' steps
+            ranges = ((0.5, 1.5), (0, 0.5), (0, 0.5), (0.2, 0.6))  # scale, shift, mean, variance
+            layer.set_weights([random.uniform(low, high, weights[0].shape) for low, high in ranges])
+        elif weights:
+            layer.set_weights([weight + random.normal(0, 0.05, weight.shape) for weight in weights])
+    head = made.layers[-1]
+    logs = np.log(made.predict(smooth(200, size), verbose=0) + 1e-30)
+    logs -= logs.mean(axis=1, keepdims=True)
+    kernel, bias = head.get_weights()
+    sharper = 2 / logs.std(axis=0).mean()
+    head.set_weights([kernel * sharper, (bias - logs.mean(axis=0)) * sharper])
+    return made
+
+
+@pytest.fixture
+def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chance weights lose more in eight bits than trained ones."""
+    form = dataclasses.replace(FORMATS["int8"], tolerance=Tolerance(differing=0.2, lost=0.2))
+    monkeypatch.setitem(FORMATS, "int8", form)
+
+
+@pytest.fixture(autouse=True)
+def _data(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working folder, and these pictures in place of all data."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(formats, "load_data", lambda *_, **__: splits)
+
+
+def answers_of(form: str, path: Path, images: NDArray[np.uint8]) -> Asked:
+    """What a user gets from an exported thing, by nothing but its own package."""
+    if form == "keras":
+        import keras
+
+        return Asked(**keras.models.load_model(path).predict(images, verbose=0))
+    if form == "savedmodel":
+        import tensorflow as tf
+
+        given = tf.saved_model.load(path).signatures["serving_default"](images=images)
+        return Asked(**{name: each.numpy() for name, each in given.items()})
+    if form == "litert":
+        from ai_edge_litert.interpreter import Interpreter
+
+        given = Interpreter(str(path)).get_signature_runner()(images=images)
+        return Asked(**{name: each.copy() for name, each in given.items()})
+    return thumbnet.load(path).ask(images)
+
+
+# The formats
+
+
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [("keras", "seed"), ("keras", "vgg"), ("savedmodel", "seed"), ("litert", "seed"), ("int8", "vgg")],
+)
+@pytest.mark.usefixtures("lenient")
+def test_it_answers_as_the_model_file_does(form: str, name: str, trained: dict[str, Path], splits: Splits) -> None:
+    need(form)
+    done = formats.export(str(trained[name]), form)
+    assert done.agreement is not None
+    assert done.agreement.images == 300
+    # Upside down, too: of training's own pictures, all are as familiar as can be.
+    images = np.concatenate([splits.test.images, splits.test.images[:, ::-1]])
+    expected = thumbnet.load(trained[name]).ask(images)
+    assert len(np.unique(expected.probabilities.argmax(axis=1))) == 3  # or the comparison would say little
+    assert (expected.sureness < 0.99 * expected.probabilities.max(axis=1)).any()
+    given, one = answers_of(form, done.path, images), answers_of(form, done.path, images[:1])
+    for wanted, mine, alone in zip(expected, given, one, strict=True):
+        np.testing.assert_allclose(mine, wanted, atol=0.4 if form == "int8" else 1e-4)
+        np.testing.assert_allclose(alone, mine[:1], atol=1e-5)
+    if form == "savedmodel":
+        assets = done.path / "assets"
+        check_asides((assets / "labels.txt").read_bytes(), (assets / "thumbnet.json").read_bytes())
+    elif form != "int8":
+        with zipfile.ZipFile(done.path) as archive:
+            check_asides(archive.read("labels.txt"), archive.read("thumbnet.json"))
+            config = archive.read("config.json").decode() if form == "keras" else ""
+        assert {module.partition(".")[0] for module in re.findall('"module": "(.*?)"', config)} <= {"keras"}
+    assert [path.name for path in Path().iterdir()] == [done.path.name]  # and nothing beside it
+
+
+def check_asides(labels: bytes, rest: bytes) -> None:
+    assert labels.decode().splitlines() == list(models.NAMES)
+    fields = json.loads(rest)
+    assert (fields["size"], fields["fit"], fields["temperature"]) == (32, "crop", 1.3)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "classes", "mirror"),
+    [("seed", 18, 2, False), ("vgg", 16, 7, True), ("vgg", 50, 2, False)],
+)
+def test_a_network_of_any_size_is_built_again(name: str, size: int, classes: int, mirror: bool) -> None:
+    need("keras")
+    from thumbnet.training.from_onnx import rebuild
+    from thumbnet.training.to_onnx import export
+
+    info = models.info(
+        names=tuple("abcdefg"[:classes]), size=size, mirror_average=mirror, recipe={"network": name}
+    )  # fmt: skip
+    images = smooth(20, size)
+    original = network(name, size, classes)
+    again = rebuild(export(original, info, images), info)
+    np.testing.assert_allclose(again.predict(images, verbose=0), original.predict(images, verbose=0), atol=1e-4)
+
+
+@pytest.mark.usefixtures("lenient")
+def test_int8_is_a_model_file_with_scores_of_its_own(trained: dict[str, Path]) -> None:
+    done = formats.export(str(trained["vgg"]), "int8")
+    before, after = thumbnet.load(trained["vgg"]).info, thumbnet.load(done.path).info
+    assert done.path.stat().st_size < 0.3 * trained["vgg"].stat().st_size
+    assert (after.names, after.threshold, after.recipe, after.data) == (
+        before.names, before.threshold, before.recipe, before.data,
+    )  # fmt: skip
+    assert after.origin["format"] == "int8"
+    assert after.scores["images"] == 300
+    assert after.scores["accuracy"] == pytest.approx(done.agreement.accuracy)  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("lenient")
+def test_int8_has_no_scores_where_they_would_be_of_other_images(trained: dict[str, Path]) -> None:
+    model = onnx.load(trained["seed"])
+    write_info(model, models.info(size=32, data={"test": "others"}, scores={"accuracy": 2.0}))
+    onnx.save(model, "other.onnx")
+    assert thumbnet.load(formats.export("other.onnx", "int8").path).info.scores == {}
+
+
+@pytest.mark.usefixtures("lenient")
+def test_int8_is_calibrated_on_training_images(
+    trained: dict[str, Path], splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from thumbnet.export import int8
+
+    seen: list[NDArray[np.uint8]] = []
+    original = int8._Pictures.get_next
+
+    def get_next(self: int8._Pictures) -> Any:
+        batch = original(self)
+        seen.extend([] if batch is None else batch["images"])
+        return batch
+
+    monkeypatch.setattr(int8._Pictures, "get_next", get_next)
+    formats.export(str(trained["seed"]), "int8")
+    np.testing.assert_array_equal(seen, splits.train.images)
+
+
+@pytest.mark.parametrize("form", ["keras", "int8"])
+@pytest.mark.usefixtures("lenient")
+def test_of_an_int8_file_nothing_is_made(form: str, trained: dict[str, Path]) -> None:
+    formats.export(str(trained["seed"]), "int8", "small.onnx")
+    with pytest.raises((ExportError, ModelError), match="int8"):
+        formats.export("small.onnx", form, "new/thing.onnx" if form == "int8" else None)
+    assert not list(Path().glob("**/thing*"))
+
+
+@pytest.mark.parametrize("form", BY_KERAS)
+def test_a_sureness_of_an_older_version_is_refused(
+    form: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need(form)
+    from thumbnet.training import from_onnx
+
+    monkeypatch.setattr(from_onnx, "familiar", lambda _: np.ones((100, 64), np.float32))
+    with pytest.raises(ModelError, match=r"sureness is of an older Thumbnet, .* Train it again"):
+        formats.export(str(trained["seed"]), form)
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("form", BY_KERAS)
+def test_a_strangers_network_is_refused(form: str) -> None:
+    need(form)
+    models.write(Path("tiny.onnx"), recipe={"network": "keras"})  # a name that networks.py does have
+    with pytest.raises(ModelError, match=r"network is 'keras'. Expected one that is known here: seed, vgg"):
+        formats.export("tiny.onnx", form)
+    assert [path.name for path in Path().iterdir()] == ["tiny.onnx"]
+
+
+@pytest.mark.parametrize("form", BY_KERAS)
+def test_a_network_under_a_false_name_is_refused(form: str, trained: dict[str, Path]) -> None:
+    need(form)
+    model = onnx.load(trained["seed"])
+    write_info(model, models.info(size=32, recipe={"network": "vgg"}))
+    onnx.save(model, "false.onnx")
+    with pytest.raises(ModelError, match=r"not those of the network 'vgg': expected 8 layers .*, got 5"):
+        formats.export("false.onnx", form)
+
+
+def test_int8_of_a_network_without_layers_is_refused() -> None:
+    models.write(Path("tiny.onnx"))
+    with pytest.raises(ExportError, match="got a network without convolutions and dense layers"):
+        formats.export("tiny.onnx", "int8")
+
+
+# Triton and KServe
+
+
+def test_a_triton_repository_is_as_its_protobuf_wants_it() -> None:
+    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="tritonclient[grpc] is not installed")
+    from google.protobuf import text_format
+
+    models.write(Path("My Model_2.onnx"))
+    done = formats.export("My Model_2.onnx", "triton", "repository")
+    assert done.agreement is None
+    config = text_format.Parse(Path("repository/my-model-2/config.pbtxt").read_text(), schema.ModelConfig())
+    assert (config.name, config.backend, config.max_batch_size) == ("my-model-2", "onnxruntime", 256)
+    assert (config.input[0].name, config.input[0].data_type, list(config.input[0].dims)) == (
+        "images", schema.TYPE_UINT8, [4, 4, 3],
+    )  # fmt: skip
+    output = config.output[0]
+    assert (output.name, output.data_type, list(output.dims)) == ("probabilities", schema.TYPE_FP32, [3])
+    labels = Path("repository/my-model-2", output.label_filename)
+    assert labels.read_text().splitlines() == list(models.NAMES)
+    assert Path("repository/my-model-2/1/model.onnx").read_bytes() == Path("My Model_2.onnx").read_bytes()
+
+
+def test_a_triton_repository_gives_the_sureness_that_a_model_file_has(trained: dict[str, Path]) -> None:
+    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="tritonclient[grpc] is not installed")
+    from google.protobuf import text_format
+
+    config = formats.export(trained["seed"], "triton").path / "seed" / "config.pbtxt"
+    outputs = text_format.Parse(config.read_text(), schema.ModelConfig()).output
+    assert [output.name for output in outputs] == ["probabilities", "sureness"]
+    assert (list(outputs[1].dims), outputs[1].HasField("reshape")) == ([1], True)
+
+
+def test_the_kserve_manifest_names_the_model() -> None:
+    yaml = pytest.importorskip("yaml", reason="PyYAML is not installed")
+    models.write(Path("mine.onnx"))
+    manifest = yaml.safe_load(Path(formats.export("mine.onnx", "triton").path, "inference-service.yaml").read_text())
+    assert (manifest["apiVersion"], manifest["kind"]) == ("serving.kserve.io/v1beta1", "InferenceService")
+    assert manifest["metadata"] == {"name": "mine"}
+    model = manifest["spec"]["predictor"]["model"]
+    assert model == {"modelFormat": {"name": "triton"}, "protocolVersion": "v2", "storageUri": "pvc://models"}
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [
+        ("cifar10-best", "cifar10-best"),
+        ("Ünï 5_", "n-5"),
+        ("7.8", "model"),
+        ("a" * 39 + "_b", "a" * 39),
+        ("猫", "model"),
+    ],
+)
+def test_names_are_made_what_servers_accept(name: str, plain: str) -> None:
+    assert triton.host_name(name) == plain
+
+
+# Refused, and broken off
+
+
+@pytest.fixture
+def tiny() -> Path:
+    """A model file of 32 pixels that is right about every picture."""
+    path = Path("tiny.onnx")
+    path.write_bytes(models.content(models.graph(32), size=32))
+    return path
+
+
+def copy(answer: Callable[[NDArray[np.float32]], NDArray[np.float32]], surer: float = 0) -> Format:
+    """A format that writes a line, and answers what is made here of the model file's answers."""
+
+    def write(original: Original, path: Path) -> Answer:
+        path.write_text(f"made of {original.name}")
+
+        def answers(squares: NDArray[np.uint8]) -> Asked:
+            asked = original.classifier.ask(squares)
+            return Asked(answer(asked.probabilities), asked.sureness + np.float32(surer))
+
+        return answers
+
+    return Format(".copy", False, "copies", write)
+
+
+def turned(rows: int) -> Format:
+    """So many answers are others."""
+    return copy(lambda given: np.concatenate([np.roll(given[:rows], 1, axis=1), given[rows:]]))
+
+
+def test_a_format_that_agrees_is_written(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
+    done = formats.export(str(tiny), "copy")
+    assert done.path.read_text() == "made of tiny"
+    assert str(done.agreement) == (
+        "the same answer to 300 of 300 test images, 100.00% of them right (the model file: 100.00%), "
+        "probabilities and sureness at most 0.0e+00 apart"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        turned(2),
+        copy(lambda given: given + np.float32(0.002)),
+        copy(lambda given: given, surer=0.002),
+        copy(lambda given: given, surer=float("nan")),
+        copy(lambda given: np.where(given == given.max(axis=1, keepdims=True), np.float32("nan"), given)),
+    ],
+    ids=["two other answers", "moved", "surer", "no sureness", "no numbers"],
+)
+def test_what_disagrees_is_not_written(tiny: Path, wrong: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "copy", wrong)
+    Path("tiny.copy").write_text("old")
+    with pytest.raises(ExportError, match=r"^copy answers otherwise than the model file: .* Nothing was written$"):
+        formats.export(str(tiny), "copy")
+    assert Path("tiny.copy").read_text() == "old"
+    assert sorted(path.name for path in Path().iterdir()) == ["tiny.copy", "tiny.onnx"]
+
+
+@pytest.mark.parametrize("form", ["keras", "int8"])
+def test_a_real_format_that_disagrees_is_not_written(
+    form: str, trained: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusing = dataclasses.replace(FORMATS[form], tolerance=Tolerance(0, 0, moved=-1.0))
+    monkeypatch.setitem(FORMATS, form, refusing)
+    with pytest.raises(ExportError, match="answers otherwise"):
+        formats.export(str(trained["seed"]), form)
+    assert list(Path().iterdir()) == []
+
+
+def test_int8_that_loses_too_much_is_not_written(trained: dict[str, Path]) -> None:
+    with pytest.raises(ExportError, match="int8 answers otherwise than the model file"):
+        formats.export(trained["vgg"], "int8")  # not `lenient`
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("old", [True, False])
+def test_a_run_that_is_broken_off_leaves_what_was_there(tiny: Path, old: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: Original, path: Path) -> Answer:
+        path.write_text("half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(FORMATS, "copy", Format(".copy", False, None, interrupted))
+    if old:
+        Path("tiny.copy").write_text("old")
+    with pytest.raises(KeyboardInterrupt):
+        formats.export(str(tiny), "copy")
+    assert sorted(path.name for path in Path().iterdir()) == ["tiny.copy"] * old + ["tiny.onnx"]
+    assert not old or Path("tiny.copy").read_text() == "old"
+
+
+def test_a_folder_that_is_there_is_kept(tiny: Path) -> None:
+    Path("there").mkdir()
+    with pytest.raises(ExportError, match=r"^there exists. Expected a new folder's name"):
+        formats.export(str(tiny), "triton", "there")
+    assert list(Path("there").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "output", "told"),
+    [
+        ("keras", "a.h5", r"expected a file's name that ends in \.keras"),
+        ("litert", "folder.tflite", r"expected a file's name that ends in \.tflite"),
+        ("int8", "tiny.onnx", "is the model file itself"),
+    ],
+)
+def test_a_place_that_does_not_fit_is_told_before_the_work(tiny: Path, form: str, output: str, told: str) -> None:
+    Path("folder.tflite").mkdir()
+    with pytest.raises(ExportError, match=told):
+        formats.export(str(tiny), form, output)
+
+
+def test_a_format_that_there_is_not_is_told(tiny: Path) -> None:
+    with pytest.raises(ExportError, match=r"^no format 'h5'. There is: keras, savedmodel, litert, int8, triton, web$"):
+        formats.export(tiny, "h5")
+
+
+def test_a_file_is_replaced_and_its_folder_made(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
+    for _ in range(2):
+        assert formats.export(str(tiny), "copy", "new/one.copy").path == Path("new/one.copy")
+    assert [path.name for path in Path("new").iterdir()] == ["one.copy"]
+
+
+def test_data_of_other_classes_are_told(tiny: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = Splits(*(dataclasses.replace(part, names=("a", "b", "c")) for part in splits))
+    monkeypatch.setattr(formats, "load_data", lambda *_, **__: others)
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
+    with pytest.raises(DataError, match="the model knows red, green, blue; digits has a, b, c"):
+        formats.export(str(tiny), "copy", data="digits")
+
+
+@pytest.mark.parametrize(
+    ("form", "package", "extra"),
+    [("keras", "keras", "train"), ("savedmodel", "tensorflow", "train"), ("int8", "onnx", "int8"),
+     ("litert", "ai_edge_litert", "litert")],
+)  # fmt: skip
+def test_a_missing_package_names_the_command(form: str, package: str, extra: str, trained: dict[str, Path]) -> None:
+    # A process of its own, as modules that are imported a second time are others than those that tests hold. No data is
+    # needed before the package is.
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\nfrom thumbnet import cli, export as formats\n"
+        "formats.Original.splits = None\n"
+        f"sys.exit(cli.main(['export', {str(trained['seed'])!r}, '--format', {form!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert re.search(rf"exporting to {form} needs {package}, .*'thumbnet\[{extra}\]'", done.stderr)
+    assert [path.name for path in Path().iterdir() if path.name != "home"] == []  # there ONNX Runtime keeps a number
+
+
+def answers(right: int, count: int) -> tuple[Answers, Asked]:
+    """A model file's answers, all right, and others, of which so many are."""
+    labels = np.zeros(count, np.int64)
+    sure = np.tile(np.array([0.9, 0.1], np.float32), (count, 1))
+    others = sure.copy()
+    others[right:] = sure[right:, ::-1]
+    sureness = sure.max(axis=1)
+    return Answers(models.info(names=("a", "b")), labels, sure, sureness), Asked(others, sureness)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "passes"),
+    [(10_000, 10_000, True), (9_971, 10_000, True), (9_969, 10_000, False), (358, 360, True), (350, 360, False)],
+)
+def test_a_loss_counts_where_it_is_more_than_chance(right: int, count: int, passes: bool) -> None:
+    found = agreement(*answers(right, count))
+    assert (found.agreeing, found.accuracy_before, found.accuracy) == (right, 1.0, right / count)
+    if passes:
+        refuse(found, INT8, "int8")
+        return
+    with pytest.raises(
+        ExportError, match=r"Tolerated: 3\.0% other answers, 0\.3 points of accuracy, 1 of a probability"
+    ):
+        refuse(found, INT8, "int8")
+
+
+def test_a_gain_is_no_loss() -> None:
+    before, others = answers(350, 360)
+    turned_round = dataclasses.replace(before, probabilities=others.probabilities)
+    refuse(agreement(turned_round, Asked(before.probabilities, before.sureness)), INT8, "int8")
+
+
+# The command
+
+
+def test_the_command_says_what_was_found(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", str(tiny), "--format", "triton"]) == 0
+    assert capsys.readouterr().out == "tiny-triton: holds the model file itself, unchanged\n"
+    assert cli.main(["export", "--model", str(tiny), "--format", "int8"]) == 1
+    assert capsys.readouterr().err.startswith("error: expected a float32 model file to make int8 of")
+
+
+def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def export(*arguments: Any) -> None:
+        seen.append(arguments)
+        raise ExportError("far enough")
+
+    monkeypatch.setattr(formats, "export", export)
+    cli.main(["export", "a.onnx", "--format", "int8", "--output", "b.onnx", "--data", "digits"])
+    cli.main(["export", "--format", "keras"])
+    assert seen == [("a.onnx", "int8", "b.onnx", "digits", None), (None, "keras", None, "cifar10", None)]
+
+
+def test_a_model_that_is_named_twice_is_wrong_usage() -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["export", "a.onnx", "--model", "b.onnx", "--format", "keras"])
+
+
+def test_the_commands_formats_are_these() -> None:
+    assert tuple(FORMATS) == arguments.EXPORTS
+
+
+# The bundled models, on real images
+
+
+@pytest.mark.parametrize(("form", "name"), [("litert", BUNDLED[0]), ("int8", BUNDLED[1])])
+def test_the_bundled_models_can_be_exported(
+    form: str, name: str, cifar10_forms: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    need(form)
+    with np.load(cifar10_forms / "cifar10.npz") as real:
+        images, labels = real["x_test"][:500], real["y_test"][:500].reshape(-1).astype(np.int64)
+    part = Dataset(images, labels, thumbnet.load(name).info.names)
+    monkeypatch.setattr(formats, "load_data", lambda *_, **__: Splits(part, part))
+    found = formats.export(name, form).agreement
+    assert found is not None
+    assert found.images == 500
+    assert found.moved < (0.5 if form == "int8" else 1e-4)

@@ -1,0 +1,272 @@
+"""The Open Inference Protocol: Triton's own client works unchanged, and no malformed request gets past."""
+
+import base64
+import gzip
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.models import SIZE, png, square, write
+
+pytest.importorskip("starlette", reason="serving is not installed: pip install -e '.[serve]'")
+pytest.importorskip("tritonclient", reason="part of the test group: pip install --group test")
+
+import tritonclient.http as triton
+import uvicorn
+from starlette.testclient import TestClient
+from tritonclient.utils import InferenceServerException
+
+import thumbnet
+from thumbnet.model.classifier import Classifier
+from thumbnet.server import Limits, create_app
+from thumbnet.server.open_inference import HEADER_LENGTH
+from thumbnet.server.protocol import Protocol
+
+INFER = "/v2/models/tiny/infer"
+SQUARES = np.stack([square(colour, SIZE) for colour in ("red", "blue", "grey")])  # (3, S, S, 3)
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    return thumbnet.load(write(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+@pytest.fixture(scope="module")
+def client(classifier: Classifier) -> Iterator[TestClient]:
+    with TestClient(create_app(classifier, name="tiny", limits=Limits(pictures=8))) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def port(classifier: Classifier) -> Iterator[int]:
+    config = uvicorn.Config(create_app(classifier, name="tiny"), http=Protocol, log_config=None, lifespan="on")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        thread = threading.Thread(target=server.run, args=([bound],))
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield bound.getsockname()[1]
+        server.should_exit = True
+        thread.join(20)
+
+
+def tensor(binary: bool = True) -> Any:
+    given = triton.InferInput("images", list(SQUARES.shape), "UINT8")
+    given.set_data_from_numpy(SQUARES, binary_data=binary)
+    return given
+
+
+def test_tritons_client_finds_the_model(port: int) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("tiny")
+    assert client.get_server_metadata()["name"] == "thumbnet"
+    for version in ("", "1"):
+        metadata = client.get_model_metadata("tiny", version)
+        assert metadata["inputs"] == [{"name": "images", "datatype": "UINT8", "shape": [-1, SIZE, SIZE, 3]}]
+        assert metadata["outputs"] == [
+            {"name": "probabilities", "datatype": "FP32", "shape": [-1, 3]},
+            {"name": "sureness", "datatype": "FP32", "shape": [-1, 1]},
+        ]
+    with pytest.raises(InferenceServerException, match="expected model tiny"):
+        client.get_model_metadata("other")
+    assert not client.is_model_ready("tiny", "2")
+    client.close()
+
+
+@pytest.mark.parametrize("binary", [True, False])
+@pytest.mark.parametrize("packed", [None, "gzip", "deflate"])
+def test_tritons_client_gets_the_probabilities_of_tensors(
+    port: int, classifier: Classifier, binary: bool, packed: str | None
+) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    output = triton.InferRequestedOutput("probabilities", binary_data=binary)
+    for outputs in (None, [output]):
+        answer = client.infer(
+            "tiny", [tensor(binary)], outputs=outputs, request_id="7", request_compression_algorithm=packed
+        )
+        np.testing.assert_array_equal(answer.as_numpy("probabilities"), classifier.probabilities(SQUARES))
+        assert answer.get_response()["id"] == "7"
+    client.close()
+
+
+@pytest.mark.parametrize("binary", [(True, True), (False, False), (True, False), (False, True)])
+def test_tritons_client_gets_the_sureness(port: int, classifier: Classifier, binary: tuple[bool, bool]) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    asked = classifier.ask(SQUARES)
+    outputs = [
+        triton.InferRequestedOutput(name, binary_data=way)
+        for name, way in zip(("sureness", "probabilities"), binary, strict=True)
+    ]
+    for some in (None, outputs, outputs[:1]):
+        answer = client.infer("tiny", [tensor()], outputs=some)
+        np.testing.assert_array_equal(answer.as_numpy("sureness"), asked.sureness[:, np.newaxis])
+        assert answer.get_response()["parameters"] == {"threshold": classifier.info.threshold}
+        if some == outputs[:1]:
+            assert answer.as_numpy("probabilities") is None
+        else:
+            np.testing.assert_array_equal(answer.as_numpy("probabilities"), asked.probabilities)
+    client.close()
+
+
+def test_tritons_client_gets_the_probabilities_of_pictures(port: int, classifier: Classifier) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    contents = [png("red"), png("blue")]
+    given = triton.InferInput("images", [2], "BYTES")
+    given.set_data_from_numpy(np.array(contents, np.object_))
+    answer = client.infer("tiny", [given])
+    expected = classifier.probabilities(np.stack([classifier.square(content) for content in contents]))
+    np.testing.assert_array_equal(answer.as_numpy("probabilities"), expected)
+    client.close()
+
+
+@pytest.mark.parametrize("binary", [True, False])
+def test_tritons_client_gets_classes(port: int, binary: bool) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    output = triton.InferRequestedOutput("probabilities", binary_data=binary, class_count=2)
+    found = client.infer("tiny", [tensor()], outputs=[output]).as_numpy("probabilities")
+    assert found.shape == (3, 2)
+    texts = [text.decode() if isinstance(text, bytes) else text for text in found[:, 0]]
+    assert [text.split(":")[1:] for text in texts[:2]] == [["0", "red"], ["2", "blue"]]
+    assert float(texts[0].split(":")[0]) > 0.99
+    client.close()
+
+
+def test_tritons_client_is_told_what_is_wrong(port: int) -> None:
+    client = triton.InferenceServerClient(f"127.0.0.1:{port}")
+    wrong = triton.InferInput("images", [1, 3], "FP32")
+    wrong.set_data_from_numpy(np.zeros((1, 3), np.float32))
+    with pytest.raises(InferenceServerException, match="expected UINT8"):
+        client.infer("tiny", [wrong])
+    client.close()
+
+
+def asking(**changes: Any) -> dict[str, Any]:
+    numbers = SQUARES.ravel().tolist()
+    return {
+        "inputs": [{"name": "images", "datatype": "UINT8", "shape": [3, SIZE, SIZE, 3], "data": numbers, **changes}]
+    }
+
+
+def test_numbers_may_be_nested_and_pictures_base64(client: TestClient, classifier: Classifier) -> None:
+    nested = client.post(INFER, json=asking(data=SQUARES.tolist())).json()["outputs"][0]
+    flat = client.post(INFER, json=asking()).json()["outputs"][0]
+    assert nested == flat
+    assert flat["shape"] == [3, 3]
+    np.testing.assert_allclose(np.reshape(flat["data"], (3, 3)), classifier.probabilities(SQUARES), rtol=1e-6)
+    text = base64.b64encode(png("green")).decode()
+    pictures = asking(datatype="BYTES", shape=[1], data=[text], parameters={"content_type": "base64"})
+    assert np.argmax(client.post(INFER, json=pictures).json()["outputs"][0]["data"]) == 1
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {}, [], "a", {"inputs": []}, {"inputs": {}}, {"inputs": [3]}, {"inputs": [{}]},
+        {"inputs": asking()["inputs"] * 2},
+        asking(name="other"), asking(shape=[3]), asking(shape=[]), asking(shape="3"), asking(shape=[3, -1, SIZE, 3]),
+        asking(shape=[3, SIZE, SIZE, True]), asking(shape=[3, SIZE, SIZE, 3.0]), asking(shape=[3, SIZE, SIZE, 4]),
+        asking(shape=[1, 2**62, 2**62, 2**62]), asking(shape=[10**30, SIZE, SIZE, 3]), asking(shape=[9, SIZE, SIZE, 3]),
+        asking(datatype="FP32"), asking(datatype=None), asking(datatype=["UINT8"]), asking(data=None), asking(data=[]),
+        asking(data=[1, 2]), asking(data=[256] * 3 * SIZE * SIZE * 3), asking(data=[-1] * 3 * SIZE * SIZE * 3),
+        asking(data=[0.5] * 3 * SIZE * SIZE * 3), asking(data=["1"] * 3 * SIZE * SIZE * 3), asking(data=[10**400]),
+        asking(data=[[1], [1, 2]]), asking(data=[None] * 3 * SIZE * SIZE * 3), asking(data={"a": 1}),
+        asking(parameters=3), asking(parameters={"binary_data_size": 10}), asking(parameters={"binary_data_size": -1}),
+        asking(parameters={"binary_data_size": "10"}), asking(parameters={"binary_data_size": 10**30}),
+        asking(datatype="BYTES", shape=[1], data=["AAAA"]),
+        asking(datatype="BYTES", shape=[1], data=["not base64!"], parameters={"content_type": "base64"}),
+        asking(datatype="BYTES", shape=[1], data=["é"], parameters={"content_type": "base64"}),
+        asking(datatype="BYTES", shape=[1], data=[3], parameters={"content_type": "base64"}),
+        asking(datatype="BYTES", shape=[1], data=["AAAA"], parameters={"content_type": "base64"}),
+        asking(datatype="BYTES", shape=[2], data=["AAAA"], parameters={"content_type": "base64"}),
+        {**asking(), "outputs": "all"}, {**asking(), "outputs": [{"name": "other"}]},
+        {**asking(), "outputs": [{"name": "probabilities"}] * 2}, {**asking(), "parameters": [1]},
+        {**asking(), "outputs": [{"name": "sureness"}, {"name": ["probabilities"]}]}, {**asking(), "outputs": [1]},
+        {**asking(), "outputs": [{"name": "sureness", "parameters": {"classification": 1}}]},
+        {**asking(), "outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
+        {**asking(), "outputs": [{"name": "probabilities", "parameters": {"classification": True}}]},
+    ],
+    ids=lambda asked: json.dumps(asked)[:60],
+)  # fmt: skip
+def test_a_malformed_request_is_refused(client: TestClient, asked: Any) -> None:
+    answer = client.post(INFER, json=asked)
+    assert 400 <= answer.status_code < 500
+    assert isinstance(answer.json()["error"], str)
+
+
+def binary(head: Any, tail: bytes, length: str | None = None) -> tuple[bytes, dict[str, str]]:
+    text = json.dumps(head).encode()
+    return text + tail, {HEADER_LENGTH: length or str(len(text))}
+
+
+@pytest.mark.parametrize("length", ["-1", "1e3", "99999999", "9" * 400, "x", "٣"])
+def test_a_wrong_header_length_is_refused(client: TestClient, length: str) -> None:
+    body, headers = binary(asking(), b"", length)
+    answer = client.post(INFER, content=body, headers=[(HEADER_LENGTH.encode(), headers[HEADER_LENGTH].encode())])
+    assert answer.status_code == 400
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tail=st.binary(max_size=40),
+    kind=st.sampled_from(["BYTES", "UINT8"]),
+    shape=st.lists(st.integers(-1, 2**40), max_size=4),
+    size=st.one_of(st.integers(-(2**40), 2**70), st.none(), st.just("exact")),
+    cut=st.integers(0, 30),
+)
+def test_no_binary_body_breaks_the_parser(
+    client: TestClient, tail: bytes, kind: str, shape: list[int], size: Any, cut: int
+) -> None:
+    parameters = {"binary_data_size": len(tail) if size == "exact" else size}
+    head = {"inputs": [{"name": "images", "datatype": kind, "shape": shape, "parameters": parameters}]}
+    body, headers = binary(head, tail)
+    for content in (body, body[: len(body) - cut]):
+        answer = client.post(INFER, content=content, headers=headers)
+        assert 400 <= answer.status_code < 500
+        assert isinstance(answer.json()["error"], str)
+
+
+def strings(*contents: bytes) -> bytes:
+    return b"".join(len(content).to_bytes(4, "little") + content for content in contents)
+
+
+@settings(max_examples=60, deadline=None)
+@given(contents=st.lists(st.binary(max_size=50), max_size=5))
+def test_binary_strings_come_back_as_they_were(contents: list[bytes]) -> None:
+    from thumbnet.server.open_inference import _strings
+
+    assert _strings(strings(*contents)) == contents
+
+
+def test_unknown_models_and_versions_are_not_found(client: TestClient) -> None:
+    for path in ("/v2/models/other/infer", "/v2/models/tiny/versions/2/infer"):
+        answer = client.post(path, json=asking())
+        assert answer.status_code == 404
+        assert "tiny" in answer.json()["error"]
+    assert client.post("/v2/models/tiny/versions/1/infer", json=asking()).status_code == 200
+
+
+def test_a_packed_bomb_takes_no_memory(classifier: Classifier) -> None:
+    client = TestClient(create_app(classifier, name="tiny", limits=Limits(body=10_000)))
+    answer = client.post(INFER, content=gzip.compress(bytes(5_000_000)), headers={"Content-Encoding": "gzip"})
+    assert answer.status_code == 413
+
+
+def test_large_json_is_read_too(client: TestClient) -> None:
+    spaced = json.dumps(asking()).encode() + b" " * 200_000
+    assert client.post(INFER, content=spaced).status_code == 200
+
+
+def test_deep_json_is_refused(client: TestClient) -> None:
+    for depth in (60, 100_000):
+        body = b'{"inputs": ' + b"[" * depth + b"]" * depth + b"}"
+        assert client.post(INFER, content=body).status_code == 400
