@@ -1,13 +1,22 @@
-"""Files: results reach the disk whole or not at all, and contents are told apart."""
+"""Files: where they go, whether they can be written, and how they reach the disk whole or not at all."""
 
 import contextlib
 import hashlib
 import os
+import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+from thumbnet.errors import ThumbnetError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_PROBE = 2**12  # bytes; a full disk may still take an empty file
 
 
 def cache_folder() -> Path:
@@ -23,35 +32,118 @@ def cache_folder() -> Path:
     return Path(base) / "thumbnet"
 
 
+def refuse_place(path: Path) -> None:
+    """Reject an output that is there and is no regular file: as root, even a device would be replaced.
+
+    Raises:
+        ThumbnetError: `path` is a folder, a device, a pipe or a socket.
+    """
+    if path.is_dir():
+        raise ThumbnetError(f"{path}: expected a file to write to, got a folder. Name a file in it")
+    if path.exists() and not path.is_file():
+        raise ThumbnetError(f"{path}: expected a file to write to, got a device or a pipe. Name another file")
+
+
+def check_output(path: Path) -> None:
+    """Reject an output that cannot be written, before the work that makes it. Makes its folder.
+
+    Raises:
+        ThumbnetError: What `refuse_place` raises; or the folder cannot be made or written to, or the disk is full.
+    """
+    refuse_place(path)
+    probe = _beside(_target(path))
+    try:
+        probe.parent.mkdir(parents=True, exist_ok=True)
+        with probe.open("xb") as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        reason = error.strerror or error
+        raise ThumbnetError(f"{path}: cannot be written: {reason}. Free the place, or name another") from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def write_atomically(path: Path) -> Iterator[IO[bytes]]:
     """A binary file to write to, which takes the place of `path` only when the block ends well.
 
-    A run that is killed leaves the old file or the new one. The temporary file is beside `path`, since a rename is
-    atomic only within one file system.
+    A run that is killed leaves the old file or the new one. The temporary file is beside the old one, since a rename is
+    atomic only within one file system. A file that is replaced passes its permissions on; a link stays a link.
+
+    Raises:
+        ThumbnetError: What `refuse_place` raises.
+        OSError: It cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-    temporary = Path(name)
+    refuse_place(path)
+    target = _target(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _beside(target)
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:  # with the permissions that any new file gets
+            if target.exists():
+                temporary.chmod(stat.S_IMODE(target.stat().st_mode))
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp makes a file for its owner alone; a result has the permissions that any new file gets.
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        temporary.replace(path)
+        temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[IO[bytes]]:
+    """`path`, open to read and write as bytes, made if need be, and locked for this process until the block ends.
+
+    What is in the file stays; the position is its start. A process that is killed leaves no lock behind.
+
+    Raises:
+        ThumbnetError: What `refuse_place` raises; or another process has locked it.
+        OSError: It cannot be opened.
+    """
+    refuse_place(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666), "r+b") as file:
+            try:
+                _lock(file)
+            except OSError as error:
+                raise ThumbnetError(
+                    f"{path}: another process writes to it. Wait until it has ended, or name another file"
+                ) from error
+            # The one before may have renamed or removed the file while this one opened it.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield file
+                return
+
+
 def sha256(path: Path) -> str:
-    """Of a file's content, in hexadecimal."""
+    """A file's SHA-256, in hexadecimal."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _target(path: Path) -> Path:
+    """The file that a link leads to, so that it is written and the link stays."""
+    return path.resolve() if path.is_symlink() else path
+
+
+def _beside(path: Path) -> Path:
+    """A new name in the same folder, short enough for every file system whatever `path` is called."""
+    return path.with_name(f".thumbnet-{os.urandom(8).hex()}.tmp")
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Lock a file for this process, or raise OSError if another one has."""
+    if sys.platform == "win32":
+        file.seek(2**30)  # a byte beyond the content, which others may read
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        file.seek(0)
+    else:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
