@@ -22,6 +22,7 @@ from thumbnet.errors import FetchError, ImageError, ModelError, SourceError
 from thumbnet.model import classifier as classifier_module
 from thumbnet.model.classifier import BATCH, PRETRAINED, Asked, Classifier, Guess, Prediction, Source, load, together
 from thumbnet.model.graph import refuse_external_data
+from thumbnet.model.info import ModelInfo
 from thumbnet.sources.read import read
 
 
@@ -60,14 +61,23 @@ def test_every_kind_of_source_gives_the_same(classifier: Classifier, red_file: P
 
 
 def test_prediction_in_json() -> None:
-    prediction = Prediction("a.png", (Guess("cat", 0.75), Guess("dog", 0.25)), known=False, sureness=0.5)
+    prediction = Prediction("a.png", (Guess("cat", 0.75), Guess("dog", 0.2499996)), known=False, sureness=2 / 3)
     assert prediction.as_dict() == {
         "source": "a.png",
         "label": "cat",
         "confidence": 0.75,
         "known": False,
+        "sureness": 0.666667,
         "top": [{"label": "cat", "confidence": 0.75}, {"label": "dog", "confidence": 0.25}],
     }
+    assert list(prediction.as_dict()) == ["source", "label", "confidence", "known", "sureness", "top"]
+
+
+def test_prediction_is_rounded_only_where_it_is_written(classifier: Classifier) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
+    answer = classifier.predict(picture)[0]
+    assert answer.confidence == float(classifier.probabilities(picture).max()) != round(answer.confidence, 6)
+    assert answer.as_dict()["confidence"] == round(answer.confidence, 6)
 
 
 # Several views
@@ -127,6 +137,24 @@ def test_top_k_below_one_is_refused(classifier: Classifier, top_k: int) -> None:
 @pytest.mark.parametrize(("threshold", "known"), [(0.0, True), (0.33, True), (0.34, False), (1.0, False)])
 def test_answer_below_the_threshold_is_unsure(threshold: float, known: bool) -> None:
     assert Classifier(content(threshold=threshold)).predict(square("grey")).known is known
+
+
+def test_a_threshold_given_replaces_the_files(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.onnx", threshold=0.9)
+    for threshold, known in ((None, False), (0, True), (0.33, True), (np.float32(0.34), False), (1, False)):
+        for classifier in (load(path, threshold=threshold), Classifier(path, threshold=threshold)):
+            assert classifier.predict(square("grey")).known is known
+            assert type(classifier.info.threshold) is float
+            assert classifier.info.threshold == pytest.approx(0.9 if threshold is None else threshold)
+            ModelInfo.from_metadata(classifier.info.to_metadata())
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, float("nan")])
+def test_a_threshold_out_of_its_range_is_refused(threshold: float, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.onnx")
+    for open_model in (load, Classifier):
+        with pytest.raises(ValueError, match=f"threshold must be 0 to 1, got {threshold}"):
+            open_model(path, threshold=threshold)
 
 
 def test_the_network_gets_an_even_number_of_pictures(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

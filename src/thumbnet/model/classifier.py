@@ -1,5 +1,6 @@
 """A model file in use: pictures → predictions, through ONNX Runtime alone."""
 
+import dataclasses
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from thumbnet.errors import ImageError, ModelError
 from thumbnet.model.graph import refuse_external_data
-from thumbnet.model.info import ModelInfo
+from thumbnet.model.info import ModelInfo, check_threshold
 from thumbnet.pictures import framing
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import resize
@@ -22,6 +23,7 @@ from thumbnet.sources.urls import without_password
 Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
+DIGITS = 6  # of a confidence and a sureness, where they are written down
 BATCH = 256  # squares a run of the network; more gain nothing and take memory
 
 
@@ -53,13 +55,14 @@ class Prediction:
         return self.top[0].confidence
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in JSON."""
+        """As it stands in JSON, numbers rounded to six digits."""
         return {
             "source": self.source,
             "label": self.label,
-            "confidence": self.confidence,
+            "confidence": round(self.confidence, DIGITS),
             "known": self.known,
-            "top": [{"label": guess.label, "confidence": guess.confidence} for guess in self.top],
+            "sureness": round(self.sureness, DIGITS),
+            "top": [{"label": guess.label, "confidence": round(guess.confidence, DIGITS)} for guess in self.top],
         }
 
 
@@ -70,24 +73,30 @@ class Asked(NamedTuple):
     sureness: NDArray[np.float32]  # (N,), 0 to 1: the confidence, less where training had nothing like the picture
 
 
-def load(model: str | Path | None = None, *, threads: int = 0, views: bool = False) -> "Classifier":
+def load(
+    model: str | Path | None = None, *, threads: int = 0, views: bool = False, threshold: float | None = None
+) -> "Classifier":
     """The classifier in a model file.
 
     Args:
         model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
         threads: That the network computes with; 0 for one a core.
         views: Look at large pictures twice, at their middle more closely: tells better what is foreign, and is slower.
+        threshold: In place of the file's: an answer with less sureness is "unsure". 0 to 1.
 
     Raises:
         ModelError: No such file or name, or no model file of Thumbnet.
+        ValueError: `threshold` is out of its range.
     """
+    if threshold is not None:
+        check_threshold(threshold)  # here, as below a ValueError is the name's
     name, path = _located(model)
     try:
         with path.open("rb") as file:
             # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
             # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
             opened = Path(f"/proc/self/fd/{file.fileno()}")
-            return Classifier(opened if opened.is_file() else file.read(), threads, views)
+            return Classifier(opened if opened.is_file() else file.read(), threads, views, threshold)
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
@@ -114,14 +123,17 @@ def find(model: str | Path | None = None) -> Path:
 class Classifier:
     """A loaded model file. `info` is what the file says of itself."""
 
-    def __init__(self, model: bytes | Path, threads: int = 0, views: bool = False) -> None:
+    def __init__(
+        self, model: bytes | Path, threads: int = 0, views: bool = False, threshold: float | None = None
+    ) -> None:
         """Load a model file, from its bytes or its path. It holds no code: nothing in it is run but its network.
 
-        `threads` and `views` are as for `load`.
+        `threads`, `views` and `threshold` are as for `load`.
 
         Raises:
             ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
             OSError: The path cannot be read; `load` tells that in words.
+            ValueError: `threshold` is out of its range.
         """
         with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
             refuse_external_data(file)
@@ -141,6 +153,9 @@ class Classifier:
         except Exception as error:  # ONNX Runtime's own classes have no common base but this
             raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
         self.info = ModelInfo.from_metadata(metadata)
+        if threshold is not None:
+            check_threshold(threshold)
+            self.info = dataclasses.replace(self.info, threshold=float(threshold))
         self.views = views
         self.has_sureness = "sureness" in signature[1]  # of its own
         size, classes = self.info.size, len(self.info.names)
@@ -247,7 +262,7 @@ class Classifier:
         return [
             Prediction(
                 source,
-                tuple(Guess(self.info.names[index], round(float(row[index]), 6)) for index in order),
+                tuple(Guess(self.info.names[index], float(row[index])) for index in order),
                 known=bool(sure),
                 sureness=float(sureness),
             )

@@ -34,6 +34,7 @@ class ModelInfo:
     recipe: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)  # fingerprints and sizes of what it was trained and tested on
     scores: dict[str, float] = field(default_factory=dict)  # of this file on the test images
+    history: list[dict[str, Any]] = field(default_factory=list)  # the training's epochs, a row each: the learning curve
     origin: dict[str, Any] = field(default_factory=dict)  # of a file that was made of another: how, and of which
     version: str = ""  # of Thumbnet
     format: int = FORMAT
@@ -86,10 +87,17 @@ class ModelInfo:
             raise ValueError(f"size must be 1 to 4096 pixels, got {self.size!r:.40}")
         if self.framing not in FRAMINGS:
             raise ValueError(f"fit must be one of {', '.join(FRAMINGS)}, got {self.framing!r:.40}")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be 0 to 1, got {self.threshold!r:.40}")
+        check_threshold(self.threshold)
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, got {self.temperature!r:.40}")
+        if not all(isinstance(row, dict) for row in self.history):
+            raise ValueError("history must be objects, one an epoch")
+
+
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError for a number that no sureness can be compared with."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must be 0 to 1, got {threshold!r:.40}")
 
 
 _IN_FILE = {"framing": "fit"}  # fields that the file calls otherwise
@@ -103,6 +111,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field, by its name i
     "recipe": (dict,),
     "data": (dict,),
     "scores": (dict,),
+    "history": (list,),
     "origin": (dict,),
     "version": (str,),
     "format": (int,),
