@@ -121,7 +121,7 @@ def test_failures_between_answers_in_text(capsys: pytest.CaptureFixture[str]) ->
 
 def test_json_is_as_designed(capsys: pytest.CaptureFixture[str]) -> None:
     answer = json.loads(run(capsys, "predict", "--format", "json", "--top-k", "2", "red.png")[1])
-    assert list(answer) == ["source", "label", "confidence", "known", "top"]
+    assert list(answer) == ["source", "label", "confidence", "known", "sureness", "top"]
     assert [list(guess) for guess in answer["top"]] == [["label", "confidence"]] * 2
     failure = json.loads(run(capsys, "predict", "--format", "json", "broken.png")[1])
     assert list(failure) == ["source", "error"]

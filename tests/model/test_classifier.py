@@ -1,6 +1,7 @@
 """classifier: every kind of source, and every model file that is none."""
 
 import contextlib
+import io
 import os
 import random
 import sys
@@ -14,6 +15,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from PIL import Image
 from support import web as pages
 from support.models import NAMES, SIZE, content, graph, lost, png, square, with_sureness, write
 from support.web import Web
@@ -38,6 +40,16 @@ def red_file(tmp_path: Path) -> Path:
     return path
 
 
+class Located:
+    """A path that is no `pathlib.Path`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
 # One picture
 
 
@@ -52,12 +64,32 @@ def test_class_is_found(classifier: Classifier, colour: str) -> None:
 
 def test_every_kind_of_source_gives_the_same(classifier: Classifier, red_file: Path, web: Web) -> None:
     web.pages["/red"] = pages.ok(png("red"))
-    sources: list[Source] = [red_file, str(red_file), png("red"), square("red"), web.url("/red")]
-    predictions = [classifier.predict(source) for source in sources]
+    content = png("red")
+    with red_file.open("rb") as file, red_file.open("rb") as again:
+        sources: list[Source] = [
+            red_file, str(red_file), content, square("red"), web.url("/red"), bytearray(content), memoryview(content),
+            np.bytes_(content), io.BytesIO(content), file, Image.fromarray(square("red")), Located(str(red_file)),
+        ]  # fmt: skip
+        predictions = [classifier.predict(source) for source in sources]
+        sources[8:10] = [io.BytesIO(content), again]
+        assert classifier.predict(iter(sources)) == predictions
     assert {prediction.top for prediction in predictions} == {predictions[0].top}
     assert predictions[0].label == "red"
-    named = [str(red_file), str(red_file), "<bytes>", "<ndarray>", web.url("/red")]
+    named = [str(red_file), str(red_file), "<bytes>", "<ndarray>", web.url("/red"), "<bytearray>", "<memoryview>"]
+    named += ["<bytes_>", "<BytesIO>", "<BufferedReader>", "<Image>", str(red_file)]
     assert [prediction.source for prediction in predictions] == named
+
+
+def test_array_of_names_is_many(classifier: Classifier, red_file: Path) -> None:
+    for kind in (np.str_, object):
+        assert [each.label for each in classifier.predict(np.array([str(red_file)] * 2, kind))] == ["red", "red"]
+
+
+@pytest.mark.parametrize("number", [0, True, np.int64(0), 1.5, None])
+def test_what_is_no_source_is_named_and_never_opened(classifier: Classifier, number: Any) -> None:
+    for source in (number, [number], iter([number])):
+        with pytest.raises(SourceError, match=f"expected a path, .*, got {type(number).__name__}$"):
+            classifier.predict(source)
 
 
 def test_prediction_in_json() -> None:
@@ -141,7 +173,7 @@ def test_answer_below_the_threshold_is_unsure(threshold: float, known: bool) -> 
 
 def test_a_threshold_given_replaces_the_files(tmp_path: Path) -> None:
     path = write(tmp_path / "model.onnx", threshold=0.9)
-    for threshold, known in ((None, False), (0, True), (0.33, True), (np.float32(0.34), False), (1, False)):
+    for threshold, known in ((None, False), (0, True), (0.33, True), (np.float64(0.34), False), (1, False)):
         for classifier in (load(path, threshold=threshold), Classifier(path, threshold=threshold)):
             assert classifier.predict(square("grey")).known is known
             assert type(classifier.info.threshold) is float

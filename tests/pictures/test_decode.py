@@ -45,8 +45,8 @@ from thumbnet.pictures import decode as decoding
 from thumbnet.pictures import exif as exif_module
 from thumbnet.pictures import header
 from thumbnet.pictures import header as header_module
-from thumbnet.pictures.decode import _turned
-from thumbnet.pictures.exif import _TURNS, BROKEN, UPRIGHT, combined
+from thumbnet.pictures.decode import turned
+from thumbnet.pictures.exif import BROKEN, TURNS, UPRIGHT, combined
 from thumbnet.pictures.framing import FRAMINGS, Framing, region, resize, views
 from thumbnet.pictures.header import avif
 
@@ -408,11 +408,11 @@ def test_orientation_that_there_is_not_is_none() -> None:
 
 def test_every_two_turns_are_one() -> None:
     picture = RANDOM[:5, :4]
-    turns = [UPRIGHT, *_TURNS.values()]
+    turns = [UPRIGHT, *TURNS.values()]
     for first in turns:
         for second in turns:
-            both = _turned(_turned(picture, first), second)
-            assert np.array_equal(_turned(picture, combined(first, second)), both)
+            both = turned(turned(picture, first), second)
+            assert np.array_equal(turned(picture, combined(first, second)), both)
 
 
 def test_frame_beyond_its_canvas_does_not_crash() -> None:
@@ -508,10 +508,10 @@ def test_jpeg_stays_whole_where_pixels_would_not_fit(height: int, width: int) ->
 def test_turned_jpeg_is_decoded_smaller_and_upright() -> None:
     picture = textured(512, 768)
     data = encode(picture, ".jpg")
-    turned = decoding.decode(data[:2] + segment(0xE1, b"Exif\0\0" + exif(6)) + data[2:], least=16)
-    assert turned.shape == (384, 256, 3)
+    smaller = decoding.decode(data[:2] + segment(0xE1, b"Exif\0\0" + exif(6)) + data[2:], least=16)
+    assert smaller.shape == (384, 256, 3)
     expected = resize(np.ascontiguousarray(np.rot90(picture, -1)), 16, "crop")
-    assert np.abs(resize(turned, 16, "crop").astype(int) - expected).max() <= 6
+    assert np.abs(resize(smaller, 16, "crop").astype(int) - expected).max() <= 6
 
 
 def test_only_jpegs_are_decoded_smaller() -> None:

@@ -330,7 +330,7 @@ def test_what_nobody_foresaw_is_a_row_too(
 ) -> None:
     square = model.square
 
-    def fail_once(source: bytes) -> NDArray[np.uint8]:
+    def fail_once(source: bytes, **_: int) -> NDArray[np.uint8]:
         if source == png("green"):
             raise error
         return square(source)
@@ -515,7 +515,7 @@ def test_only_so_many_urls_at_once_and_pictures_decoded(model: Classifier, monke
         return result
 
     monkeypatch.setattr(bulk, "read_argument", lambda _: watched("read", b""))
-    monkeypatch.setattr(model, "square", lambda _: watched("square", np.zeros((4, 4, 3), np.uint8)))
+    monkeypatch.setattr(model, "square", lambda _, **__: watched("square", np.zeros((4, 4, 3), np.uint8)))
     assert len(list(bulk.predict(model, [f"https://host/{place}" for place in range(80)], workers=3))) == 80
     assert most == {"read": bulk.FETCHERS, "square": 3}
 
@@ -541,7 +541,7 @@ def test_early_end_stops_the_threads_and_waits_for_no_server(model: Classifier, 
 def test_end_waits_for_pictures_that_are_being_decoded(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding, done, square = threading.Event(), threading.Event(), model.square
 
-    def slowly(source: bytes) -> NDArray[np.uint8]:
+    def slowly(source: bytes, **_: int) -> NDArray[np.uint8]:
         if source == png("blue"):
             decoding.set()
             time.sleep(0.3)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,11 @@ from thumbnet.model.info import ModelInfo, check_threshold
 from thumbnet.pictures import framing
 from thumbnet.pictures.decode import MAX_PIXELS, RGB, decode
 from thumbnet.pictures.framing import resize
-from thumbnet.sources.read import read
+from thumbnet.pictures.pillow import Pillow, from_pillow
+from thumbnet.sources import read
 from thumbnet.sources.urls import without_password
 
-Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
+Source: TypeAlias = read.Source | NDArray[np.uint8] | Pillow
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
 DIGITS = 6  # of a confidence and a sureness, where they are written down
@@ -206,8 +208,8 @@ class Classifier:
         """Classify one picture, or many in one go.
 
         Args:
-            source: A path, a URL, a picture file's bytes, or an RGB array, uint8 `(H, W, 3)`; or several of these,
-                in any iterable or as an array `(N, H, W, 3)`.
+            source: A path, a URL, a picture file's bytes, a file opened in binary mode, an RGB array, uint8
+                `(H, W, 3)`, or a `PIL.Image.Image`; or several of these, in any iterable or as an array `(N, H, W, 3)`.
             top_k: How many of the most probable classes to name, 1 or more.
 
         Returns:
@@ -216,13 +218,11 @@ class Classifier:
         Raises:
             FetchError: A URL could not be read.
             ImageError: Bytes that are no picture, or an array that is none.
-            SourceError: A file could not be read.
+            SourceError: A file could not be read, or something is no source.
             ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
         """
-        if one := isinstance(source, str | Path | bytes) or (isinstance(source, np.ndarray) and source.ndim != 4):
-            sources: list[Any] = [source]
-        else:
-            sources = list(source)
+        one = _is_one(source)
+        sources: list[Any] = [source] if one else list(source)  # type: ignore[arg-type]
         predictions = self.describe([_name(each) for each in sources], list(map(self.squares, sources)), top_k)
         return predictions[0] if one else predictions
 
@@ -240,7 +240,9 @@ class Classifier:
         return framing.views(self._picture(source, max_pixels), self.info.size, self.info.framing)
 
     def _picture(self, source: Source, max_pixels: int) -> RGB:
-        picture = source if isinstance(source, np.ndarray) else decode(read(source), self.info.size, max_pixels)
+        if hasattr(source, "getexif"):
+            return from_pillow(source, max_pixels)  # type: ignore[arg-type]
+        picture = source if isinstance(source, np.ndarray) else decode(read.read(source), self.info.size, max_pixels)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ImageError(
                 f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"
@@ -307,7 +309,21 @@ def _signature(nodes: Sequence[Any]) -> str:
     return ", ".join(f"{node.name} {kind} ({shape})" for node, kind, shape in zip(nodes, kinds, shapes, strict=True))
 
 
+def _is_one(source: object) -> bool:
+    """Whether it is meant as one source, be it a wrong one, and not as several."""
+    if isinstance(source, np.ndarray):
+        return source.ndim != 4 and source.dtype.kind not in "OSU"  # these hold sources
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read") or not isinstance(source, Iterable):
+        return True
+    try:
+        memoryview(source)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
 def _name(source: Source) -> str:
+    """A source as its prediction names it."""
     if isinstance(source, str):
         return without_password(source)
-    return str(source) if isinstance(source, Path) else f"<{type(source).__name__}>"
+    return os.fsdecode(source) if isinstance(source, os.PathLike) else f"<{type(source).__name__}>"

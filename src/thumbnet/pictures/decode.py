@@ -26,6 +26,7 @@ from thumbnet.pictures.kinds import (
 from thumbnet.pictures.opencv import MAX_PIXELS as MAX_PIXELS
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
+
 # A JPEG's shorter side stays this many times what is needed when it is decoded smaller; benchmarks/reduced.py.
 REDUCED_MARGIN = 16
 # OpenCV's own turning is left off: 4.12 misses EXIF behind XMP and in WebP, and no version turns an AVIF, or anything
@@ -63,7 +64,7 @@ def decode(data: bytes, least: int | None = None, max_pixels: int = MAX_PIXELS) 
         raise ImageError(f"{looks_like(data)}; read are {READABLE}")
     try:
         header = read_header(kind, data)
-        _check_size(header, max_pixels)
+        check_size(header, max_pixels)
         return _jpeg(data, header, least) if kind == "JPEG" else _READERS[kind](header.drawn or data, header)
     except (*BROKEN, cv2.error) as error:
         raise ImageError(f"this {kind} is broken or cut off, or of a rare kind. Save it anew as PNG or JPEG") from error
@@ -83,7 +84,7 @@ def pixels(data: bytes) -> int:
 
 def _jpeg(data: bytes, header: Header, least: int | None) -> RGB:
     reduced = next((flag for by, flag in _REDUCED.items() if least and _may_shrink(header, by, least)), 0)
-    return _turned(_imdecode(data, _COLOUR | reduced), header.turn)
+    return turned(_imdecode(data, _COLOUR | reduced), header.turn)
 
 
 def _may_shrink(header: Header, by: int, least: int) -> bool:
@@ -97,29 +98,29 @@ def _may_shrink(header: Header, by: int, least: int) -> bool:
 def _png(data: bytes, header: Header) -> RGB:
     left, top, right, bottom = header.frame
     image = _imdecode(data, _AS_STORED if header.transparent else _COLOUR)
-    rgb = _on_white(image) if header.transparent else image
+    rgb = on_white(image) if header.transparent else image
     if header.key is not None and image.ndim == 2:  # OpenCV leaves a grey that is transparent as it is
         rgb[image == (header.key if header.bits >= 8 else header.key * (255 // (2**header.bits - 1)))] = 255
     if header.frame != (0, 0, header.width, header.height):
         canvas = np.full((header.height, header.width, 3), 255, np.uint8)
         canvas[top:bottom, left:right] = rgb  # one that is larger does not fit, which is an error
         rgb = canvas
-    return _turned(rgb, header.turn)
+    return turned(rgb, header.turn)
 
 
 def _webp(data: bytes, header: Header) -> RGB:
-    image = _on_white(_imdecode(data, _AS_STORED)) if header.transparent else _imdecode(data, _COLOUR)
-    return _turned(image, header.turn)
+    image = on_white(_imdecode(data, _AS_STORED)) if header.transparent else _imdecode(data, _COLOUR)
+    return turned(image, header.turn)
 
 
 def _avif(data: bytes, header: Header) -> RGB:
     if header.transparent:
-        return _turned(_on_white(_imdecode(data, _AS_STORED), header.bits), header.turn)
-    return _turned(_imdecode(data, _COLOUR), header.turn)
+        return turned(on_white(_imdecode(data, _AS_STORED), header.bits), header.turn)
+    return turned(_imdecode(data, _COLOUR), header.turn)
 
 
 def _gif(data: bytes, header: Header) -> RGB:
-    image = _on_white(_imdecode(data, _AS_STORED))
+    image = on_white(_imdecode(data, _AS_STORED))
     left, top, right, bottom = header.frame
     for beside in (image[:top], image[bottom:], image[:, :left], image[:, right:]):
         beside[:] = 255  # nothing is drawn there; OpenCV gives it the background colour, which no browser does
@@ -138,7 +139,7 @@ def _bmp(data: bytes, header: Header) -> RGB:
         for channel, mask in zip((2, 1, 0, 3), header.masks, strict=True):
             if mask or channel < 3:
                 image[block][..., channel] = _masked(pixels[block], mask)
-    return _on_white(image if header.top_down else image[::-1])
+    return on_white(image if header.top_down else image[::-1])
 
 
 def _tiff(data: bytes, header: Header) -> RGB:
@@ -150,7 +151,7 @@ def _tiff(data: bytes, header: Header) -> RGB:
     extra = header.tags.get(EXTRA, (0,))[0]
     if samples == 4 and colours == 2 and extra in (1, 2):
         # 1: multiplied already. 2 is not, but libtiff multiplies 8 bits.
-        return _on_white(_imdecode(data, _AS_STORED), multiplied=extra == 1 or bits == 8)
+        return on_white(_imdecode(data, _AS_STORED), multiplied=extra == 1 or bits == 8)
     return _imdecode(data, _COLOUR)
 
 
@@ -159,7 +160,7 @@ def _jpeg2000(data: bytes, header: Header) -> RGB:
         raise ImageError(
             "expected a JPEG 2000 of grey, RGB or RGB with transparency, got another kind. Save it anew as PNG or JPEG"
         )
-    return _on_white(_imdecode(data, _AS_STORED), header.bits)
+    return on_white(_imdecode(data, _AS_STORED), header.bits)
 
 
 def _pnm(data: bytes, header: Header) -> RGB:
@@ -189,7 +190,7 @@ _READERS: dict[str, Callable[[bytes, Header], RGB]] = {
 # --- what they share ---
 
 
-def _check_size(header: Header, max_pixels: int) -> None:
+def check_size(header: Header, max_pixels: int) -> None:
     """Before memory is taken, and also where somebody else loaded OpenCV, with another limit."""
     if header.width < 1 or header.height < 1:
         raise ValueError("no pixels")
@@ -207,14 +208,15 @@ def _imdecode(data: bytes, flags: int) -> NDArray[Any]:
     return image
 
 
-def _turned(image: RGB, turn: Turn) -> RGB:
+def turned(image: RGB, turn: Turn) -> RGB:
+    """The picture upright: uint8 `(H, W, 3)` → `(H, W, 3)`, or `(W, H, 3)`."""
     quarters, mirrored = turn
     if quarters:  # 1, 2, 3 anticlockwise → OpenCV's 2, 1, 0
         image = np.asarray(cv2.rotate(image, 3 - quarters), np.uint8)
     return np.asarray(cv2.flip(image, 1), np.uint8) if mirrored else image
 
 
-def _on_white(image: NDArray[Any], bits: int = 16, multiplied: bool = False) -> RGB:
+def on_white(image: NDArray[Any], bits: int = 16, multiplied: bool = False) -> RGB:
     """Grey `(H, W)`, BGR or BGRA, uint8 or uint16 → RGB.
 
     Of 16 bits the upper 8 are kept, as browsers do.

@@ -8,7 +8,7 @@ MOST_PARTS = 2**17  # chunks, segments or boxes. More are no picture's, and woul
 # What turns a picture upright: quarter turns anticlockwise, and whether it is mirrored, left to right, after these.
 Turn: TypeAlias = tuple[int, bool]
 UPRIGHT: Turn = (0, False)
-_TURNS: dict[int, Turn] = {  # by EXIF's and TIFF's orientation
+TURNS: dict[int, Turn] = {  # by EXIF's and TIFF's orientation
     2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True), 8: (1, False),
 }  # fmt: skip
 # The tags of a TIFF, or of EXIF, which is one without pixels.
@@ -20,7 +20,7 @@ _WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # by TIFF's number for the t
 def exif_turn(exif: bytes) -> Turn:
     """What a broken EXIF says is nothing; the picture may be whole."""
     try:
-        return _TURNS.get(read_tags(exif.removeprefix(b"Exif\0\0"))[ORIENTATION][0], UPRIGHT)
+        return TURNS.get(read_tags(exif.removeprefix(b"Exif\0\0"))[ORIENTATION][0], UPRIGHT)
     except BROKEN:
         return UPRIGHT
 
