@@ -4,20 +4,22 @@ import re
 import unicodedata
 from collections.abc import Iterable
 
-# What a name may not hold: printed, it could steer a terminal or break an output's lines.
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# What a name may not hold, as it steers a terminal or breaks a line when it is printed: control characters, halves of
+# surrogate pairs, separators of lines, and Unicode's Bidi_Control, which shows text in another order than it is in.
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+JOINERS = "\u200c\u200d"  # between Persian letters, and inside of emoji
 LISTED = 10  # things that a message lists at most
+
+
+def printable(text: str) -> str:
+    """A stranger's name for a terminal: what would steer it, and what cannot be seen, is escaped."""
+    return "".join(each if _is_seen(each) else each.encode("unicode_escape").decode() for each in text)
 
 
 def one_line(text: str) -> str:
     """A text of unknown origin for a message: printable, and 200 characters at most."""
-    line = "".join(character if character.isprintable() else " " for character in text.strip())
+    line = "".join(each if each.isprintable() else " " for each in text.strip())
     return line if len(line) <= 200 else line[:199] + "…"
-
-
-def printable(source: str) -> str:
-    """Escaped where a stranger's file name would steer the terminal."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in source)
 
 
 def shorten(text: str, columns: int) -> str:
@@ -35,6 +37,10 @@ def width(text: str) -> int:
     return sum(
         0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
     )
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() or character in JOINERS or unicodedata.category(character) == "Zs"
 
 
 def first_few(things: Iterable[str]) -> str:
