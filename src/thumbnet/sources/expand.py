@@ -3,9 +3,11 @@
 # A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
 # ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH123, PTH208
 
+import codecs
 import contextlib
 import fnmatch
 import glob
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -68,14 +70,20 @@ def _listed(argument: str) -> Iterator[str | Failure]:
     """The lines of the list `@FILE`, as they come."""
     name = argument[1:]
     try:
-        with standard_input() if name == STANDARD_INPUT else open(name, "rb") as file:
-            for place, line in enumerate(file):
-                text = line.removeprefix(b"\xef\xbb\xbf" if place == 0 else b"").decode("utf-8", "surrogateescape")
-                source = text.removesuffix("\n").removesuffix("\r")
+        with standard_input() if name == STANDARD_INPUT else open(name, "rb") as file, _text(file) as lines:
+            for line in lines:
+                source = line.removesuffix("\n").removesuffix("\r")
                 if source.strip():
                     yield f"./{source}" if source == STANDARD_INPUT else source  # a file, as standard input has no line
     except (OSError, ValueError, SourceError) as error:  # ValueError: a zero byte in the name
         yield Failure(argument, SourceError(f"cannot read this list: {getattr(error, 'strerror', None) or error}"))
+
+
+def _text(file: io.BufferedReader) -> io.TextIOWrapper:
+    """A list's text: UTF-8 or, as its byte order mark says, UTF-16, in which Windows PowerShell writes."""
+    if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return io.TextIOWrapper(file, "utf-16", "surrogatepass", newline="\n")
+    return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="\n")
 
 
 def _walk(root: str) -> Iterator[str | Failure]:

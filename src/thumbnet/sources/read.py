@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import IO, Protocol, TypeAlias
+from io import BufferedReader
+from typing import Protocol, TypeAlias
 
 from thumbnet.errors import SourceError
 from thumbnet.sources.urls import is_url
@@ -47,7 +48,9 @@ def read(source: Source) -> bytes:
 
 def _opened(path: str | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
     if "\0" in os.fsdecode(path):
-        raise SourceError("cannot read it: its name holds a zero byte. Expected UTF-8, and a list's names a line each")
+        raise SourceError(
+            "cannot read it: its name holds a zero byte. Expected a path or a URL, of a list one a line, in UTF-8"
+        )
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes as long as a small picture's reading)
             return _limited(file)
@@ -102,7 +105,7 @@ def read_argument(source: str) -> bytes:
         return _limited(file, "a picture on standard input")
 
 
-def standard_input() -> IO[bytes]:
+def standard_input() -> BufferedReader:
     """An object of its own for it: Python dies at its end if a thread still waits in `sys.stdin`.
 
     Raises:
