@@ -1,9 +1,12 @@
 """classifier: every kind of source, and every model file that is none."""
 
 import contextlib
+import copy
 import io
 import os
+import pickle
 import random
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -574,3 +577,55 @@ def test_the_number_of_threads_changes_no_answer(tmp_path: Path) -> None:
     squares = np.stack([square(colour, SIZE) for colour in NAMES])
     np.testing.assert_array_equal(load(path, threads=1).probabilities(squares), load(path).probabilities(squares))
     assert load(path, threads=1)._session.get_session_options().intra_op_num_threads == 1
+
+
+# Copies
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize("kind", ["a file", "a relative path", "bytes", "a pipe"])
+def test_copy_answers_as_the_classifier_does(
+    copied: Callable[[Classifier], Classifier], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / "model.onnx", version="9.9")
+    settings: dict[str, Any] = {"threads": 1, "views": True, "threshold": 0.25}
+    if kind == "bytes":
+        classifier = Classifier(path.read_bytes(), **settings)
+    elif kind == "a pipe":
+        monkeypatch.setattr(Path, "is_file", lambda _: False)  # as of what has no descriptor to open once more
+        classifier = load(path, **settings)
+        path.unlink()
+    else:
+        classifier = load(path if kind == "a file" else path.name, **settings)
+    monkeypatch.chdir("/")
+    other = copied(classifier)
+    assert other is not classifier
+    assert other.info == classifier.info
+    assert other.info.threshold == 0.25
+    assert other.predict([lost(), png("grey")]) == classifier.predict([lost(), png("grey")])
+    assert other._session.get_session_options().intra_op_num_threads == 1
+    assert copied(other).predict(lost()) == classifier.predict(lost())
+
+
+def test_classifier_is_sent_to_another_process(tmp_path: Path) -> None:
+    classifier = load(write(tmp_path / "model.onnx"))
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).info.names)"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(classifier), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == repr(NAMES)
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced", "written over"])
+def test_copy_of_a_model_whose_file_has_changed_is_refused(change: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.onnx")
+    classifier = load(path)
+    if change == "removed":
+        path.unlink()
+    elif change == "replaced":
+        write(tmp_path / "other.onnx").replace(path)
+    else:
+        path.write_bytes(content(version="other"))
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(ModelError, match=r"model\.onnx has changed since it was loaded.*Load it again"):
+            copied(classifier)
+    assert classifier.predict(square("red")).label == "red"  # which itself goes on

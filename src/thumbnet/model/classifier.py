@@ -1,12 +1,13 @@
 """A model file in use: pictures → predictions, through ONNX Runtime alone."""
 
+import contextlib
 import dataclasses
 import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import IO, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import onnxruntime
@@ -23,6 +24,7 @@ from thumbnet.sources import read
 from thumbnet.sources.urls import without_password
 
 Source: TypeAlias = read.Source | NDArray[np.uint8] | Pillow
+FileState: TypeAlias = tuple[int, int, int, int]
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
 DIGITS = 6  # of a confidence and a sureness, where they are written down
@@ -123,7 +125,10 @@ def find(model: str | Path | None = None) -> Path:
 
 
 class Classifier:
-    """A loaded model file. `info` is what the file says of itself."""
+    """A loaded model file. `info` is what the file says of itself.
+
+    It can be pickled and copied, with the whole model file in the pickle: then the file it came of is read once more.
+    """
 
     def __init__(
         self, model: bytes | Path, threads: int = 0, views: bool = False, threshold: float | None = None
@@ -137,8 +142,10 @@ class Classifier:
             OSError: The path cannot be read; `load` tells that in words.
             ValueError: `threshold` is out of its range.
         """
+        self._model: bytes | tuple[Path, FileState]
         with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
             refuse_external_data(file)
+            self._model = model if isinstance(model, bytes) else (Path(os.path.realpath(model)), _state(file))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what goes wrong comes back as an exception
@@ -159,6 +166,7 @@ class Classifier:
             check_threshold(threshold)
             self.info = dataclasses.replace(self.info, threshold=float(threshold))
         self.views = views
+        self._threads = threads
         self.has_sureness = "sureness" in signature[1]  # of its own
         size, classes = self.info.size, len(self.info.names)
         taken, given = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
@@ -167,6 +175,24 @@ class Classifier:
                 f"expected a graph that takes {taken} and gives {given}, as the metadata says, "
                 f"got {signature[0]!r:.200} and {signature[1]!r:.200}. Make or fetch it again"
             )
+
+    def __reduce__(self) -> tuple[type["Classifier"], tuple[bytes, int, bool, float]]:
+        """How `pickle` and `copy` make it anew.
+
+        Raises:
+            ModelError: The file it came of is not as it was, so that the copy would be another model.
+        """
+        return type(self), (self._content(), self._threads, self.views, self.info.threshold)
+
+    def _content(self) -> bytes:
+        """The model file, which is not kept in memory."""
+        if isinstance(self._model, bytes):
+            return self._model
+        path, state = self._model
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if _state(file) == state:
+                return file.read()
+        raise ModelError(f"{path} has changed since it was loaded, so the model cannot be copied. Load it again")
 
     def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probable each class is: uint8 `(N, S, S, 3)` RGB → float32 `(N, C)`. Raises what `ask` raises."""
@@ -300,6 +326,12 @@ def _located(model: str | Path | None) -> tuple[str, Path]:
     """A model's name, as messages have it, and its path."""
     name = BUNDLED[0] if model is None else str(model)
     return name, PRETRAINED / f"{name}.onnx" if name in BUNDLED else Path(name)
+
+
+def _state(file: IO[bytes]) -> FileState:
+    """What changes with a file's content: device, inode, bytes, and the time of its last change in nanoseconds."""
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def _signature(nodes: Sequence[Any]) -> str:
