@@ -357,7 +357,10 @@ def test_many_scans_are_refused() -> None:
         (b"\n\n <HTML>", "a web page"),
         (b"\xef\xbb\xbf<html>", "a web page"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
-        (b"<?xml version='1.0'?><svg/>", "SVG or XML"),
+        (b"<?xml version='1.0'?><!-- drawn --><svg/>", "an SVG"),
+        (b"<?xml version='1.0'?>\n<!DOCTYPE html><html><svg/></html>", r"a web page \(HTML\)"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "this is XML, not a picture"),
+        (b"<!DOCTYPE svg PUBLIC '-//W3C//DTD SVG 1.1//EN'><svg/>", "an SVG"),
         (b"%PDF-1.7", "a PDF"),
         (b"%!PS-Adobe", "PostScript"),
         (b'{"error": 404}', "JSON"),
@@ -367,6 +370,12 @@ def test_many_scans_are_refused() -> None:
         (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
         (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", "HEIC"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "camera raw"),
+        (b"II*\0\x10\0\0\0CR\2\0" + bytes(100), "camera raw"),
+        (b"FUJIFILMCCD-RAW 0201", "camera raw"),
+        (b"IIRO\x08\0\0\0", "camera raw"),
+        (b"IIU\0\x18\0\0\0", "camera raw"),
+        (b"FOVb\0\0\2\0", "camera raw"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isommp42", r"a video \(MP4\)"),
         (b"\xff\x0a\xfa\x7f", "JPEG XL"),
         (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
@@ -445,6 +454,16 @@ def test_grey_transparent_in_every_depth() -> None:
             data = png(packed(grey, bits), bits, 0, chunk(b"tRNS", struct.pack(">H", key)), size=(30, 40))
             expected = np.where(grey == key, 255, grey * (255 // (2**bits - 1)))
             assert np.array_equal(decoding.decode(data)[..., 1], expected)
+
+
+def test_grey_of_4_bits_is_read_in_a_bigtiff_too() -> None:
+    grey = RANDOM[..., 0] >> 4
+    pixels = (grey[:, ::2] << 4 | grey[:, 1::2]).astype(np.uint8)  # (40, 15)
+    tags = {256: 30, 257: 40, 258: 4, 259: 1, 262: 1, 273: 16, 277: 1, 278: 40, 279: pixels.size}
+    entries = b"".join(struct.pack("<HHQQ", tag, 4, 1, value) for tag, value in tags.items())
+    directory = struct.pack("<Q", len(tags)) + entries + bytes(8)
+    data = b"II+\0\x08\0\0\0" + struct.pack("<Q", 16 + pixels.size) + pixels.tobytes() + directory
+    assert np.array_equal(decoding.decode(data)[..., 0], grey * 17)
 
 
 def test_pnm_above_its_white_is_white() -> None:

@@ -16,7 +16,8 @@ from thumbnet.pictures.pillow import from_pillow
 # Pillow drops a transparent grey or colour of these, shows another picture of an animation, or cannot open them.
 OTHERWISE = {
     "png-grey-2-key", "png-16-key", "png-16-grey-key", "png-animated-apart", "png-animated-part", "gif-part",
-    "gif-part-87", "bmp-order", "bmp-opaque-5",
+    "gif-part-87", "bmp-order", "bmp-opaque-5", "tiff-10-grey", "tiff-12", "tiff-12-grey", "tiff-12-grey-inverted",
+    "tiff-14",
 }  # fmt: skip
 FILES = {
     name: case.data for name, case in CASES.items() if not isinstance(case.expected, str) and name not in OTHERWISE

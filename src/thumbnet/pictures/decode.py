@@ -9,20 +9,9 @@ from numpy.typing import NDArray
 
 from thumbnet.errors import ImageError
 from thumbnet.pictures import kinds
-from thumbnet.pictures.exif import (
-    BITS,
-    BROKEN,
-    COLOURS,
-    EXTRA,
-    FORMAT,
-    SAMPLES,
-    Turn,
-)
+from thumbnet.pictures.exif import BITS, BROKEN, COLOURS, DNG, EXTRA, FORMAT, PAGE, PARTS, SAMPLES, Turn
 from thumbnet.pictures.header import Header, read_header
-from thumbnet.pictures.kinds import (
-    READABLE,
-    looks_like,
-)
+from thumbnet.pictures.kinds import CAMERA_RAW, READABLE, looks_like
 from thumbnet.pictures.opencv import MAX_PIXELS as MAX_PIXELS
 
 RGB: TypeAlias = NDArray[np.uint8]  # (H, W, 3)
@@ -36,8 +25,19 @@ _AS_STORED = cv2.IMREAD_UNCHANGED  # BGR, BGRA or grey, of 8 or 16 bits
 # By how many times smaller. The flags with COLOR in their names mean BGR, and exclude RGB.
 _REDUCED = {8: cv2.IMREAD_REDUCED_GRAYSCALE_8, 4: cv2.IMREAD_REDUCED_GRAYSCALE_4, 2: cv2.IMREAD_REDUCED_GRAYSCALE_2}
 _BLOCK = 2**18  # pixels that are worked on at a time; a large picture in one go would take gigabytes
-# Colours (0 and 1 grey, 2 RGB, 3 palette, 5 CMYK, 6 YCbCr) and samples a pixel of the TIFFs that OpenCV reads rightly.
-_TIFFS = {(0, 1), (1, 1), (2, 3), (2, 4), (3, 1), (5, 4), (6, 3)}
+# By a TIFF's number for its colours: their name, the usual samples a pixel, and, by the samples, the bits of each that
+# OpenCV reads rightly.
+_TIFFS: dict[int, tuple[str, int, dict[int, tuple[int, ...]]]] = {
+    0: ("grey", 1, {1: (1, 4, 8, 10, 12, 14, 16)}),
+    1: ("grey", 1, {1: (1, 4, 8, 10, 12, 14, 16)}),
+    2: ("RGB", 3, {3: (8, 10, 12, 14, 16), 4: (8, 16)}),
+    3: ("a palette", 1, {1: (1, 4, 8)}),
+    5: ("CMYK", 4, {4: (8, 16)}),
+    6: ("YCbCr", 3, {3: (8,)}),
+    8: ("L*a*b*", 3, {}),
+}
+_SENSOR = (32803, 34892)  # the colours of a camera's sensor, in DNG and the like
+_SORTS = {2: ", signed", 3: ", floating point"}  # by a TIFF's number for the kind of its numbers
 
 
 def decode(data: bytes, least: int | None = None, max_pixels: int = MAX_PIXELS) -> RGB:
@@ -143,12 +143,21 @@ def _bmp(data: bytes, header: Header) -> RGB:
 
 
 def _tiff(data: bytes, header: Header) -> RGB:
-    colours, bits, samples, sort = (header.tags.get(tag, (1,))[0] for tag in (COLOURS, BITS, SAMPLES, FORMAT))
-    if (colours, samples) not in _TIFFS or bits > 16 or sort not in (1, 4):  # 1: unsigned, 4: not said
+    tags = header.tags
+    colours, bits, samples, sort = (tags.get(tag, (1,))[0] for tag in (COLOURS, BITS, SAMPLES, FORMAT))
+    if colours in _SENSOR or DNG in tags or (tags.get(PAGE, (0,))[0] & 1 and PARTS in tags):
+        raise ImageError(f"this is {CAMERA_RAW}; read are {READABLE}")
+    name, usual, readable = _TIFFS.get(colours, (f"colours of the kind {colours}", samples, {}))
+    if bits not in readable.get(samples, ()) or sort not in (1, 4):  # 1: unsigned, 4: not said
+        number = f", {samples} samples a pixel" if samples != usual else ""
         raise ImageError(
-            "expected a TIFF of grey, RGB or CMYK in 8 or 16 bits, got one of another kind. Save it anew as PNG or JPEG"
+            "expected a TIFF of grey, RGB or CMYK in 8 or 16 bits, "
+            f"got {name} of {bits} bits{number}{_SORTS.get(sort, '')}. Save it anew as PNG or JPEG"
         )
-    extra = header.tags.get(EXTRA, (0,))[0]
+    if bits in (10, 12, 14):  # these, OpenCV moves to the upper end of 16
+        rgb = on_white(_imdecode(data, _AS_STORED))
+        return rgb if colours else 255 - rgb  # 0: the lowest number is white
+    extra = tags.get(EXTRA, (0,))[0]
     if samples == 4 and colours == 2 and extra in (1, 2):
         # 1: multiplied already. 2 is not, but libtiff multiplies 8 bits.
         return on_white(_imdecode(data, _AS_STORED), multiplied=extra == 1 or bits == 8)

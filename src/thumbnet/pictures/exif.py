@@ -13,8 +13,9 @@ TURNS: dict[int, Turn] = {  # by EXIF's and TIFF's orientation
 }  # fmt: skip
 # The tags of a TIFF, or of EXIF, which is one without pixels.
 WIDTH, HEIGHT, BITS, COLOURS, SAMPLES, EXTRA, FORMAT = 256, 257, 258, 262, 277, 338, 339
-ORIENTATION, TILE_WIDTH, TILE_HEIGHT = 274, 322, 323
-_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 16: "Q"}  # by TIFF's number for the type
+ORIENTATION, PALETTE, TILE_WIDTH, TILE_HEIGHT = 274, 320, 322, 323
+PAGE, PARTS, DNG = 254, 330, 50706  # bit 0 of PAGE says that it is a smaller picture of another, in PARTS
+_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}  # by TIFF's number for the type
 
 
 def exif_turn(exif: bytes) -> Turn:
@@ -31,8 +32,8 @@ def combined(first: Turn, second: Turn) -> Turn:
     return quarters % 4, first[1] != second[1]
 
 
-def read_tags(data: bytes) -> dict[int, tuple[int, ...]]:
-    """The whole numbers, at most 8 a tag, of the first directory of a TIFF or BigTIFF."""
+def first_directory(data: bytes) -> tuple[str, str, int, int]:
+    """Of a TIFF or BigTIFF: struct's signs for its byte order and its offsets, where entries begin, how many come."""
     order = {b"II": "<", b"MM": ">"}.get(data[:2], "")
     version = struct.unpack_from(order + "H", data, 2)[0] if order else 0
     if version not in (42, 43):
@@ -40,9 +41,14 @@ def read_tags(data: bytes) -> dict[int, tuple[int, ...]]:
     offset, number = ("Q", "Q") if version == 43 else ("I", "H")
     (at,) = struct.unpack_from(order + offset, data, 8 if version == 43 else 4)
     (entries,) = struct.unpack_from(order + number, data, at)
-    at += struct.calcsize(number)
+    return order, offset, at + struct.calcsize(number), min(entries, MOST_PARTS)
+
+
+def read_tags(data: bytes) -> dict[int, tuple[int, ...]]:
+    """The whole numbers, at most 8 a tag, of the first directory of a TIFF or BigTIFF."""
+    order, offset, at, entries = first_directory(data)
     tags: dict[int, tuple[int, ...]] = {}
-    for _ in range(min(entries, MOST_PARTS)):
+    for _ in range(entries):
         tag, kind, count = struct.unpack_from(order + "HH" + offset, data, at)
         value, at = at + 4 + struct.calcsize(offset), at + 4 + 2 * struct.calcsize(offset)
         if (code := _WHOLE_NUMBERS.get(kind)) is None or not count:

@@ -12,13 +12,16 @@ _MAGIC = {
     "PPM": tuple(b"P%d%c" % (kind, after) for kind in range(1, 7) for after in b" \t\r\n#"),
 }
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # their sizes; text may begin with BM too
+CAMERA_RAW = "a camera raw file, which is developed and not decoded (export it as JPEG)"
+_CR2 = b"II*\0\x10\0\0\0CR"  # Canon's raw file, which is a TIFF otherwise
+_SVG, _WEB_PAGE = "an SVG, which is drawn and not decoded", "a web page (HTML), not a picture"
 # What is no picture that is read, for a person. Text is compared in lower case, without the space before it.
 _OTHER_TEXT = {
-    b"<!doctype html": "a web page (HTML), not a picture",
-    b"<html": "a web page (HTML), not a picture",
-    b"<head": "a web page (HTML), not a picture",
-    b"<svg": "an SVG, which is drawn and not decoded",
-    b"<?xml": "SVG or XML, which is drawn and not decoded",
+    b"<!doctype html": _WEB_PAGE,
+    b"<html": _WEB_PAGE,
+    b"<head": _WEB_PAGE,
+    b"<svg": _SVG,
+    b"<!doctype svg": _SVG,
     b"%pdf": "a PDF, not a picture",
     b"%!ps": "PostScript, not a picture",
     b"version https://git-lfs": "a pointer of Git LFS in place of its file (run git lfs pull)",
@@ -26,6 +29,7 @@ _OTHER_TEXT = {
     b"[": "JSON, not a picture",
 }
 _OTHER_BYTES = {
+    **dict.fromkeys((_CR2, b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"MMOR", b"IIU\0", b"FOVb", b"\0MRM"), CAMERA_RAW),
     b"\xff\x0a": "a JPEG XL picture",
     b"\0\0\0\x0cJXL ": "a JPEG XL picture",
     b"\0\0\1\0": "an icon (ICO)",
@@ -46,6 +50,8 @@ def kind(data: bytes) -> str:
         return "AVIF"
     if data[:2] == b"BM" and (len(data) < 18 or int.from_bytes(data[14:18], "little") in _BMP_HEADERS):
         return "BMP"
+    if data.startswith(_CR2):
+        return ""
     return next((name for name, starts in _MAGIC.items() if data.startswith(starts)), "")
 
 
@@ -54,9 +60,14 @@ def looks_like(data: bytes) -> str:
     if not data:
         return "expected a picture, got 0 bytes"
     if brands := _brands(data):
+        if b"crx " in brands:
+            return f"this is {CAMERA_RAW}"
         return "this is a HEIC picture" if brands & _HEIF else "this is a video (MP4) or the like, not a picture"
     start = data[:1024].removeprefix(b"\xef\xbb\xbf")
     text = start.lstrip().lower()
+    if text.startswith(b"<?xml"):
+        named = _WEB_PAGE if b"<html" in text else _SVG if b"<svg" in text else "XML, not a picture"
+        return f"this is {named}"
     known = [name for magic, name in _OTHER_TEXT.items() if text.startswith(magic)]
     known += [name for magic, name in _OTHER_BYTES.items() if data.startswith(magic)]
     if known:
