@@ -40,6 +40,7 @@ def photo() -> Pixels:
 RGB = photo()
 GREY = RGB[..., 0]  # (H, W)
 GREYS = np.dstack([GREY] * 3)
+LEVELS = np.arange(HEIGHT * WIDTH, dtype=np.uint16).astype(np.uint8).reshape(HEIGHT, WIDTH)  # all 256
 ALPHA = np.rint(np.tile(np.linspace(0, 255, WIDTH), (HEIGHT, 1))).astype(np.uint8)
 RGBA = np.dstack([RGB, ALPHA])
 NOISE = np.random.default_rng(1).integers(0, 2**16, (HEIGHT, WIDTH, 4)).astype(np.uint16)
@@ -150,6 +151,13 @@ def gif_of_part(version: bytes = b"GIF89a") -> bytes:
     frame = gif.index(b",", 13 + 3 * 2 ** ((gif[10] & 7) + 1))
     gif[frame + 1 : frame + 5] = struct.pack("<HH", 8, 5)
     return bytes(gif)
+
+
+def gif_with_own_palette() -> bytes:
+    """A GIF whose palette is its frame's, and not the file's."""
+    gif = pil(palette_image(), "GIF", interlace=0)
+    palette, frame = gif[13 : 13 + 48], gif.index(b",", 13 + 48)
+    return gif[:10] + b"\0" + gif[11:13] + gif[61 : frame + 9] + b"\x83" + palette + gif[frame + 10 :]
 
 
 def bmp(
@@ -433,6 +441,8 @@ def gifs() -> dict[str, Case]:
     return {
         "gif": Case("GIF", "as it is", whole, COLOURS),
         "gif-interlaced": Case("interlaced", "as it is", pil(image, "GIF", interlace=1), COLOURS),
+        "gif-256": Case("256 colours", "as it is", pil(LEVELS, "GIF"), np.dstack([LEVELS] * 3)),
+        "gif-own": Case("a palette of the frame's own", "its colours", gif_with_own_palette(), COLOURS),
         "gif-clear": Case("a transparent colour", "white", pil(image, "GIF", transparency=hole), clear),
         "gif-animated": Case("animated", "the first frame", pil(image, "GIF", **frames), COLOURS),
         "gif-animated-clear": Case(
