@@ -351,6 +351,14 @@ def test_load_takes_a_bundled_name_and_the_best_by_default(tmp_path: Path, monke
     assert load("other").info.version == "other"
 
 
+def test_classifier_takes_bytes_and_paths_of_every_kind(tmp_path: Path) -> None:
+    path, data = write(tmp_path / "model.onnx"), content()
+    for model in (data, bytearray(data), memoryview(data), path, str(path), Located(str(path))):
+        assert Classifier(model).predict(square("red")).label == "red"
+    with pytest.raises(TypeError):
+        Classifier(0)  # type: ignore[arg-type]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
 def test_load_takes_a_pipe_and_a_name_in_no_encoding(tmp_path: Path) -> None:
     named = tmp_path / os.fsdecode(b"\xff.onnx")

@@ -131,9 +131,13 @@ class Classifier:
     """
 
     def __init__(
-        self, model: bytes | Path, threads: int = 0, views: bool = False, threshold: float | None = None
+        self,
+        model: bytes | bytearray | memoryview | str | os.PathLike[str],
+        threads: int = 0,
+        views: bool = False,
+        threshold: float | None = None,
     ) -> None:
-        """Load a model file, from its bytes or its path. It holds no code: nothing in it is run but its network.
+        """Load a model file, from its bytes or its path. It holds no code: only its network is run.
 
         `threads`, `views` and `threshold` are as for `load`.
 
@@ -143,9 +147,10 @@ class Classifier:
             ValueError: `threshold` is out of its range.
         """
         self._model: bytes | tuple[Path, FileState]
-        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
+        loaded = bytes(model) if isinstance(model, bytes | bytearray | memoryview) else Path(model)
+        with io.BytesIO(loaded) if isinstance(loaded, bytes) else loaded.open("rb") as file:
             refuse_external_data(file)
-            self._model = model if isinstance(model, bytes) else (Path(os.path.realpath(model)), _state(file))
+            self._model = loaded if isinstance(loaded, bytes) else (Path(os.path.realpath(loaded)), _state(file))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what goes wrong comes back as an exception
@@ -154,7 +159,7 @@ class Classifier:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"],
+                loaded, options, providers=["CPUExecutionProvider"],
                 enable_fallback=False,  # which prints, and tries the same once more
             )  # fmt: skip
             metadata = self._session.get_modelmeta().custom_metadata_map

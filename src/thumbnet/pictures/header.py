@@ -299,7 +299,8 @@ def _with_palette(data: bytes, colours: int) -> bytes:
     length = 4 + 2 * struct.calcsize(offset)
     directory: dict[int, bytes] = {}
     for place in range(at, at + entries * length, length):
-        directory.setdefault(*struct.unpack_from(order + "H", data, place), data[place : place + length])
+        (tag,) = struct.unpack_from(order + "H", data, place)
+        directory.setdefault(tag, data[place : place + length])
     greys = range(0, 2**16, 0x1111) if colours else range(0xFFFF, -1, -0x1111)  # 0: the lowest number is white
     palette, start = struct.pack(order + "48H", *greys, *greys, *greys), len(data) + len(data) % 2
     values = {COLOURS: (1, struct.pack(order + "H", 3)), PALETTE: (48, struct.pack(order + offset, start))}
