@@ -13,7 +13,7 @@ from thumbnet.data.digits import unsplit_digits
 from thumbnet.data.folder import Tree, read_parts, read_tree
 from thumbnet.data.npz import is_npz, npz_parts
 from thumbnet.data.store import Archive, Folder, Store
-from thumbnet.data.table import SUFFIXES, find, read_table
+from thumbnet.data.table import SUFFIXES, OtherTableError, find, read_table
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.pictures.framing import Framing
 
@@ -112,7 +112,7 @@ def read_labelled(path: Path, known: Sequence[str] | None = None) -> Tree:
         return read_tree(store, known)
     try:
         return read_table(store, table, known)
-    except DataError as error:
+    except OtherTableError as error:
         try:
             tree = read_tree(store, known)
         except DataError:
