@@ -279,7 +279,7 @@ def test_recipes_are_those_of_the_training() -> None:
 
 
 def test_precisions_are_those_of_the_training() -> None:
-    from thumbnet.training.recipes import Precision
+    from thumbnet.training.precision import Precision
 
     assert get_args(Precision) == arguments.PRECISIONS
 

@@ -8,6 +8,7 @@ import itertools
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,15 +23,16 @@ from thumbnet.training import loop
 from thumbnet.training.distributed.join import join
 from thumbnet.training.distributed.strategy import Strategy
 from thumbnet.training.distributed.team import Team
+from thumbnet.training.history import write_table
 from thumbnet.training.loop import fit
 from thumbnet.training.recipes import RECIPES, Recipe
+from thumbnet.training.settings import Settings
 
-# Batches of 16 in float32, as bfloat16 would hide what differs. Few steps, as they take differences apart.
-SHARED: dict[str, Any] = {**SMALL, "precision": "float32"}
+# Batches of 16. Few steps, as they take differences apart.
 TRAININGS = {
-    "seed": dataclasses.replace(RECIPES["seed"], **SHARED),
-    "best": dataclasses.replace(RECIPES["best"], **{**SHARED, "epochs": 1, "small": 0}),
-    "uneven": dataclasses.replace(RECIPES["seed"], **{**SHARED, "epochs": 1, "batch_size": 15}),
+    "seed": dataclasses.replace(RECIPES["seed"], **SMALL),
+    "best": dataclasses.replace(RECIPES["best"], **{**SMALL, "epochs": 1, "small": 0}),
+    "uneven": dataclasses.replace(RECIPES["seed"], **{**SMALL, "epochs": 1, "batch_size": 15}),
 }
 ENDLESS = dataclasses.replace(TRAININGS["seed"], epochs=100_000)
 
@@ -39,12 +41,15 @@ class _BrokenOffError(Exception):
     pass
 
 
-def train(folder: Path, name: str, recipe: Recipe, team: Team, **options: Any) -> dict[str, Any]:
+def train(
+    folder: Path, name: str, recipe: Recipe, team: Team, *, resume: bool = False, minutes: float | None = None
+) -> dict[str, Any]:
     """What a training gives, or the error that ends it; the weights go to a file."""
     try:
         fitted = fit(
-            recipe, TRAIN, VALIDATION, seed=0, checkpoint_path=folder / f"{name}.checkpoint",
-            table=folder / f"{name}.csv", team=team, **options,
+            recipe, TRAIN, VALIDATION, Settings(minutes=minutes, precision="float32"),  # bfloat16 hides what differs
+            checkpoint_path=folder / f"{name}.checkpoint", resume=resume,
+            write=partial(write_table, folder / f"{name}.csv"), team=team,
         )  # fmt: skip
     except (TrainingError, _BrokenOffError) as error:
         return {"error": str(error)}

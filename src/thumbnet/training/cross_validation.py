@@ -15,6 +15,7 @@ from thumbnet.errors import DataError
 from thumbnet.training import calibrate
 from thumbnet.training.loop import fit
 from thumbnet.training.recipes import SEED
+from thumbnet.training.settings import Settings
 
 FOLDS = 4  # each picture is judged by a network that was trained on the others' three quarters
 EPOCHS = 10  # of each of these trainings
@@ -44,7 +45,7 @@ def out_of_fold(dataset: Dataset, seed: int) -> NDArray[np.float64]:
         print(f"training {number} of {FOLDS}, to judge {len(judged):,} labels", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint"
-            fitted = fit(recipe, dataset.take(rest), None, seed=seed, checkpoint_path=path)
+            fitted = fit(recipe, dataset.take(rest), None, Settings(seed), checkpoint_path=path)
         if fitted.interrupted:
             raise KeyboardInterrupt
         logs = calibrate.log_probabilities(fitted.network, dataset.take(judged), mirror=dataset.mirrored)  # (n, C)

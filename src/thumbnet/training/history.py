@@ -1,14 +1,15 @@
-"""How a training went, epoch by epoch, for those who look at it: `results.csv`, and logs for TensorBoard."""
+"""How a training went, epoch by epoch, for those who look at it: a table beside the model, and logs for TensorBoard."""
 
 import csv
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from thumbnet.errors import MissingExtraError, TrainingError
-from thumbnet.files import write_atomically
+from thumbnet.files import check_output, write_atomically
 
-TABLE = "results.csv"
 COLUMNS = ("epoch", "loss", "training", "validation", "seconds")
 # What `keras.callbacks.TensorBoard` calls the folders and the curves in them, and what a row calls the latter.
 LOGGED = {
@@ -18,10 +19,33 @@ LOGGED = {
 OURS = ".thumbnet"  # ends the names of our event files
 
 History = list[dict[str, float]]  # a row an epoch
+Write: TypeAlias = Callable[[History], None]  # takes all epochs so far, after each
+
+
+def writer(table: Path, logs: Path | None, *, resume: bool) -> Write:
+    """What writes the epochs to a table, and as TensorBoard's curves where a folder is named for them.
+
+    Args:
+        table: The table's file.
+        logs: The folder for the curves.
+        resume: Whether the curves of an earlier run are continued, or begun again.
+
+    Raises:
+        What `refuse_foreign_table` and `Logs` raise.
+    """
+    refuse_foreign_table(table)
+    curves = None if logs is None else Logs(logs, resume=resume)
+
+    def write(history: History) -> None:
+        write_table(table, history)
+        if curves:
+            curves.write(history)
+
+    return write
 
 
 def write_table(path: Path, history: History) -> None:
-    """Write all epochs so far, a row each; without held-out pictures, `validation` is empty."""
+    """Write all epochs so far, a row each. Without held-out pictures, `validation` is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -31,14 +55,14 @@ def write_table(path: Path, history: History) -> None:
 
 
 def refuse_foreign_table(path: Path) -> None:
-    """Refuse to write over what another program calls so, too.
+    """Refuse to write over a file of the same name that is another program's.
 
     Raises:
-        TrainingError: There is such a file, and it is not of a training of Thumbnet.
+        TrainingError: There is such a file.
     """
     header = ",".join(COLUMNS).encode()
-    if path.is_dir() or (path.exists() and not path.read_bytes().startswith(header)):
-        raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --output another folder")
+    if path.exists() and not path.read_bytes().startswith(header):
+        raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --output another name")
 
 
 class Logs:
@@ -48,7 +72,7 @@ class Logs:
     """
 
     def __init__(self, folder: Path, *, resume: bool) -> None:
-        """Nothing is written or deleted yet.
+        """Make the folder. Nothing is written or deleted yet.
 
         Args:
             folder: Gets `train/` and `validation/`.
@@ -56,12 +80,17 @@ class Logs:
 
         Raises:
             MissingExtraError: TensorBoard is not installed.
-            TrainingError: There are logs of another program, beside which ours would be drawn as one zigzag.
+            TrainingError: The folder is a file, or has logs of another program, with which TensorBoard would draw ours
+                as one zigzag.
+            ThumbnetError: The folder cannot be made or written to.
         """
         try:
             import tensorboard.summary.writer.record_writer  # noqa: F401  # what is used of it, is imported there
         except ImportError as error:
             raise MissingExtraError("--logs", "tensorboard", "logs") from error
+        if folder.exists() and not folder.is_dir():
+            raise TrainingError(f"{folder}: expected a folder for --logs, got a file. Name another")
+        check_output(folder / "train" / "events")
         foreign = (path for run in LOGGED for path in sorted((folder / run).glob("*tfevents*")) if path.suffix != OURS)
         if path := next(foreign, None):
             raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --logs another folder")

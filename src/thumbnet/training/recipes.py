@@ -1,9 +1,7 @@
 """How a network is trained: one frozen value per recipe, its docstring saying what it gives."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
-
-Precision: TypeAlias = Literal["auto", "float32", "mixed_bfloat16"]
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,6 @@ class Recipe:
     averaging: float  # momentum a step of the weights' moving average, which is the network that ships; 0 to 1
     mirror_average: bool  # the model file averages a picture's answer with its mirror image's, where the data allows
     validation: float  # share of the training images that is held out to choose the best epoch and to calibrate
-    precision: Precision = "auto"  # auto: bfloat16 where the processor has it, else float32
 
     def as_dict(self) -> dict[str, Any]:
         """All fields by name, as the model file keeps them."""

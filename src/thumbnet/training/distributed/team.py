@@ -1,6 +1,7 @@
 """Those that train together: here, this process alone."""
 
 import contextlib
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,11 @@ class Team:
     """This process alone, on one device; what the training asks of any team."""
 
     chief = True  # the one that writes files and prints
+
+    def say(self, message: str) -> None:
+        """Print a line for the person who waits; only the chief does."""
+        if self.chief:
+            print(message, file=sys.stderr)
 
     def check(self, settings: dict[str, Any]) -> None:
         """Refuse to train with workers whose settings differ."""
