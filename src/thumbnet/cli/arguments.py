@@ -1,6 +1,7 @@
 """The command line's arguments and its help. What is imported here counts against every start."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -9,6 +10,7 @@ from thumbnet._version import __version__
 RECIPES = ("seed", "fast", "best")  # as in training.recipes, which cannot be imported without Keras
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 LEAST_SIZE = 18  # as in training.networks
+MOST_SEED = 2**32 - 1  # as in training.settings
 FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
 CLUSTER_FORMATS = ("jsonl", "parquet")  # as in cluster, which cannot be imported without Ray
 EXPORTS = ("keras", "savedmodel", "litert", "int8", "triton", "web")  # as in formats, likewise
@@ -99,7 +101,7 @@ def _add_train(commands: Any) -> None:
     length = command.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="times over all images (the recipe's)")
     length.add_argument("--time", type=_minutes, metavar="MINUTES", help="stop after so long; the schedule fits that")
-    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="the same seed gives the same model (0)")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same model (0)")
     command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="where it goes (model.onnx)")
     command.add_argument("--resume", action="store_true", help="go on with a training that was broken off")
     command.add_argument("--refit", action="store_true", help="train again on all images, held-out ones too")
@@ -142,7 +144,7 @@ def _add_check_data(commands: Any) -> None:
     )  # fmt: skip
     _add_data(command)
     command.add_argument("--labels", action="store_true", help="look for wrong labels, too, by training networks")
-    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of these trainings (0)")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of these trainings (0)")
     command.add_argument("--report", metavar="FILE.html", help="write a page with the pictures side by side")
 
 
@@ -221,8 +223,8 @@ def _count(text: str) -> int:
     return _number(text, int, 1, "a whole number from 1")
 
 
-def _natural(text: str) -> int:
-    return _number(text, int, 0, "a whole number from 0")
+def _seed(text: str) -> int:
+    return _number(text, int, 0, f"a whole number from 0 to {MOST_SEED}", MOST_SEED)
 
 
 def _port(text: str) -> int:
@@ -239,11 +241,13 @@ def _minutes(text: str) -> float:
     return _number(text, float, 0.01, "minutes, 0.01 or more")
 
 
-def _number(text: str, kind: Callable[[str], Number], least: float, expected: str) -> Number:
+def _number(
+    text: str, kind: Callable[[str], Number], least: float, expected: str, most: float = sys.float_info.max
+) -> Number:
     try:
         value = kind(text)
     except ValueError:
         value = None
-    if value is None or not least <= value < float("inf"):
+    if value is None or not least <= value <= most:
         raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
     return value

@@ -16,6 +16,10 @@ from thumbnet.model.info import ModelInfo
 from thumbnet.training.calibrate import FLOOR, POWER
 from thumbnet.training.networks import at_once, seen_maps
 
+# Features that are shorter are not brought to length 1. The spreads of a picture of one colour are roundings
+# alone, which differ between runtimes and would decide whether it is familiar.
+FAINT = 1e-3
+
 
 def computation(network: keras.Model, info: ModelInfo, familiar: NDArray[np.float32] | None) -> keras.Model:
     """The whole computation, which loads without Thumbnet: uint8 `(N, S, S, 3)` → what `Classifier.ask` gives.
@@ -57,11 +61,12 @@ def as_function(whole: keras.Model) -> tf.types.experimental.PolymorphicFunction
 
 
 def features(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """By what pictures are alike: uint8 `(M, S, S, 3)` → float32 `(M, D + E)`, each row of length 1.
+    """By what pictures are alike: uint8 `(M, S, S, 3)` → float32 `(M, D + E)`.
 
-    They are the averages of one of the network's `seen_maps` over all places and the standard deviations of the other.
-    How familiar a picture is tells the cosine between its features and the nearest training picture's (Sun et al. 2022,
-    "Out-of-distribution detection with deep nearest neighbors").
+    Each row has length 1, or less for a picture of one colour.
+    A row holds the averages of one of the network's `seen_maps` over all places and the standard deviations of the
+    other. A picture is as familiar as the cosine between its features and the nearest training picture's (Sun et al.
+    2022, "Out-of-distribution detection with deep nearest neighbors").
     """
     images, seen, _ = _seen(network, info)
     looked = keras.Model(images, seen)
@@ -86,7 +91,7 @@ def _seen(network: keras.Model, info: ModelInfo) -> tuple[keras.KerasTensor, ker
     probabilities = keras.layers.Softmax()(_sum(logs) / (len(logs) * info.temperature))
     averages = ops.mean(_places(_sum(last)), axis=1)  # (N, D); the mirror image's places need no order
     spreads = _sum([ops.std(_places(each), axis=1) for each in entering])  # (N, E)
-    parts = [ops.normalize(part, axis=1, epsilon=1e-12) for part in (averages, spreads)]
+    parts = [ops.normalize(part, axis=1, epsilon=FAINT) for part in (averages, spreads)]
     return images, ops.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32), probabilities
 
 
