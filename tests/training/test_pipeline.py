@@ -312,6 +312,15 @@ def test_logs_that_are_a_file_are_refused(tmp_path: Path) -> None:
         thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx", logs=tmp_path / "logs")
 
 
+@tiny
+def test_a_source_with_a_split_of_its_own_has_no_seed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", **arrays(FEW))
+    data = str(tmp_path / "few.npz")
+    for source, named in ((data, data), (FEW, None)):
+        info = thumbnet.train(source, TINY, epochs=1, size=18, seed=5, output=tmp_path / "model.onnx").classifier.info
+        assert (info.data["source"], info.data["seed"], info.recipe["seed"]) == (named, None, 5)
+
+
 def test_two_trainings_to_one_file_do_not_run_at_once(tmp_path: Path) -> None:
     with (
         exclusive(tmp_path / ".model.onnx.lock"),

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet._version import __version__
-from thumbnet.data.dataset import Dataset, Splits, hold_out
-from thumbnet.data.load import load_data
+from thumbnet.data.dataset import Dataset, Splits, as_splits, hold_out
+from thumbnet.data.load import load_parts
 from thumbnet.errors import DataError, SourceError, TrainingError
 from thumbnet.evaluation.judge import answer, ask_foreign
 from thumbnet.evaluation.scores import Scores, score
@@ -122,7 +122,7 @@ class _Job:
 def _train(job: _Job, data: str | Splits, size: int | None, write: history.Write, foreign: Path | None) -> Trained:
     """All steps in their order, once nothing is known to be in the way."""
     team, places = job.team, job.places
-    splits = _read(data, size, job.settings.seed)
+    splits, origin = _read(data, size, job.settings.seed)
     rest, held_out = _held_out(job, splits)
     _start_over(job)
     network, info, content, interrupted = _first(job, rest, held_out, write)
@@ -132,7 +132,7 @@ def _train(job: _Job, data: str | Splits, size: int | None, write: history.Write
         if again is not None:
             network, content = again, export(again, info, samples(splits.train))
     kept = dataclasses.replace(job.settings, refit=job.settings.refit and not interrupted)
-    info = dataclasses.replace(info, recipe=kept.with_recipe(job.recipe), data=_described(data, splits, job.settings))
+    info = dataclasses.replace(info, recipe=kept.with_recipe(job.recipe), data=origin | _described(splits))
     content, scores = _judged(content, info, splits.test, foreign)
     if team.chief:
         places.write(network, content)
@@ -208,11 +208,9 @@ def _refit(job: _Job, train: Dataset) -> keras.Model | None:
     return None if again.interrupted else again.network
 
 
-def _described(data: str | Splits, splits: Splits, settings: Settings) -> dict[str, Any]:
-    """What the model file says of its data."""
+def _described(splits: Splits) -> dict[str, Any]:
+    """What the model file says of its pictures."""
     return {
-        "source": data if isinstance(data, str) else None,
-        "seed": settings.seed,
         "train": splits.train.fingerprint(), "train_images": len(splits.train),
         "test": splits.test.fingerprint(), "test_images": len(splits.test),
     }  # fmt: skip
@@ -242,8 +240,11 @@ def samples(dataset: Dataset) -> NDArray[np.uint8]:
     return dataset.images[:: max(1, len(dataset) // SAMPLES)]
 
 
-def _read(data: str | Splits, size: int | None, seed: int) -> Splits:
-    """The data in a size that the networks have room for; it is asked before anything is read."""
+def _read(data: str | Splits, size: int | None, seed: int) -> tuple[Splits, dict[str, Any]]:
+    """The data in a size that the networks have room for, and what the model file says of where it comes from.
+
+    The size is checked before anything is read.
+    """
     own = None if isinstance(data, str) else data.train.images.shape[1]
     if own and size not in (None, own):
         raise TrainingError(
@@ -252,7 +253,10 @@ def _read(data: str | Splits, size: int | None, seed: int) -> Splits:
     side = (own or SIZE) if size is None else size
     if side < networks.LEAST:
         raise TrainingError(f"expected {networks.LEAST} pixels a side or more, as the networks need room, got {side}")
-    return load_data(data, side, framing=FIT, seed=seed) if isinstance(data, str) else data
+    if not isinstance(data, str):
+        return data, {"source": None, "seed": None}
+    parts = load_parts(data, side, framing=FIT)
+    return as_splits(data, parts, seed), {"source": data, "seed": seed if len(parts) == 1 else None}
 
 
 def _recipe(recipe: str | Recipe, epochs: int | None) -> Recipe:
