@@ -98,3 +98,23 @@ class Steps(Team):
             return 1 + float(move), 0.5
 
         return alone
+
+
+# A program that is a command of ours, to which a signal comes in one of its training steps.
+# Arguments: the step, from 1; the signal; the command.
+BROKEN_OFF = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job has Ctrl-C switched off
+import keras
+from thumbnet import cli
+left = int(sys.argv[1])
+original = keras.Model.train_on_batch
+def counting(*arguments, **options):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), int(sys.argv[2]))
+    return original(*arguments, **options)
+keras.Model.train_on_batch = counting
+sys.exit(cli.main(sys.argv[3:]))
+"""
