@@ -14,10 +14,11 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support.trainings import SMALL, TRAIN, VALIDATION
+from support.trainings import SMALL, TINY, TRAIN, VALIDATION, know_tiny
 from thumbnet.errors import TrainingError
 from thumbnet.training import loop
 from thumbnet.training.distributed.join import join
@@ -33,8 +34,9 @@ TRAININGS = {
     "seed": dataclasses.replace(RECIPES["seed"], **SMALL),
     "best": dataclasses.replace(RECIPES["best"], **{**SMALL, "epochs": 1, "small": 0}),
     "uneven": dataclasses.replace(RECIPES["seed"], **{**SMALL, "epochs": 1, "batch_size": 15}),
+    "tiny": TINY,
 }
-ENDLESS = dataclasses.replace(TRAININGS["seed"], epochs=100_000)
+ENDLESS = dataclasses.replace(TINY, epochs=100_000)
 
 
 class _BrokenOffError(Exception):
@@ -69,13 +71,14 @@ def break_off_after_an_epoch(folder: Path, team: Team) -> dict[str, Any]:
         return original(*arguments)
 
     with mock.patch.object(loop, "_batches", batches):
-        return train(folder, "broken", TRAININGS["seed"], team)
+        return train(folder, "broken", TINY, team)
 
 
 def main() -> None:
     """All trainings, one after the other: to join others takes longer than they do."""
     folder, devices = Path(sys.argv[1]), int(sys.argv[2])
     folder.mkdir()
+    know_tiny(pytest.MonkeyPatch())
 
     def tell(name: str, result: dict[str, Any]) -> None:
         with (folder / "results.jsonl").open("a") as file:
@@ -92,8 +95,8 @@ def main() -> None:
     if devices > 1:
         return
     tell("broken", break_off_after_an_epoch(folder, team))
-    tell("resumed", train(folder, "broken", TRAININGS["seed"], team, resume=True))
-    tell("nothing to resume", train(folder, "nothing", TRAININGS["seed"], team, resume=True))
+    tell("resumed", train(folder, "broken", TINY, team, resume=True))
+    tell("nothing to resume", train(folder, "nothing", TINY, team, resume=True))
     tell("timed", train(folder, "timed", ENDLESS, team, minutes=0.02))
     try:
         team.check({"seed": 0, "recipe": os.environ["TF_CONFIG"]})

@@ -241,7 +241,7 @@ def test_a_size_without_room_for_the_networks_is_told_at_once(tmp_path: Path, si
 
 
 def test_splits_of_another_size_than_asked_for_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the splits have 18 pixels a side, asked for are 64\. Leave out size"):
+    with pytest.raises(TrainingError, match=r"the splits have 18 pixels a side, but 64 are asked for\. Leave out size"):
         thumbnet.train(FEW, "seed", size=64, output=tmp_path / "model.onnx")
 
 

@@ -1,4 +1,4 @@
-"""Probabilities for pictures by networks that were not trained on them."""
+"""Probabilities for pictures by networks that were not trained on them, to find wrong labels."""
 
 import dataclasses
 import sys
@@ -22,11 +22,11 @@ EPOCHS = 10  # of each of these trainings
 
 
 def out_of_fold(dataset: Dataset, seed: int) -> NDArray[np.float64]:
-    """How probable each class is for each picture, `(N, C)`, by a network that was not trained on that picture.
+    """The probability of each class for each picture, `(N, C)`, by a network that was not trained on that picture.
 
     Args:
         dataset: N pictures of C classes.
-        seed: Of the folds and the trainings.
+        seed: Decides the folds and the trainings.
 
     Raises:
         DataError: A class has fewer than `FOLDS` pictures.

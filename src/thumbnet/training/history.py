@@ -1,4 +1,4 @@
-"""How a training went, epoch by epoch, for those who look at it: a table beside the model, and logs for TensorBoard."""
+"""Learning curves, an epoch a row: the table beside the model, and logs for TensorBoard."""
 
 import csv
 import io
@@ -11,19 +11,19 @@ from thumbnet.errors import MissingExtraError, TrainingError
 from thumbnet.files import check_output, write_atomically
 
 COLUMNS = ("epoch", "loss", "training", "validation", "seconds")
-# What `keras.callbacks.TensorBoard` calls the folders and the curves in them, and what a row calls the latter.
+# The folders and the curves of `keras.callbacks.TensorBoard`, and the column of each curve.
 LOGGED = {
     "train": {"epoch_loss": "loss", "epoch_accuracy": "training", "epoch_learning_rate": "learning_rate"},
     "validation": {"epoch_loss": "validation_loss", "epoch_accuracy": "validation"},
 }
-OURS = ".thumbnet"  # ends the names of our event files
+OURS = ".thumbnet"  # the end of our event files' names
 
 History = list[dict[str, float]]  # a row an epoch
 Write: TypeAlias = Callable[[History], None]  # takes all epochs so far, after each
 
 
 def writer(table: Path, logs: Path | None, *, resume: bool) -> Write:
-    """What writes the epochs to a table, and as TensorBoard's curves where a folder is named for them.
+    """A function that writes the epochs to a table, and as TensorBoard's curves if a folder is named for them.
 
     Args:
         table: The table's file.
@@ -55,7 +55,7 @@ def write_table(path: Path, history: History) -> None:
 
 
 def refuse_foreign_table(path: Path) -> None:
-    """Refuse to write over a file of the same name that is another program's.
+    """Reject a table whose place is taken by a file of another program.
 
     Raises:
         TrainingError: There is such a file.
@@ -68,7 +68,7 @@ def refuse_foreign_table(path: Path) -> None:
 class Logs:
     """Curves for TensorBoard, in the layout of `keras.callbacks.TensorBoard`: the first epoch is step 0.
 
-    Not by that callback, as it writes through TensorFlow and knows nothing of what an earlier run has written.
+    That callback itself would not do: it writes through TensorFlow and does not know what an earlier run has written.
     """
 
     def __init__(self, folder: Path, *, resume: bool) -> None:
@@ -76,7 +76,7 @@ class Logs:
 
         Args:
             folder: Gets `train/` and `validation/`.
-            resume: Whether what a training left there is kept and gone on with, or begun again.
+            resume: Whether to continue the curves that a training left there, or to begin again.
 
         Raises:
             MissingExtraError: TensorBoard is not installed.
@@ -85,7 +85,7 @@ class Logs:
             ThumbnetError: The folder cannot be made or written to.
         """
         try:
-            import tensorboard.summary.writer.record_writer  # noqa: F401  # what is used of it, is imported there
+            import tensorboard.summary.writer.record_writer  # noqa: F401  # only to see whether it is there
         except ImportError as error:
             raise MissingExtraError("--logs", "tensorboard", "logs") from error
         if folder.exists() and not folder.is_dir():
@@ -106,7 +106,7 @@ class Logs:
             self._begun[run] = path, len(history)
 
     def _begin(self, folder: Path) -> tuple[Path, int]:
-        """A new file, as the end of an old one may be torn, and how many points the old ones have."""
+        """A new file, because the end of an old one may be torn, and the number of points in the old ones."""
         old = sorted(folder.glob(f"*tfevents*{OURS}"))
         done = max((_points(path) for path in old), default=0) if self._resume else 0
         for path in [] if self._resume else old:
@@ -117,7 +117,7 @@ class Logs:
 def _append(path: Path, points: History, first: int) -> None:
     """Add `points` to an event file, the first of them as step number `first`.
 
-    Each is one record, so that a kill leaves all of it or nothing that can be read.
+    Each is one record: a kill leaves all of it, or nothing that can be read.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -137,7 +137,7 @@ def _append(path: Path, points: History, first: int) -> None:
 
 
 def _points(path: Path) -> int:
-    """The step after the last one of an event file, as far as it can be read."""
+    """The step after the last one that can be read in an event file."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     events = LegacyEventFileLoader(str(path)).Load()

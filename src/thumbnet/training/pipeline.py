@@ -1,4 +1,4 @@
-"""data source → Dataset → fit → calibrate → export → model file → evaluated as shipped: `train` and its steps."""
+"""Data source → Dataset → fit → calibrate → export → model file → evaluated as shipped: `train` and its steps."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -33,20 +33,20 @@ from thumbnet.training.settings import Settings
 from thumbnet.training.to_onnx import export, with_info
 
 SIZE = 32  # pixels a side, unless told otherwise
-FIT: Framing = "centre"  # what of a picture is taken, where the data leave that open
-HELD_OUT = 1000  # pictures that calibration wants
-SAMPLES = 1000  # pictures on which Keras and the model file are compared, at the least where there are as many
+FIT: Framing = "centre"  # how a picture becomes a square, where the data does not say
+HELD_OUT = 1000  # pictures that calibration needs
+SAMPLES = 1000  # pictures, at the least, on which Keras and the model file are compared, if there are as many
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training leaves behind."""
+    """The result of a training."""
 
-    path: Path  # the model file; the Keras model and the table of epochs are beside it
-    classifier: Classifier  # the model file, loaded
+    path: Path  # the model file; the Keras file and the table of epochs are beside it
+    classifier: Classifier  # the loaded model file
     scores: Scores  # of that file, on the test images
-    interrupted: bool  # by Ctrl-C; the model is the best until then
-    written: bool  # by this process; of several that train together, only the first one writes
+    interrupted: bool  # by Ctrl-C; the model is the best so far
+    written: bool  # by this process; if several train together, only the first one writes
 
 
 def train(
@@ -66,29 +66,30 @@ def train(
     logs: str | Path | None = None,
     foreign: str | Path | None = None,
 ) -> Trained:
-    """Train a network and write its model file; beside it, a `.keras` file for further training, and `results.csv`.
+    """Train a network and write its model file; beside it a `.keras` file for further training and a table of epochs.
 
     Args:
-        data: `cifar10`, `digits`, a folder of pictures, an `.npz` file, or splits that are already read.
+        data: What `load_data` takes, such as `cifar10`, a folder of pictures or an `.npz` file; or splits already read.
         recipe: A name in `RECIPES`, or a recipe.
-        epochs: In place of the recipe's.
-        minutes: Time for the training instead of a number of epochs; its schedule is fitted to that.
-        seed: Decides the split of the data, the first weights, the pictures' order and their augmentation.
-        size: Pixels a side that the pictures are brought to, 18 or more (32). Splits that are already read keep theirs.
-        output: The model file.
-        resume: Go on with a training that was broken off, from the checkpoint beside `output`.
-        refit: After the training that holds pictures out to choose the epoch and to calibrate, train again on all
-            training images, and ship that network with the calibration of the first. Takes twice the time.
+        epochs: Instead of the recipe's.
+        minutes: Time for the training instead of a number of epochs; the schedule fits it.
+        seed: Decides the split, the first weights, the pictures' order and their augmentation: 0 to 2³² - 1.
+        size: Pixels a side that the pictures are brought to, 18 or more (32). Splits already read keep theirs.
+        output: The model file, which ends in `.onnx`. The other files are named after it.
+        resume: Continue a training that was broken off, from the checkpoint beside `output`. It may become longer.
+        refit: Train a second time, on all training images, held-out ones too, and ship that network with the
+            calibration of the first. This takes twice the time.
         mirror: Whether a picture's mirror image keeps its class. Say no for letters, digits or signs.
-        precision: In place of the recipe's, which is what the processor computes fast.
+        precision: `float32` or `mixed_bfloat16`, for the training. Without it, what the processor computes fast.
         patience: Stop once so many epochs in a row were no better on the held-out pictures.
-        logs: A folder for TensorBoard's logs, of another training before; with `resume`, they go on. Not of a refit.
-        foreign: A folder of pictures that show none of the classes. They decide nothing; what share of them the model
-            file rejects as unsure goes into its scores.
+        logs: A folder for TensorBoard's logs, which start again, or continue with `resume`. A refit is not logged.
+        foreign: A folder of pictures that show none of the classes. They decide nothing; the share of them that the
+            model file rejects as unsure goes into its scores.
 
     Raises:
         DataError: The data cannot be found, read or used.
-        TrainingError: Settings that do not fit, or nothing to resume.
+        TrainingError: An option out of its range, a name that is taken or not allowed, or nothing to resume.
+        ThumbnetError: An output cannot be written, or another training writes to it.
         MissingExtraError: `logs` are wanted and TensorBoard is not installed.
         ExportError: The model file does not answer as the network does; nothing was written.
         KeyboardInterrupt: Ctrl-C before the first epoch's end. Later, the best network so far is shipped.
@@ -231,12 +232,12 @@ def _judged(content: bytes, info: ModelInfo, test: Dataset, foreign: Path | None
 
 
 def held_out_share(recipe: Recipe, images: int) -> float:
-    """The recipe's, or more (a tenth at most) of a small set: probabilities want some hundred pictures to be judged."""
+    """The recipe's share, or up to a tenth of a small set, because calibration needs some hundred pictures."""
     return max(recipe.validation, min(0.1, HELD_OUT / images))
 
 
 def samples(dataset: Dataset) -> NDArray[np.uint8]:
-    """Pictures for the export, from all over the set, were it sorted: `(N, S, S, 3)`."""
+    """Pictures for the export, from all over the set in case it is sorted: `(N, S, S, 3)`."""
     return dataset.images[:: max(1, len(dataset) // SAMPLES)]
 
 
@@ -248,7 +249,7 @@ def _read(data: str | Splits, size: int | None, seed: int) -> tuple[Splits, dict
     own = None if isinstance(data, str) else data.train.images.shape[1]
     if own and size not in (None, own):
         raise TrainingError(
-            f"the splits have {own} pixels a side, asked for are {size}. Leave out size, or read them so"
+            f"the splits have {own} pixels a side, but {size} are asked for. Leave out size, or read them in that size"
         )
     side = (own or SIZE) if size is None else size
     if side < networks.LEAST:
