@@ -300,7 +300,7 @@ def test_what_cannot_be_written_is_reported_before_the_training(tmp_path: Path, 
 @pytest.mark.parametrize("option", ["output", "logs"])
 def test_a_file_in_place_of_a_folder_is_reported_before_the_training(tmp_path: Path, option: str) -> None:
     (tmp_path / "file").write_bytes(b"")
-    places = {"output": tmp_path / "model.onnx", "logs": None, option: tmp_path / "file" / "model.onnx"}
+    places: dict[str, Any] = {"output": tmp_path / "model.onnx", option: tmp_path / "file" / "model.onnx"}
     with pytest.raises(ThumbnetError, match=r"model\.onnx.*: cannot be written: (Not a directory|File exists)"):
         thumbnet.train("no such folder", "seed", **places)
 
@@ -483,7 +483,7 @@ def test_ctrl_c_ships_the_best_so_far_and_can_be_resumed(tmp_path: Path, capsys:
     done = break_off(9, signal.SIGINT, *typed)
     assert done.returncode == 130
     assert "of 40 test images right" in done.stdout
-    assert "The model is the best until then; --resume goes on" in done.stderr
+    assert "The model is the best so far; --resume continues" in done.stderr
     assert "Traceback" not in done.stderr
     info = thumbnet.load(tmp_path / "model.onnx").info
     assert info.names == FEW.train.names
@@ -500,5 +500,5 @@ def test_a_training_says_when_it_replaces_the_checkpoint_of_a_broken_one(
     (tmp_path / "model.onnx.checkpoint").write_bytes(b"")
     assert cli.main(command(tmp_path, "model.onnx", "seed", 1)) == 0
     out, err = capsys.readouterr()
-    assert "model.onnx.checkpoint is of a training that did not end: --resume would go on with it" in err
+    assert "model.onnx.checkpoint is of a training that did not end: --resume would continue it" in err
     assert out.count("\n") == 1

@@ -96,27 +96,34 @@ def _add_train(commands: Any) -> None:
     _add_data(command)
     command.add_argument("--recipe", choices=RECIPES, default="fast", help="network and training (fast)")
     command.add_argument(
-        "--size", type=_size, metavar="PIXELS", help="a side of what the network sees; larger takes longer (32)"
+        "--size", type=_size, metavar="PIXELS", help="the side of the network's pictures; more takes longer (32)"
     )
     length = command.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=_count, metavar="N", help="times over all images (the recipe's)")
-    length.add_argument("--time", type=_minutes, metavar="MINUTES", help="stop after so long; the schedule fits that")
+    length.add_argument("--epochs", type=_count, metavar="N", help="passes over all images (the recipe's)")
+    length.add_argument("--time", type=_minutes, metavar="MINUTES", help="train for so long; the schedule fits it")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same model (0)")
-    command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="where it goes (model.onnx)")
-    command.add_argument("--resume", action="store_true", help="go on with a training that was broken off")
-    command.add_argument("--refit", action="store_true", help="train again on all images, held-out ones too")
+    command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="the model file (model.onnx)")
+    command.add_argument(
+        "--resume", action="store_true", help="continue a training that was broken off, or make it longer"
+    )
+    command.add_argument("--refit", action="store_true", help="train a second time, on the held-out images too")
     command.add_argument(
         "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
     )
-    command.add_argument("--logs", metavar="FOLDER", help="write curves for TensorBoard there, a point an epoch")
+    command.add_argument("--logs", metavar="FOLDER", help="write curves for TensorBoard there")
     command.add_argument(
-        "--foreign", metavar="FOLDER", help="pictures of other things: the model file then says how many it rejects"
+        "--foreign", metavar="FOLDER", help="pictures of other things; the model file records how many it rejects"
     )
     command.add_argument(
-        "--precision", choices=PRECISIONS, help="of the training; the model file is float32 (what the processor has)"
+        "--precision",
+        choices=PRECISIONS,
+        help="of the training (what the processor computes fast); the model file is float32",
     )
     command.add_argument(
-        "--no-mirror", dest="mirror", action="store_false", help="mirror images mean something else: letters, signs"
+        "--no-mirror",
+        dest="mirror",
+        action="store_false",
+        help="for pictures such as letters and signs, whose mirror images differ",
     )
 
 

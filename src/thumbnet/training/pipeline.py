@@ -160,7 +160,7 @@ def _start_over(job: _Job) -> None:
     """Warn where a new training replaces the checkpoint of a broken one."""
     first, second = job.places.checkpoints
     if job.team.chief and not job.resume and (first.exists() or second.exists()):
-        job.team.say(f"Starting over. {first.name} is of a training that did not end: --resume would go on with it")
+        job.team.say(f"Starting over. {first.name} is of a training that did not end: --resume would continue it")
         second.unlink(missing_ok=True)  # or a later --resume would take it for one of this training
 
 
