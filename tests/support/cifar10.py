@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ CACHE = Path(os.environ.get("THUMBNET_TEST_CACHE", Path.home() / ".cache" / "thu
 def few_cifar10(root: Path, train: int = 300, test: int = 100) -> tuple[Path, Path]:
     """So many pictures of noise under CIFAR-10's names, as `root/few.npz` and as a folder, `root/few`."""
     rng = np.random.default_rng(0)
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for part, count in (("train", train), ("test", test)):
         images = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
         labels = np.arange(count) % len(NAMES)
@@ -26,5 +27,5 @@ def few_cifar10(root: Path, train: int = 300, test: int = 100) -> tuple[Path, Pa
             path = root / "few" / part / NAMES[label] / f"{place}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), image[:, :, ::-1])  # OpenCV's are BGR
-    np.savez(root / "few.npz", **arrays)  # type: ignore[arg-type]  # NumPy types its options and the arrays as one
+    np.savez(root / "few.npz", **arrays)
     return root / "few.npz", root / "few"
