@@ -62,7 +62,7 @@ def _train(arguments: argparse.Namespace) -> int:
         foreign=arguments.foreign,
     )  # fmt: skip
     if trained.interrupted and trained.written:
-        say("Stopped. The model is the best until then; --resume goes on with the training.")
+        say("Stopped. The model is the best so far; --resume continues the training.")
     if trained.written:
         print(f"{trained.path}: {_accuracy(trained.scores.as_dict())}")
     return INTERRUPTED if trained.interrupted else DONE
