@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -328,14 +328,14 @@ def test_failure_in_json() -> None:
 def test_what_nobody_foresaw_is_a_row_too(
     model: Classifier, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    square = model.square
+    squares = model.squares
 
     def fail_once(source: bytes) -> NDArray[np.uint8]:
         if source == png("green"):
             raise error
-        return square(source)
+        return squares(source)
 
-    monkeypatch.setattr(model, "square", fail_once)
+    monkeypatch.setattr(model, "squares", fail_once)
     answers = list(bulk.predict(model, ["red.png", "green.png", "blue.png"]))
     assert labels(iter(answers)) == ["red", type(error).__name__, "blue"]
     assert answers[1].as_dict()["error"] == {"type": type(error).__name__, "message": message}
@@ -383,6 +383,20 @@ def test_password_is_in_no_row(model: Classifier, web: Web) -> None:
     answers = list(bulk.predict(model, given))
     assert [row.source for row in answers] == [web.url("/a.png"), web.url("/none")]
     assert "secret" not in str(answers)
+
+
+def test_source_may_bring_its_content(model: Classifier) -> None:
+    given = [
+        bulk.Held("red.png", png("blue")),
+        "red.png",
+        bulk.Held("red.png", b"<html>"),
+        bulk.Held("\0001", png("green")),
+        bulk.Held("-", png("red")),
+        bulk.Held("https://ann:secret@host/a.png", png("green")),
+    ]
+    answers = list(bulk.predict(model, given))
+    assert labels(iter(answers)) == ["blue", "red", "ImageError", "green", "red", "green"]
+    assert [row.source for row in answers] == ["red.png"] * 3 + ["\0001", "-", "https://host/a.png"]
 
 
 def test_data_url(model: Classifier) -> None:
@@ -480,6 +494,31 @@ def test_row_waits_little_for_a_slow_picture_after_it(model: Classifier, monkeyp
     assert labels(answers) == ["green"]
 
 
+def test_row_that_is_done_waits_a_twentieth_of_a_second_for_others(
+    model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, waited = threading.Event(), []
+    wait_for = threading.Condition.wait_for
+
+    def in_no_time(condition: threading.Condition, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        if timeout is None:
+            return wait_for(condition, predicate)
+        waited.append(timeout)
+        return predicate()
+
+    def read(source: str) -> bytes:
+        assert source == "red" or release.wait(30)
+        return png(source)
+
+    monkeypatch.setattr(bulk, "read_argument", read)
+    monkeypatch.setattr(threading.Condition, "wait_for", in_no_time)
+    answers = bulk.predict(model, ["red", "green"], workers=2)
+    assert labels(itertools.islice(answers, 1)) == ["red"]
+    assert waited == [0.05]
+    release.set()
+    answers.close()
+
+
 def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     release, seen = threading.Event(), queue.Queue[str]()
 
@@ -490,7 +529,7 @@ def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytes
         return png("red")
 
     monkeypatch.setattr(bulk, "read_argument", read)
-    urls = [f"https://host/{place}" for place in range(bulk.FETCHERS - 1)]
+    urls = [f"https://host/{place}" for place in range(2 * bulk.FETCHERS)]
     answers = bulk.predict(model, [*urls, "a.png", "b.png"], workers=1)
 
     def release_after_two() -> None:
@@ -499,11 +538,11 @@ def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytes
         release.set()
 
     threading.Thread(target=release_after_two).start()
-    assert labels(answers) == ["red"] * (bulk.FETCHERS + 1)
+    assert labels(answers) == ["red"] * (2 * bulk.FETCHERS + 2)
 
 
 def test_only_so_many_urls_at_once_and_pictures_decoded(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, now, most = threading.Lock(), {"read": 0, "square": 0}, {"read": 0, "square": 0}
+    lock, now, most = threading.Lock(), {"read": 0, "squares": 0}, {"read": 0, "squares": 0}
 
     def watched(what: str, result: Any) -> Any:
         with lock:
@@ -515,9 +554,9 @@ def test_only_so_many_urls_at_once_and_pictures_decoded(model: Classifier, monke
         return result
 
     monkeypatch.setattr(bulk, "read_argument", lambda _: watched("read", b""))
-    monkeypatch.setattr(model, "square", lambda _: watched("square", np.zeros((4, 4, 3), np.uint8)))
+    monkeypatch.setattr(model, "squares", lambda _: watched("squares", np.zeros((1, 4, 4, 3), np.uint8)))
     assert len(list(bulk.predict(model, [f"https://host/{place}" for place in range(80)], workers=3))) == 80
-    assert most == {"read": bulk.FETCHERS, "square": 3}
+    assert most == {"read": bulk.FETCHERS, "squares": 3}
 
 
 def wait_for_the_threads(patience: float = 20) -> None:
@@ -539,16 +578,16 @@ def test_early_end_stops_the_threads_and_waits_for_no_server(model: Classifier, 
 
 
 def test_end_waits_for_pictures_that_are_being_decoded(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoding, done, square = threading.Event(), threading.Event(), model.square
+    decoding, done, squares = threading.Event(), threading.Event(), model.squares
 
     def slowly(source: bytes) -> NDArray[np.uint8]:
         if source == png("blue"):
             decoding.set()
             time.sleep(0.3)
             done.set()
-        return square(source)
+        return squares(source)
 
-    monkeypatch.setattr(model, "square", slowly)
+    monkeypatch.setattr(model, "squares", slowly)
     answers = bulk.predict(model, ["red.png", "blue.png"])
     next(answers)
     assert decoding.wait(10)
@@ -562,17 +601,20 @@ def test_threads_end_with_the_rows(model: Classifier, web: Web) -> None:
     wait_for_the_threads()
 
 
-def test_without_more_threads_it_is_only_slower(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = threading.Thread.start
+@pytest.mark.parametrize("fetchers", [0, 1])
+def test_without_more_threads_it_is_only_slower(
+    model: Classifier, monkeypatch: pytest.MonkeyPatch, fetchers: int
+) -> None:
+    start, allowed = threading.Thread.start, iter(range(2 + 1 + fetchers))  # two for files, one that takes the sources
 
     def refuse(thread: threading.Thread) -> None:
-        if "_fetch" in repr(thread._target):  # type: ignore[attr-defined]
+        if next(allowed, None) is None:
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     url = "data:image/png;base64," + base64.b64encode(png("green")).decode()
-    assert labels(bulk.predict(model, [url, "red.png"] * 20)) == ["green", "red"] * 20
+    assert labels(bulk.predict(model, [url, "red.png"] * 20, workers=2)) == ["green", "red"] * 20
 
 
 # The command

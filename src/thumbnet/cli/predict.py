@@ -142,14 +142,10 @@ def _answers(
     tally: "rows.Tally",
 ) -> "Generator[rows.Row]":
     """The rows that are not there yet; with --explain, each puts a map into that folder."""
-    if arguments.explain is None:
-        from thumbnet.prediction import bulk
+    from thumbnet.prediction import bulk
 
-        return bulk.predict(classifier, sources, top_k=arguments.top_k)
-    from thumbnet.prediction import explain
-
-    folder = Path(arguments.explain)
-    return explain.predict(classifier, sources, folder, top_k=arguments.top_k, first=tally.rows + 1)
+    maps = None if arguments.explain is None else Path(arguments.explain)
+    return bulk.predict(classifier, sources, top_k=arguments.top_k, maps=maps, first=tally.rows + 1)
 
 
 def _write(
