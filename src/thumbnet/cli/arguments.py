@@ -1,6 +1,7 @@
 """The command line's arguments and its help. What is imported here counts against every start."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -63,6 +64,9 @@ def _add_predict(commands: Any) -> None:
     _add_model(command)
     command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
     _add_views(command)
+    command.add_argument(
+        "--threshold", type=_share, metavar="T", help='0 to 1: answer "unsure" below this sureness (the model\'s)'
+    )
     command.add_argument(
         "--format", choices=(*FORMATS, "parquet"), default="text", help="how answers are printed (text)"
     )
@@ -239,11 +243,17 @@ def _minutes(text: str) -> float:
     return _number(text, float, 0.01, "minutes, 0.01 or more")
 
 
-def _number(text: str, kind: Callable[[str], Number], least: float, expected: str) -> Number:
+def _share(text: str) -> float:
+    return _number(text, float, 0, "a number from 0 to 1", 1)
+
+
+def _number(
+    text: str, kind: Callable[[str], Number], least: float, expected: str, most: float = sys.float_info.max
+) -> Number:
     try:
         value = kind(text)
     except ValueError:
         value = None
-    if value is None or not least <= value < float("inf"):
+    if value is None or not least <= value <= most:
         raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
     return value
