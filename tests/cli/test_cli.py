@@ -132,7 +132,7 @@ def test_json_is_as_designed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_csv_has_a_header_and_plain_line_ends(capsys: pytest.CaptureFixture[str]) -> None:
     _, output, _ = run(capsys, "predict", "--format", "csv", "red.png")
-    assert output.splitlines(keepends=True)[0] == "source,label,confidence,known,error\n"
+    assert output.splitlines(keepends=True)[0] == "source,label,confidence,known,sureness,error\n"
     assert "\r" not in output
 
 
@@ -180,6 +180,14 @@ def test_asked_and_nothing_answered(
     code, output, errors = run(capsys, "predict")
     assert (code, output) == (1, "")
     assert errors.startswith("URL of an image: error: expected the URL of an image, got no text.")
+
+
+def test_without_a_source_and_with_standard_input_closed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    told = "error: no picture is named, and standard input is closed. Name a file: thumbnet predict FILE\n"
+    assert run(capsys, "predict") == (1, "", told)
 
 
 @pytest.mark.parametrize("typed", [b"a\0b\n", b"http://[\n", b"ftp://host/a.png\n"])
@@ -350,6 +358,10 @@ def test_error_is_one_line(capsys: pytest.CaptureFixture[str], arguments: str, t
         "predict --top-k -1",
         "predict --top-k many",
         "predict --top-k 1.5",
+        "predict --threshold -0.1",
+        "predict --threshold 1.01",
+        "predict --threshold nan",
+        "predict --threshold half",
         "train --epochs 0",
         "train --time 0",
         "train --time nan",

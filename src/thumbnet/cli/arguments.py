@@ -66,6 +66,9 @@ def _add_predict(commands: Any) -> None:
     command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
     _add_views(command)
     command.add_argument(
+        "--threshold", type=_share, metavar="T", help='0 to 1: answer "unsure" below this sureness (the model\'s)'
+    )
+    command.add_argument(
         "--format", choices=(*FORMATS, "parquet"), default="text", help="how answers are printed (text)"
     )
     command.add_argument(
@@ -247,6 +250,10 @@ def _size(text: str) -> int:
 
 def _minutes(text: str) -> float:
     return _number(text, float, 0.01, "minutes, 0.01 or more")
+
+
+def _share(text: str) -> float:
+    return _number(text, float, 0, "a number from 0 to 1", 1)
 
 
 def _number(
