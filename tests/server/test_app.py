@@ -269,7 +269,7 @@ def test_a_full_queue_is_told_at_once(classifier: Classifier) -> None:
 
 def test_an_answer_that_takes_too_long_is_given_up(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = threading.Event()
-    monkeypatch.setattr(Classifier, "square", lambda *_: stuck.wait(10) and square("red", 4))
+    monkeypatch.setattr(Classifier, "square", lambda *_, **__: stuck.wait(10) and square("red", 4))
     with serving(classifier, limits=Limits(seconds=0.2)) as client:
         answer = client.post("/classify", content=png("red"))
         stuck.set()
@@ -302,6 +302,42 @@ def test_cors_is_off_unless_named(classifier: Classifier) -> None:
     assert answer.headers["access-control-allow-origin"] == "https://example.org"
     other = client.get("/health/live", headers={"Origin": "https://example.com"})
     assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n", "café", "a\0b"])
+def test_a_key_that_nobody_could_send_is_refused(classifier: Classifier, key: str) -> None:
+    with pytest.raises(thumbnet.ThumbnetError, match="expected an API key"):
+        create_app(classifier, api_key=key)
+
+
+def test_white_space_around_a_key_does_not_count(classifier: Classifier) -> None:
+    client = serving(classifier, api_key="secret\n")
+    assert client.get("/model", headers={"X-API-Key": "secret"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://example.org/", "HTTPS://EXAMPLE.org", " https://example.org", "https://example.org:443", "*"],
+)
+def test_an_origin_is_taken_as_a_browser_writes_it(classifier: Classifier, origin: str) -> None:
+    answer = serving(classifier, cors=[origin]).get("/health/live", headers={"Origin": "https://example.org"})
+    assert answer.headers["access-control-allow-origin"] in ("https://example.org", "*")
+
+
+def test_an_origin_may_have_a_port_and_a_foreign_host(classifier: Classifier) -> None:
+    client = serving(classifier, cors=["http://localhost:3000/", "https://bücher.example"])
+    for origin in ("http://localhost:3000", "https://xn--bcher-kva.example"):
+        assert client.get("/health/live", headers={"Origin": origin}).headers["access-control-allow-origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "/", "example.org", "//example.org", "https://", "https://example.org/app", "https://example.org?a",
+     "https://me@example.org", "ftp://example.org", "https://example.org:port", "https://*.example.org"],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(classifier: Classifier, origin: str) -> None:
+    with pytest.raises(thumbnet.ThumbnetError, match="expected an origin such as https://example.org"):
+        create_app(classifier, cors=[origin])
 
 
 def test_what_is_not_there_is_told_in_json(client: TestClient) -> None:
@@ -470,9 +506,9 @@ def test_with_one_decoder_only_a_small_jpeg_is_decoded_without_it(
     seen = set()
     original = Classifier.square
 
-    def noting(*arguments: Any) -> NDArray[np.uint8]:
+    def noting(*arguments: Any, **options: Any) -> NDArray[np.uint8]:
         seen.add(threading.current_thread().name)
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(Classifier, "square", noting)
     with serving(classifier, decoders=1) as client:
@@ -490,7 +526,7 @@ def test_a_broken_jpeg_is_refused_where_it_is_decoded(classifier: Classifier) ->
 def test_the_loop_is_free_while_pictures_are_decoded(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = threading.Event()
 
-    def slow(*_: Any) -> NDArray[np.uint8]:
+    def slow(*_: Any, **__: Any) -> NDArray[np.uint8]:
         decoding.set()
         time.sleep(0.5)
         return square("red", 4)

@@ -49,7 +49,8 @@ class Limits:
     queue: int = 512  # pictures that are decoded or wait, of all requests
     explanations: int = 8  # heat maps at once; each takes the network as long as 256 pictures
     seconds: float = 30.0  # from a whole body to the answer
-    connections: int = 1000
+    connections: int = 1000  # more are refused; one client has three quarters of them at most
+    pipelined: int = 8  # requests of one connection whose answers are not sent yet
 
 
 class RequestError(Exception):

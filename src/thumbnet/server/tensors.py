@@ -60,10 +60,20 @@ def from_numbers(service: Service, values: Any, shape: Sequence[int] | None = No
 
 
 def from_base64(text: Any) -> bytes:
-    """An encoded picture's bytes. Raises RequestError (400)."""
+    """An encoded picture's bytes. As for TensorFlow Serving, there may be white space, and no padding.
+
+    Raises:
+        RequestError: It is no base64 (400).
+    """
     try:
         return pybase64.b64decode(text, validate=True)
     except (TypeError, ValueError, binascii.Error):
+        pass
+    try:
+        packed = "".join(text.split())
+        whole = packed if packed.endswith("=") else packed + "=" * (-len(packed) % 4)
+        return pybase64.b64decode(whole, validate=True)
+    except (AttributeError, TypeError, ValueError, binascii.Error):
         raise RequestError(400, "expected a picture in base64") from None
 
 
