@@ -288,7 +288,29 @@ def test_one_client_leaves_connections_for_others(model: Path, monkeypatch: pyte
         assert until(lambda: b" 200 OK" in said(port, asked), 5)
 
 
-def test_an_answer_that_nobody_reads_is_given_up(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_client_leaves_room_for_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = threading.Event()
+    square = thumbnet.Classifier.square
+
+    def slow(self: thumbnet.Classifier, content: Any, **options: Any) -> Any:
+        stuck.wait(20)
+        return square(self, content, **options)
+
+    monkeypatch.setattr(thumbnet.Classifier, "square", slow)
+    content = png("red")
+    asked = b"POST /classify HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+    with listening(model, Limits(queue=4), monkeypatch) as (_, port), contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(asked)
+        assert until(lambda: classify(port)[0] == 503, 5)
+        other = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0)))
+        other.sendall(asked)
+        time.sleep(0.2)
+        stuck.set()
+        assert other.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async def large(_: Any) -> Response:
         return Response(bytes(50_000_000))
 

@@ -43,7 +43,7 @@ def routes(service: Service) -> list[Route]:
 
     async def predict(request: Request, body: bytes) -> Response:
         check_model(service, **request.path_params)
-        asked = await read_json(body)
+        asked = await read_json(service, body)
         if asked.get("signature_name", "") not in ("", SIGNATURE):
             raise RequestError(400, f"expected the signature {SIGNATURE}, got {asked['signature_name']!r:.80}")
         given = [form for form in FORMS if form in asked]
@@ -91,4 +91,4 @@ async def _squares(service: Service, values: Any) -> NDArray[np.uint8]:
         raise RequestError(413, f"expected at most {service.limits.pictures} pictures a request, got {len(values):,}")
     if all(isinstance(each, dict) and each.keys() == {"b64"} for each in values):
         return await from_pictures(service, [from_base64(each["b64"]) for each in values])
-    return from_numbers(service, values)
+    return await service.beside(from_numbers, service.classifier.info.size, values)
