@@ -134,11 +134,10 @@ def _serve(arguments: argparse.Namespace) -> int:
 
     if arguments.private_urls and not arguments.urls:
         arguments.wrong("--allow-private-urls and --no-urls exclude each other")
-    if arguments.api_key is not None:
-        os.environ[KEY] = arguments.api_key
+    key = os.environ.get(KEY) if arguments.api_key is None else arguments.api_key
     settings = Settings(
         arguments.model, arguments.views, arguments.urls, arguments.private_urls, tuple(arguments.cors),
-        arguments.log_format, arguments.workers,
+        arguments.log_format, arguments.workers, key,
     )  # fmt: skip
     serve(settings, arguments.host, arguments.port)
     return DONE
