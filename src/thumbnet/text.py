@@ -39,10 +39,6 @@ def width(text: str) -> int:
     )
 
 
-def _is_seen(character: str) -> bool:
-    return character.isprintable() or character in JOINERS or unicodedata.category(character) == "Zs"
-
-
 def first_few(things: Iterable[str]) -> str:
     """The first few, for a message."""
     listed = list(things)
@@ -56,3 +52,7 @@ def natural_key(text: str) -> tuple[list[str | tuple[int, str]], str]:
     # makes no integer of more than 4,300 digits: without its zeros, the longer number is the larger one.
     parts = [part.lstrip("0") if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", text))]
     return [(len(part), part) if place % 2 else part for place, part in enumerate(parts)], text
+
+
+def _is_seen(character: str) -> bool:
+    return character.isprintable() or character in JOINERS or unicodedata.category(character) == "Zs"

@@ -16,6 +16,23 @@ from thumbnet.text import CONTROL
 
 PREFIX = "thumbnet."
 FORMAT = 1
+_IN_FILE = {"framing": "fit"}  # fields that the file calls otherwise
+KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field, by its name in the file
+    "names": (list,),
+    "size": (int,),
+    "fit": (str,),
+    "threshold": (float, int),
+    "temperature": (float, int),
+    "mirror_average": (bool,),
+    "recipe": (dict,),
+    "data": (dict,),
+    "scores": (dict,),
+    "history": (list,),
+    "origin": (dict,),
+    "version": (str,),
+    "format": (int,),
+}
+REQUIRED = ("names", "size", "fit", "threshold", "temperature", "mirror_average")
 
 
 @dataclass(frozen=True)
@@ -100,23 +117,11 @@ def check_threshold(threshold: float) -> None:
         raise ValueError(f"threshold must be 0 to 1, got {threshold!r:.40}")
 
 
-_IN_FILE = {"framing": "fit"}  # fields that the file calls otherwise
-KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field, by its name in the file
-    "names": (list,),
-    "size": (int,),
-    "fit": (str,),
-    "threshold": (float, int),
-    "temperature": (float, int),
-    "mirror_average": (bool,),
-    "recipe": (dict,),
-    "data": (dict,),
-    "scores": (dict,),
-    "history": (list,),
-    "origin": (dict,),
-    "version": (str,),
-    "format": (int,),
-}
-REQUIRED = ("names", "size", "fit", "threshold", "temperature", "mirror_average")
+def write_info(model: Any, info: ModelInfo) -> None:
+    """Put `info` into an `onnx.ModelProto`, in place of what it said before."""
+    del model.metadata_props[:]
+    for key, value in sorted(info.to_metadata().items()):
+        model.metadata_props.add(key=key, value=value)
 
 
 def _check_kinds(fields: dict[str, Any]) -> None:
@@ -125,10 +130,3 @@ def _check_kinds(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r:.40}")
     if missing := [name for name in REQUIRED if name not in fields]:
         raise ValueError(f"{', '.join(missing)} missing")
-
-
-def write_info(model: Any, info: ModelInfo) -> None:
-    """Put `info` into an `onnx.ModelProto`, in place of what it said before."""
-    del model.metadata_props[:]
-    for key, value in sorted(info.to_metadata().items()):
-        model.metadata_props.add(key=key, value=value)
