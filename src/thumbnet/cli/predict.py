@@ -227,7 +227,7 @@ def _ask_for_url() -> str:
     print("URL of an image: ", end="", file=sys.stderr, flush=True)
     try:
         url = sys.stdin.readline().strip()
-    except (AttributeError, OSError, ValueError):  # it is None, leads nowhere, or is closed or no text
+    except (OSError, ValueError):  # it leads nowhere, is closed, or is no text
         url = ""
     if not url:
         raise SourceError("expected the URL of an image, got no text. Type one, or name a file: thumbnet predict FILE")
