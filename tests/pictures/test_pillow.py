@@ -60,7 +60,7 @@ def test_sixteen_bits_keep_their_upper_eight() -> None:
 @pytest.mark.parametrize("name", ["jpeg", "png", "gif"])
 def test_cut_off_file_is_told(name: str) -> None:
     picture = Image.open(io.BytesIO(CASES[name].data[:-30]))
-    with pytest.raises(ImageError, match=r"this PIL picture cannot be read: .*\. Save it anew"):
+    with pytest.raises(ImageError, match=r"this PIL picture cannot be read: .*\. Save it again"):
         from_pillow(picture)
 
 

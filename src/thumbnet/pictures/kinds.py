@@ -1,8 +1,42 @@
-"""What a picture file is: by its bytes, and by its name where the bytes are not read yet."""
+"""What a picture file is, by its bytes; and by its name, before its bytes are read."""
 
 import os
 import re
 
+READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
+SUFFIXES: dict[str, frozenset[str]] = {  # by what `kind` calls them
+    "JPEG": frozenset({".jpg", ".jpeg", ".jpe", ".jfif"}),
+    "PNG": frozenset({".png", ".apng"}),
+    "WebP": frozenset({".webp"}),
+    "AVIF": frozenset({".avif"}),
+    "GIF": frozenset({".gif"}),
+    "BMP": frozenset({".bmp", ".dib"}),
+    "TIFF": frozenset({".tif", ".tiff"}),
+    "JPEG 2000": frozenset({".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}),
+    "PPM": frozenset({".ppm", ".pgm", ".pbm", ".pnm"}),
+}
+# Files in a folder whose names end like this are meant as pictures. HEIC and JPEG XL are included, so that their users
+# learn that Thumbnet does not read them.
+PICTURE_SUFFIXES = frozenset({".heic", ".heif", ".jxl"}).union(*SUFFIXES.values())
+NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', '.join(sorted(PICTURE_SUFFIXES))}"
+# What systems, NASes and photo programs leave beside pictures, in lower case: thumbnails and originals, which are
+# copies, deleted pictures, and notes. Hidden files are litter too.
+LITTER = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"}  # Windows
+    | {"__macosx", "icon\r", "network trash folder", "temporary items", "lost+found", "__pycache__"}  # macOS, Linux
+    | {
+        "@eadir",
+        "@tmp",
+        "@recycle",
+        "@recently-snapshot",
+        "#recycle",
+        "#snapshot",
+        "~snapshot",
+    }  # Synology, QNAP, NetApp
+    | {"picasa.ini", "[originals]", "_vti_cnf", "_notes", "zbthumbnail.info"}  # Picasa, ACDSee, web editors, Zoner
+)
+# Whole libraries of Photos, iPhoto, Aperture and Lightroom, which hold each picture several times.
+_LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary", ".lrdata", ".lrlibrary")
 _MAGIC = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -11,11 +45,11 @@ _MAGIC = {
     "JPEG 2000": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
     "PPM": tuple(b"P%d%c" % (kind, after) for kind in range(1, 7) for after in b" \t\r\n#"),
 }
-_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # their sizes; text may begin with BM too
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}  # their sizes in bytes; text may begin with BM, too
 CAMERA_RAW = "a camera raw file, which is developed and not decoded (export it as JPEG)"
 _CR2 = b"II*\0\x10\0\0\0CR"  # Canon's raw file, which is a TIFF otherwise
 _SVG, _WEB_PAGE = "an SVG, which is drawn and not decoded", "a web page (HTML), not a picture"
-# What is no picture that is read, for a person. Text is compared in lower case, without the space before it.
+# What else the bytes may be, for a message. Text is compared in lower case, without leading white space.
 _OTHER_TEXT = {
     b"<!doctype html": _WEB_PAGE,
     b"<html": _WEB_PAGE,
@@ -43,7 +77,7 @@ _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
 
 def kind(data: bytes) -> str:
-    """The format that the first bytes are of: of those that are read, else nothing."""
+    """The readable format that these bytes begin like; empty if it is none."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
     if _brands(data) & {b"avif", b"avis"}:
@@ -56,7 +90,7 @@ def kind(data: bytes) -> str:
 
 
 def looks_like(data: bytes) -> str:
-    """A guess, for a person, of what these bytes are that are of no format that is read."""
+    """A guess for a message: what bytes of no readable format are."""
     if not data:
         return "expected a picture, got 0 bytes"
     if brands := _brands(data):
@@ -74,51 +108,7 @@ def looks_like(data: bytes) -> str:
         return f"this is {known[0]}"
     if not re.search(rb"[\0-\x08\x0e-\x1f\x7f]", start) and start.decode(errors="ignore").strip():
         return "this is text, not a picture"
-    return "these bytes are no picture"
-
-
-def _brands(data: bytes) -> set[bytes]:
-    """What an ISO base media file says that it is compatible with."""
-    if data[4:8] != b"ftyp":
-        return set()
-    end = min(int.from_bytes(data[:4], "big"), 256)
-    return {data[at : at + 4] for at in (8, *range(16, end, 4))}
-
-
-READABLE = "JPEG, PNG, WebP, AVIF, GIF, BMP, TIFF, JPEG 2000 and PPM, PGM and PBM"
-SUFFIXES: dict[str, frozenset[str]] = {  # by what `kind` calls them
-    "JPEG": frozenset({".jpg", ".jpeg", ".jpe", ".jfif"}),
-    "PNG": frozenset({".png", ".apng"}),
-    "WebP": frozenset({".webp"}),
-    "AVIF": frozenset({".avif"}),
-    "GIF": frozenset({".gif"}),
-    "BMP": frozenset({".bmp", ".dib"}),
-    "TIFF": frozenset({".tif", ".tiff"}),
-    "JPEG 2000": frozenset({".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx"}),
-    "PPM": frozenset({".ppm", ".pgm", ".pbm", ".pnm"}),
-}
-# A folder's files with these endings are meant as pictures. HEIC and JPEG XL are among them, so that their users learn
-# that they are not read.
-PICTURE_SUFFIXES = frozenset({".heic", ".heif", ".jxl"}).union(*SUFFIXES.values())
-NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', '.join(sorted(PICTURE_SUFFIXES))}"
-# What systems, NASes and photo programs leave beside pictures, in lower case: thumbnails and originals, which are
-# copies, deleted pictures, and notes. Hidden files are litter too.
-LITTER = frozenset(
-    {"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"}  # Windows
-    | {"__macosx", "icon\r", "network trash folder", "temporary items", "lost+found", "__pycache__"}  # macOS, Linux
-    | {
-        "@eadir",
-        "@tmp",
-        "@recycle",
-        "@recently-snapshot",
-        "#recycle",
-        "#snapshot",
-        "~snapshot",
-    }  # Synology, QNAP, NetApp
-    | {"picasa.ini", "[originals]", "_vti_cnf", "_notes", "zbthumbnail.info"}  # Picasa, ACDSee, web editors, Zoner
-)
-# Whole libraries of Photos, iPhoto, Aperture and Lightroom, which hold each picture several times.
-_LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary", ".lrdata", ".lrlibrary")
+    return "these bytes are not a picture"
 
 
 def is_litter(name: str) -> bool:
@@ -128,5 +118,13 @@ def is_litter(name: str) -> bool:
 
 
 def meant_as_picture(name: str) -> bool:
-    """Whether a file's name ends as those of pictures do; what the file is, its bytes tell."""
+    """Whether a file's name ends like a picture's. Only its bytes say what it is."""
     return os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES  # noqa: PTH122  # names come by the million
+
+
+def _brands(data: bytes) -> set[bytes]:
+    """The brands of an ISO base media file."""
+    if data[4:8] != b"ftyp":
+        return set()
+    end = min(int.from_bytes(data[:4], "big"), 256)
+    return {data[at : at + 4] for at in (8, *range(16, end, 4))}

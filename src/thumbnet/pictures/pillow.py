@@ -1,4 +1,4 @@
-"""A picture that Pillow opened → RGB array, as its file would be decoded. Pillow itself is not imported."""
+"""A picture opened by Pillow → RGB array, as its file would be decoded. Pillow itself is not imported."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,7 +15,7 @@ _WITH_ALPHA = ("LA", "PA", "RGBA", "RGBa")
 
 
 class Pillow(Protocol):
-    """What is used of a `PIL.Image.Image`."""
+    """The part of `PIL.Image.Image` that is used here."""
 
     @property
     def mode(self) -> str:
@@ -27,7 +27,7 @@ class Pillow(Protocol):
 
     @property
     def info(self) -> Mapping[Any, Any]:
-        """What the file says besides."""
+        """Other information from the file."""
 
     def convert(self, mode: str, /) -> Any:
         """The same in another mode."""
@@ -37,11 +37,11 @@ class Pillow(Protocol):
 
 
 def from_pillow(image: Pillow, max_pixels: int = MAX_PIXELS) -> RGB:
-    """The picture upright and on white: uint8 `(H, W, 3)`, RGB.
+    """A picture, upright and on white: uint8 `(H, W, 3)`, RGB.
 
     Args:
-        image: Of any mode but `F` and `I`, whose white is unknown.
-        max_pixels: The largest picture taken.
+        image: Of any mode except `F` and `I`, whose white is unknown.
+        max_pixels: The most pixels that it may have.
 
     Raises:
         ImageError: The picture is too large or of another mode, or its file is broken: Pillow reads it only now.
@@ -58,4 +58,4 @@ def from_pillow(image: Pillow, max_pixels: int = MAX_PIXELS) -> RGB:
             rgb = np.array(image.convert("RGB"))
         return turned(rgb, TURNS.get(image.getexif().get(ORIENTATION), UPRIGHT))
     except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"this PIL picture cannot be read: {one_line(str(error))}. Save it anew as PNG") from error
+        raise ImageError(f"this PIL picture cannot be read: {one_line(str(error))}. Save it again as PNG") from error
