@@ -1,4 +1,4 @@
-"""A source → its bytes: a file, a URL, or standard input."""
+"""A source, such as a file, a URL or standard input → its bytes."""
 
 import os
 import sys
@@ -8,35 +8,35 @@ from typing import Protocol, TypeAlias
 from thumbnet.errors import SourceError
 from thumbnet.sources.urls import is_url
 
-MAX_BYTES = 2**29  # of a picture file; a device such as /dev/zero never ends
-BLOCK = 2**16  # bytes read at once
+MAX_BYTES = 2**29  # of a picture file, since a device such as /dev/zero never ends
+BLOCK = 2**16  # bytes in a read
 STANDARD_INPUT = "-"
 
 
 class Readable(Protocol):
-    """A file opened in binary mode, and what is read like one."""
+    """A file opened in binary mode, or an object that is read like one."""
 
     def read(self, size: int, /) -> bytes:
-        """At most `size` bytes; none at the end."""
+        """At most `size` bytes, and none at the end."""
 
 
-# `bytes` and all else that holds bytes: a bytearray, a memoryview, an array of them.
+# A path, a URL, an open file, and all that holds bytes: `bytes`, a bytearray, a memoryview, an array of bytes.
 Source: TypeAlias = str | os.PathLike[str] | os.PathLike[bytes] | bytes | bytearray | memoryview | Readable
 
 
 def read(source: Source) -> bytes:
-    """A picture file's bytes, from a path, a URL, what holds bytes, or an open file from where it stands.
+    """A picture file's bytes, from a path, a URL, an object that holds them, or an open file from its position on.
 
-    A number is never taken for a file descriptor.
+    A number is never used as a file descriptor.
 
     Raises:
         FetchError: A URL could not be read.
-        SourceError: A file could not be read, or this is no source.
+        SourceError: A file could not be read, or the object is not a source.
     """
     if isinstance(source, bytes):
         return source
     if isinstance(source, str) and is_url(source):
-        from thumbnet.sources import fetch  # ssl and urllib.request take longer than a prediction: not for files
+        from thumbnet.sources import fetch  # only for URLs: ssl and urllib.request take longer than a prediction
 
         return fetch.read(source)
     if isinstance(source, str | os.PathLike):
@@ -58,17 +58,17 @@ def _opened(path: str | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
         raise SourceError("no such file. Expected a picture's path or its URL") from None
     except IsADirectoryError:
         raise SourceError("this is a folder. Expected a picture's path or its URL") from None
-    except (OSError, ValueError) as error:  # ValueError: the name is in no encoding
+    except (OSError, ValueError) as error:  # ValueError: the name cannot be encoded
         raise SourceError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _held(source: object) -> bytes:
-    """The bytes that an object holds, in one row. NumPy's numbers hold some too, as no row."""
+    """The bytes that an object holds, in one dimension. A NumPy number holds bytes, too, but has no dimension."""
     try:
         view = memoryview(source)  # type: ignore[arg-type]
         if view.ndim == 1:
             return view.tobytes()
-    except (TypeError, ValueError):  # ValueError: a memoryview that was released
+    except (TypeError, ValueError):  # ValueError: the memoryview was released
         pass
     raise SourceError(
         "expected a path, a URL, a picture file's bytes, an open file, an RGB array, uint8 (H, W, 3), or a PIL "
@@ -81,7 +81,7 @@ def _limited(file: Readable, expected: str = "a picture's path or its URL") -> b
         content = take(file, MAX_BYTES + 1)
     except TypeError:
         raise SourceError("expected an open file whose read(size) gives bytes. Open it in binary mode: 'rb'") from None
-    except (OSError, ValueError) as error:  # ValueError: it is closed
+    except (OSError, ValueError) as error:  # ValueError: the file is closed
         raise SourceError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > MAX_BYTES:
         raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected {expected}")
@@ -89,7 +89,7 @@ def _limited(file: Readable, expected: str = "a picture's path or its URL") -> b
 
 
 def take(file: Readable, most: int) -> bytes:
-    """What is in a file, `most` bytes at most, in blocks: asked for that many at once, Python takes memory for them."""
+    """A file's content, `most` bytes at most. It is read in blocks, as Python allocates what a read asks for."""
     blocks: list[bytes] = []
     while most > 0 and (block := file.read(min(most, BLOCK))):
         blocks.append(block)
@@ -98,7 +98,7 @@ def take(file: Readable, most: int) -> bytes:
 
 
 def read_argument(source: str) -> bytes:
-    """As `read`, of what a user types: `-` is a picture on standard input. Raises what `read` raises."""
+    """Like `read`, for what a user types: `-` is a picture on standard input. Raises what `read` raises."""
     if source != STANDARD_INPUT:
         return read(source)
     with standard_input() as file:
@@ -106,12 +106,12 @@ def read_argument(source: str) -> bytes:
 
 
 def standard_input() -> BufferedReader:
-    """An object of its own for it: Python dies at its end if a thread still waits in `sys.stdin`.
+    """A file object for standard input. Python crashes at exit if a thread still waits in `sys.stdin` itself.
 
     Raises:
-        SourceError: There is none.
+        SourceError: There is no standard input.
     """
     try:
         return open(sys.stdin.fileno(), "rb", closefd=False)
-    except (AttributeError, OSError, ValueError):  # it is None, it leads nowhere, or it is closed
+    except (AttributeError, OSError, ValueError):  # it is None, leads nowhere, or is closed
         raise SourceError("standard input is closed, or is no file. Expected something to be piped into it") from None
