@@ -9,7 +9,8 @@ from thumbnet.errors import DataWarning, MissingExtraError, ThumbnetError
 def drawn(root: type, before: str = "") -> list[str]:
     """The names below a class, drawn as in the docstring. Other modules may have kinds of their own below these."""
     lines = []
-    below: list[type] = [each for each in root.__subclasses__() if each.__module__ == errors.__name__]
+    every: list[type] = root.__subclasses__()
+    below = [each for each in every if each.__module__ == errors.__name__]
     for place, each in enumerate(below):
         last = place == len(below) - 1
         lines.append(f"{before}{'└── ' if last else '├── '}{each.__name__}")
