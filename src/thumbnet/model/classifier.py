@@ -195,10 +195,10 @@ class Classifier:
         self._threads = threads
         self.has_sureness = "sureness" in signature[1]  # an output of its own
         size, classes = self.info.size, len(self.info.names)
-        taken, given = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
-        if signature not in ((taken, given), (taken, f"{given}, sureness float (N)")):
+        inputs, outputs = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
+        if signature not in ((inputs, outputs), (inputs, f"{outputs}, sureness float (N)")):
             raise ModelError(
-                f"expected a graph that takes {taken} and gives {given}, as the metadata says, "
+                f"expected a graph that takes {inputs} and gives {outputs}, as the metadata says, "
                 f"got {signature[0]!r:.200} and {signature[1]!r:.200}. Make or fetch it again"
             )
 
@@ -240,15 +240,17 @@ class Classifier:
     def _run(self, squares: NDArray[np.uint8]) -> Asked:
         # An odd batch gets its last square twice, because ONNX Runtime computes odd batches by other kernels. So, a
         # picture's row is the same to the last digit, whatever the size of the batch.
-        asked = np.concatenate([squares, squares[-1:]]) if len(squares) % 2 else squares
+        batch = np.concatenate([squares, squares[-1:]]) if len(squares) % 2 else squares
         try:
-            given: list[NDArray[np.float32]] = self._session.run(None, {"images": asked})
+            outputs: list[NDArray[np.float32]] = self._session.run(None, {"images": batch})
         except Exception as error:  # as in __init__
             raise ModelError("the model file's network fails. Make or fetch it again") from error
-        shapes = [(len(asked), len(self.info.names)), (len(asked),)][: len(given)]
-        rows = [each[: len(squares)] for each in given]
+        shapes = [(len(batch), len(self.info.names)), (len(batch),)][: len(outputs)]
+        rows = [each[: len(squares)] for each in outputs]
         # A NaN fails this, too. Rounding may lift a softmax above one.
-        if [each.shape for each in given] != shapes or not all(((each >= 0) & (each <= 1.001)).all() for each in rows):
+        if [each.shape for each in outputs] != shapes or not all(
+            ((each >= 0) & (each <= 1.001)).all() for each in rows
+        ):
             raise ModelError("the model file's network gives numbers that are no probabilities. Make or fetch it again")
         return Asked(rows[0], rows[1] if rows[1:] else rows[0].max(axis=1))
 

@@ -49,7 +49,8 @@ def read(source: Source) -> bytes:
 def _opened(path: str | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
     if "\0" in os.fsdecode(path):
         raise SourceError(
-            "cannot read it: its name holds a zero byte. Expected a path or a URL; a list has one on each line, in UTF-8"
+            "cannot read it: its name holds a zero byte. "
+            "Expected a path or a URL; a list has one on each line, in UTF-8"
         )
     try:
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes as long as a small picture's reading)
