@@ -696,6 +696,12 @@ def test_text_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert errors.startswith(r"error: \x9b.png: no such file")
 
 
+def test_class_name_steers_no_terminal() -> None:
+    guesses = Guess("a\N{RIGHT-TO-LEFT OVERRIDE}b", 0.75), Guess("\x9b31m", 0.25)
+    row = Prediction("a.png", guesses, known=True, sureness=1.0)
+    assert rows.form("text", several=False).row(row) == "a\\u202eb\n    75.0%  a\\u202eb\n    25.0%  \\x9b31m\n"
+
+
 def test_json_is_valid_however_many_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     touch("empty", "f/a.png")
     Path("one").write_text("red.png\n")
@@ -783,10 +789,11 @@ def test_threads_end_when_a_row_cannot_be_written(model: Classifier) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("waits_for", ["server", "list", "picture"])
+@pytest.mark.parametrize("waits_for", ["server", "list", "picture", "pipe"])
 def test_ctrl_c_ends_what_waits(web: Web, waits_for: str) -> None:
     web.pages["/"] = pages.silent
-    waiting = {"server": web.url("/"), "list": "@-", "picture": "-"}[waits_for]
+    os.mkfifo("pipe.png")  # nobody writes to it
+    waiting = {"server": web.url("/"), "list": "@-", "picture": "-", "pipe": "pipe.png"}[waits_for]
     with start("--format", "jsonl", "red.png", waiting, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert b"red" in process.stdout.readline()

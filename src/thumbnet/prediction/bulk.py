@@ -157,8 +157,7 @@ class _Window:
         self._stopped = False
         self._news = threading.Condition()  # notified when anything below changes
         self._slots: deque[_Slot] = deque()
-        self._ended = False  # no more slots come
-        self._failure: BaseException | None = None  # raised by the iterator of the sources
+        self._end: BaseException | None = None  # of the sources: StopIteration, or an error
         for _ in range(workers):
             _start(self._work, self._files)
         _start(self._pull)
@@ -170,14 +169,14 @@ class _Window:
         """
         batch: list[_Slot] = []
         with self._news:
-            self._news.wait_for(lambda: self._slots[0].result is not None if self._slots else self._ended)
+            self._news.wait_for(lambda: self._slots[0].result is not None if self._slots else self._end is not None)
             self._news.wait_for(lambda: all(slot.result is not None for slot in islice(self._slots, FULL)), PATIENCE)
             while self._slots and len(batch) < BATCH and self._slots[0].result is not None:
                 batch.append(self._slots.popleft())
         if batch:
             self._room.release(len(batch))
-        elif self._failure:
-            raise self._failure
+        elif self._end and not isinstance(self._end, StopIteration):
+            raise self._end
         return batch
 
     def close(self) -> None:
@@ -200,13 +199,10 @@ class _Window:
                     self._news.notify()
                 if slot.result is None:
                     self._queue(source).put(slot)
-        except StopIteration:
-            pass
-        except BaseException as error:  # `take` raises it
-            self._failure = error
-        with self._news:
-            self._ended = True
-            self._news.notify()
+        except BaseException as end:
+            with self._news:
+                self._end = end
+                self._news.notify()
 
     def _queue(self, source: Source) -> "SimpleQueue[_Slot | None]":
         if not isinstance(source, str) or not (source == STANDARD_INPUT or is_url(source)):

@@ -193,8 +193,8 @@ def _csv_rows(file: IO[bytes]) -> Iterator[bytes]:
 def _text(row: Row, several: bool) -> str:
     if isinstance(row, Failure):
         return ""  # `complaint` goes to standard error
-    head = f"{printable(row.source)}: " * several + row.label + " (unsure)" * (not row.known)
-    return "\n".join([head, *(f"  {guess.confidence:7.1%}  {guess.label}" for guess in row.top), ""])
+    head = f"{printable(row.source)}: " * several + printable(row.label) + " (unsure)" * (not row.known)
+    return "\n".join([head, *(f"  {guess.confidence:7.1%}  {printable(guess.label)}" for guess in row.top), ""])
 
 
 def _csv(row: Row) -> str:
