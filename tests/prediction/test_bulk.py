@@ -696,6 +696,12 @@ def test_text_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert errors.startswith(r"error: \x9b.png: no such file")
 
 
+def test_class_name_steers_no_terminal() -> None:
+    guesses = Guess("a\N{RIGHT-TO-LEFT OVERRIDE}b", 0.75), Guess("\x9b31m", 0.25)
+    row = Prediction("a.png", guesses, known=True, sureness=1.0)
+    assert rows.form("text", several=False).row(row) == "a\\u202eb\n    75.0%  a\\u202eb\n    25.0%  \\x9b31m\n"
+
+
 def test_json_is_valid_however_many_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     touch("empty", "f/a.png")
     Path("one").write_text("red.png\n")
@@ -783,10 +789,11 @@ def test_threads_end_when_a_row_cannot_be_written(model: Classifier) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("waits_for", ["server", "list", "picture"])
+@pytest.mark.parametrize("waits_for", ["server", "list", "picture", "pipe"])
 def test_ctrl_c_ends_what_waits(web: Web, waits_for: str) -> None:
     web.pages["/"] = pages.silent
-    waiting = {"server": web.url("/"), "list": "@-", "picture": "-"}[waits_for]
+    os.mkfifo("pipe.png")  # nobody writes to it
+    waiting = {"server": web.url("/"), "list": "@-", "picture": "-", "pipe": "pipe.png"}[waits_for]
     with start("--format", "jsonl", "red.png", waiting, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert b"red" in process.stdout.readline()
@@ -895,7 +902,7 @@ def test_killed_again_and_again_it_gives_the_same_file(form: str) -> None:
     with start("@list", "--format", form, "-o", "out", "--resume") as process:
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 3
-    assert re.match(rb"note: out\.part has [\d,]+ rows; going on from there\n", errors)
+    assert re.match(rb"note: out\.part has [\d,]+ rows; continuing after them\n", errors)
     assert Path("out").read_bytes() == expected
     assert not part.exists()
 
@@ -937,8 +944,8 @@ def test_rows_that_are_there_are_not_done_again(
     code, _, errors = run(capsys, *given, "--resume")
     assert (code, seen) == (3, ["blue.png"])  # 3, as the row that failed counts
     assert errors == (
-        "note: out.part has 2 rows; going on from there\n"
-        "note: by which model they were made is not known, as out.part.json does not say it\n"
+        "note: out.part has 2 rows; continuing after them\n"
+        "note: the model that made them is unknown, as out.part.json is missing or broken\n"
         "out: 3 rows, 1 of them errors\n"
     )
     assert Path("out").read_bytes() == b"".join(lines)
@@ -987,8 +994,8 @@ def test_rows_of_an_older_version_without_sureness_are_refused(capsys: pytest.Ca
     code, output, errors = run(capsys, "--format", form, "-o", "out", "--resume", "red.png", "blue.png")
     assert (code, output) == (1, "")
     assert errors == (
-        "error: out.part: its rows are of an older version of Thumbnet, without the sureness. Finish it with that "
-        "version, or leave out --resume to begin again\n"
+        "error: out.part: its rows come from an older version of Thumbnet and lack the sureness. Finish it with "
+        "that version, or leave out --resume to start again\n"
     )
     assert Path("out.part").read_text() == old
     assert run(capsys, "--format", form, "-o", "out", "red.png", "blue.png")[0] == 0
@@ -1081,7 +1088,7 @@ def test_names_like_formulas_go_on_after_a_break(capsys: pytest.CaptureFixture[s
     Path("out.part").write_bytes(b"".join(whole.splitlines(keepends=True)[:4]))
     code, _, errors = run(capsys, *given, "--resume")
     assert (code, Path("out").read_bytes()) == (3, whole)
-    assert errors.startswith("note: out.part has 3 rows; going on from there\n")
+    assert errors.startswith("note: out.part has 3 rows; continuing after them\n")
 
 
 def test_standard_input_alone_is_no_formula() -> None:
@@ -1151,8 +1158,8 @@ def test_resume_with_another_model_or_option_is_refused(
     code, output, errors = run(capsys, *given, *now)
     assert (code, output) == (1, "")
     assert re.fullmatch(
-        rf"error: out\.part: its rows were made with {MAKER.format(r'model.onnx', 3)}; now it is {told}\. Give what it "
-        r"was begun with, or leave out --resume to begin again\n",
+        rf"error: out\.part: its rows were made with {MAKER.format(r'model.onnx', 3)}; this command has {told}\. "
+        r"Repeat the command that began it, or leave out --resume to start again\n",
         errors,
     )
     assert {path: path.read_bytes() for path in Path().glob("out*")} == before
@@ -1183,7 +1190,7 @@ def test_model_from_a_pipe_is_not_taken_for_the_same(capsys: pytest.CaptureFixtu
     threading.Thread(target=pipe).start()
     code, _, errors = run(capsys, *given, "-o", "out", "--resume", "red.png", "blue.png")
     assert code == 1
-    assert "now it is --model pipe.onnx (through a pipe, which cannot be compared) --top-k 3. " in errors
+    assert "this command has --model pipe.onnx (through a pipe, which cannot be compared) --top-k 3. " in errors
 
 
 @POSIX
@@ -1196,7 +1203,7 @@ def test_part_of_an_older_version_goes_on_and_is_told(capsys: pytest.CaptureFixt
     given = ["--format", "jsonl", "-o", "out", "--resume", "red.png", "blue.png", "green.png"]
     code, _, errors = run(capsys, *given)
     assert code == 0
-    assert "note: by which model they were made is not known, as out.part.json does not say it\n" in errors
+    assert "note: the model that made them is unknown, as out.part.json is missing or broken\n" in errors
     assert list(Path().glob("out*")) == [Path("out")]
 
 
@@ -1207,7 +1214,7 @@ def test_part_of_another_model_can_be_begun_again(capsys: pytest.CaptureFixture[
     killed(2, "--format", "jsonl")
     killed(2, "--format", "jsonl", "--model", "other.onnx")
     code, _, errors = run(capsys, *given, "--resume")
-    assert (code, errors) == (0, "note: out.part has 2 rows; going on from there\nout: 3 rows, 0 of them errors\n")
+    assert (code, errors) == (0, "note: out.part has 2 rows; continuing after them\nout: 3 rows, 0 of them errors\n")
     killed(2, "--format", "jsonl")
     assert run(capsys, *given)[0] == 0
     assert list(Path().glob("out*")) == [Path("out")]
@@ -1233,7 +1240,7 @@ def test_kill_while_the_maker_is_written_mixes_nothing(
         assert run(capsys, *given)[0] == 130
     assert Path("out.part").read_bytes() == b""  # so it does not count what out.part.json says
     code, _, errors = run(capsys, *given, "--model", "model.onnx", "--resume")
-    assert (code, errors) == (0, "note: out.part has 0 rows; going on from there\nout: 2 rows, 0 of them errors\n")
+    assert (code, errors) == (0, "note: out.part has 0 rows; continuing after them\nout: 2 rows, 0 of them errors\n")
 
 
 def test_kill_at_the_very_end_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -1247,7 +1254,7 @@ def test_resume_of_what_is_complete_does_nothing(capsys: pytest.CaptureFixture[s
     Path("out").write_text("old")
     code, _, errors = run(capsys, "--format", "csv", "-o", "out", "--resume", "red.png")
     assert (code, Path("out").read_text()) == (0, "old")
-    assert errors == "note: out is complete, as there is no out.part. Leave out --resume to do it again\n"
+    assert errors == "note: out is complete, as there is no out.part. Leave out --resume to start again\n"
 
 
 def test_resume_of_nothing_begins(capsys: pytest.CaptureFixture[str]) -> None:
@@ -1259,7 +1266,7 @@ def test_without_resume_a_part_is_begun_again(capsys: pytest.CaptureFixture[str]
     Path("out.part").write_text("x" * 10_000)
     code, _, errors = run(capsys, "--format", "csv", "-o", "out", "red.png")
     assert code == 0
-    assert errors.startswith("note: out.part, of a run that was broken off, is begun again; --resume ")
+    assert errors.startswith("note: out.part, left by an interrupted run, is overwritten; --resume ")
     assert len(Path("out").read_text().splitlines()) == 2
 
 
@@ -1276,7 +1283,7 @@ def test_ctrl_c_keeps_what_is_done() -> None:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
         assert process.stderr is not None
-        assert process.stderr.read() == b"note: out.part keeps 1,500 rows; --resume goes on from there\nStopped.\n"
+        assert process.stderr.read() == b"note: out.part keeps 1,500 rows; --resume continues after them\nStopped.\n"
     assert process.returncode == 130
     with start(*arguments, "--resume", stdin=subprocess.PIPE) as process:
         process.communicate(b"".join(lines), timeout=60)
@@ -1295,7 +1302,8 @@ def test_full_disk_keeps_what_is_done() -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(
-        rb"note: out\.part keeps [\d,]+ rows; --resume goes on from there\nerror: \[Errno 27\] File too large\n", errors
+        rb"note: out\.part keeps [\d,]+ rows; --resume continues after them\nerror: \[Errno 27\] File too large\n",
+        errors,
     )
     assert not Path("out").exists()
     with start(*arguments, "--resume") as process:

@@ -283,13 +283,13 @@ def test_parquet_in_and_out() -> None:
     expected = [
         answer("a.parquet#0", "red"),
         page,
-        failure("a.parquet#2", "SourceError", "neither a picture nor a name of one in this row"),
+        failure("a.parquet#2", "SourceError", "this row has neither a picture nor the name of one"),
         answer("a.parquet#3", "blue"),
         answer("tables/b.parquet#0", "green"),
-        failure("tables/b.parquet#1", "SourceError", "neither a picture nor a name of one in this row"),
+        failure("tables/b.parquet#1", "SourceError", "this row has neither a picture nor the name of one"),
         answer("photos/red.png", "red"),
         failure("lost.png", "SourceError", "no such file. Expected a picture's path or its URL"),
-        failure("tables/deeper/c.parquet#2", "SourceError", "neither a picture nor a name of one in this row"),
+        failure("tables/deeper/c.parquet#2", "SourceError", "this row has neither a picture nor the name of one"),
         answer("photos/blue.png", "blue"),
         answer("https://host/a", "blue"),
         answer("-", "blue"),
@@ -504,7 +504,7 @@ def test_folder_that_is_not_empty_is_left_alone(capsys: pytest.CaptureFixture[st
     Path("out").mkdir()
     Path("out/rows-000000.jsonl").write_text("from before")
     assert by_ray("photos") == 1
-    assert capsys.readouterr().err.startswith("error: out: expected an empty folder or none")
+    assert capsys.readouterr().err.startswith("error: out: expected an empty or a new folder")
     assert by_ray("photos", output="model.onnx") == 1
     assert capsys.readouterr().err == "error: model.onnx: expected a folder to write to, got a file\n"
     assert [each.read_text() for each in Path("out").iterdir()] == ["from before"]
@@ -549,9 +549,15 @@ class Hostile:
     [
         ("a.png --engine ray --format jsonl", "--engine ray needs --output FOLDER and --format jsonl or parquet"),
         ("a.png --engine ray --output out", "--engine ray needs --output FOLDER and --format jsonl or parquet"),
-        ("a.png --engine ray --format jsonl --output out --resume", "cannot be had with --engine ray"),
-        ("a.png --engine ray --format jsonl --output out --explain maps", "cannot be had with --engine ray"),
-        ("- --engine ray --format jsonl --output out", "reads no picture from standard input"),
+        (
+            "a.png --engine ray --format jsonl --output out --resume",
+            "--engine ray does not support --resume and --explain",
+        ),
+        (
+            "a.png --engine ray --format jsonl --output out --explain maps",
+            "--engine ray does not support --resume and --explain",
+        ),
+        ("- --engine ray --format jsonl --output out", "does not read a picture from standard input"),
         ("a.png --format parquet --output out", "--format parquet needs --engine ray"),
     ],
 )

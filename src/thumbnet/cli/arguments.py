@@ -1,4 +1,4 @@
-"""The command line's arguments and its help. What is imported here counts against every start."""
+"""The arguments and the help of the command line. Every import here slows every start."""
 
 import argparse
 import sys
@@ -7,26 +7,26 @@ from typing import Any, TypeAlias, TypeVar
 
 from thumbnet._version import __version__
 
-RECIPES = ("seed", "fast", "best")  # as in training.recipes, which cannot be imported without Keras
+RECIPES = ("seed", "fast", "best")  # as in training.recipes, which needs Keras
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 LEAST_SIZE = 18  # as in training.networks
 MOST_SEED = 2**32 - 1  # as in training.settings
-FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
-CLUSTER_FORMATS = ("jsonl", "parquet")  # as in cluster, which cannot be imported without Ray
-EXPORTS = ("keras", "savedmodel", "litert", "int8", "triton", "web")  # as in formats, likewise
+FORMATS = ("text", "json", "jsonl", "csv")  # as in prediction.rows, which takes longer to import than --help should
+CLUSTER_FORMATS = ("jsonl", "parquet")  # as in prediction.cluster, which needs Ray
+EXPORTS = ("keras", "savedmodel", "litert", "int8", "triton", "web")  # as in export, which takes longer to import, too
 
 
 Number = TypeVar("Number", int, float)
-Run: TypeAlias = Callable[[argparse.Namespace], int]  # a command's work; gives the exit code
+Run: TypeAlias = Callable[[argparse.Namespace], int]  # runs a command; returns its exit code
 
 
 def parser(commands_by_name: dict[str, Run]) -> argparse.ArgumentParser:
-    """The parser of all commands. What it parses holds the command's function as `run`."""
+    """Make the parser of all commands. The result of parsing holds the function of the command as `run`."""
     whole = argparse.ArgumentParser(
         prog="thumbnet",
-        description="Small image classifiers: trained from labelled pictures, in one file, used anywhere.",
-        epilog="`thumbnet COMMAND --help` tells more. Exit codes: 0 done, 1 failed, 2 wrong usage, "
-        "3 some inputs failed and the others were done, 130 Ctrl-C.",
+        description="Train small image classifiers from labelled pictures, and use them anywhere, each in one file.",
+        epilog="See `thumbnet COMMAND --help` for the options. Exit codes: 0 done, 1 failed, 2 wrong usage, "
+        "3 some inputs failed and the others were processed, 130 Ctrl-C.",
     )
     whole.add_argument("--version", action="version", version=f"thumbnet {__version__}")
     commands = whole.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -36,8 +36,8 @@ def parser(commands_by_name: dict[str, Run]) -> argparse.ArgumentParser:
     _add_check_data(commands)
     _add_serve(commands)
     _add_export(commands)
-    info = _add(commands, "info", "show what a model file says of itself", "thumbnet info cifar10-seed")
-    info.add_argument("model", metavar="MODEL", help="a bundled model's name or a file")
+    info = _add(commands, "info", "show what a model file says about itself", "thumbnet info cifar10-seed")
+    info.add_argument("model", metavar="MODEL", help="the name of a bundled model, or a file")
     for name, run in commands_by_name.items():
         commands.choices[name].set_defaults(run=run)
     return whole
@@ -48,9 +48,9 @@ def _add_predict(commands: Any) -> None:
         commands, "predict", "say what pictures show",
         "thumbnet predict cat.jpg\n"
         "thumbnet predict photos/ 'more/**/*.jpg' --format csv --output answers.csv\n"
-        "thumbnet predict photos/ --format csv --output answers.csv --resume       (goes on after a kill)\n"
+        "thumbnet predict photos/ --format csv --output answers.csv --resume       (resumes after a kill)\n"
         "thumbnet predict --format jsonl a.jpg https://example.org/b.png | jq .label\n"
-        "thumbnet predict @list.txt --format jsonl | jq -r 'select(.error).source' (names those that failed)\n"
+        "thumbnet predict @list.txt --format jsonl | jq -r 'select(.error).source' (lists those that failed)\n"
         "find . -name '*.jpg' -mtime -1 | thumbnet predict @-\n"
         "curl https://example.org/b.png | thumbnet predict -\n"
         "thumbnet predict s3://bucket/photos/ --engine ray --format parquet --output s3://bucket/answers/\n"
@@ -59,33 +59,39 @@ def _add_predict(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument(
         "sources", nargs="*", metavar="SOURCE",
-        help="a picture's file or URL; a folder, with all in it; a pattern in quotes, ** for any folders; @FILE, a "
-        "list with a file or URL a line, @- one on standard input; - a picture on standard input. Asked for if none",
+        help="the file or URL of a picture; a folder, for all pictures in and below it; a quoted pattern, in which ** "
+        "stands for any folders; @FILE, a list with one file or URL per line, or @- for a list on standard input; - "
+        "for a picture on standard input. Without a SOURCE, it asks for a URL",
     )  # fmt: skip
     _add_model(command)
-    command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
+    command.add_argument("--top-k", type=_count, default=3, metavar="K", help="name the K most probable classes (3)")
     _add_views(command)
     command.add_argument(
-        "--threshold", type=_share, metavar="T", help='0 to 1: answer "unsure" below this sureness (the model\'s)'
+        "--threshold",
+        type=_share,
+        metavar="T",
+        help='answer "unsure" below this sureness, 0 to 1 (the threshold of the model file)',
     )
     command.add_argument(
-        "--format", choices=(*FORMATS, "parquet"), default="text", help="how answers are printed (text)"
+        "--format", choices=(*FORMATS, "parquet"), default="text", help="the format of the answers (text)"
     )
     command.add_argument(
         "-o", "--output", metavar="FILE",
-        help="where they go, in place of standard output; FILE.part until all are there. With --engine ray a new or "
-        "empty folder",
+        help="write the answers there, not to standard output; they are in FILE.part until all are there. With "
+        "--engine ray, a new or empty folder",
     )  # fmt: skip
     command.add_argument(
         "--engine", choices=("threads", "ray"), default="threads",
-        help="what does the work: threads of this process, or Ray on all cores of this machine or of the cluster at "
-        "$RAY_ADDRESS, which also takes Parquet files and s3:// and gs:// (threads)",
+        help="threads of this process, or Ray on all cores of this machine or of the cluster at $RAY_ADDRESS; only Ray "
+        "reads Parquet files, s3:// and gs:// (threads)",
     )  # fmt: skip
     command.add_argument(
-        "--resume", action="store_true", help="go on with the FILE.part of a run that was broken off (jsonl and csv)"
+        "--resume", action="store_true", help="continue an interrupted run from its FILE.part (jsonl and csv)"
     )
     command.add_argument(
-        "--explain", metavar="FOLDER", help="put there for each picture a PNG that shows which part of it decided"
+        "--explain",
+        metavar="FOLDER",
+        help="write a PNG for each picture, which shows the parts that decided the answer",
     )
     command.set_defaults(wrong=command.error)
 
@@ -135,27 +141,31 @@ def _add_evaluate(commands: Any) -> None:
         commands, "evaluate", "measure a model on test pictures",
         "thumbnet evaluate model.onnx --data my-pictures/\n"
         "thumbnet evaluate model.onnx --report report/         (a page with pictures)\n"
-        "thumbnet evaluate model.onnx other.onnx               (is one better?)\n"
+        "thumbnet evaluate model.onnx other.onnx               (is one of them better?)\n"
         "thumbnet evaluate model.onnx --foreign other-things/  (is it unsure where it should be?)",
     )  # fmt: skip
-    command.add_argument("models", nargs="*", metavar="MODEL", help="as --model; a second one is compared with it")
+    command.add_argument(
+        "models", nargs="*", metavar="MODEL", help="the same as --model; a second one is compared with the first"
+    )
     _add_model(command)
     _add_data(command, default=None)
-    command.add_argument("--report", metavar="FOLDER", help="write a page, index.html, and scores.json there")
-    command.add_argument("--foreign", metavar="FOLDER", help="pictures of other things: how many are rejected?")
+    command.add_argument("--report", metavar="FOLDER", help="write a page, index.html, and scores.json")
+    command.add_argument(
+        "--foreign", metavar="FOLDER", help="pictures of other things; it reports how many of them the model rejects"
+    )
     command.set_defaults(wrong=command.error)
 
 
 def _add_check_data(commands: Any) -> None:
     command = _add(
-        commands, "check-data", "find what is wrong with a data set; exit code 3 if anything is",
+        commands, "check-data", "find the faults of a data set; exit code 3 if there are any",
         "thumbnet check-data --data my-pictures/ --report check.html\n"
         "thumbnet check-data --data my-pictures/ --labels      (trains for minutes)",
     )  # fmt: skip
     _add_data(command)
-    command.add_argument("--labels", action="store_true", help="look for wrong labels, too, by training networks")
-    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of these trainings (0)")
-    command.add_argument("--report", metavar="FILE.html", help="write a page with the pictures side by side")
+    command.add_argument("--labels", action="store_true", help="also look for wrong labels, by training networks")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the seed of these trainings (0)")
+    command.add_argument("--report", metavar="FILE.html", help="write a page that shows the pictures side by side")
 
 
 def _add(commands: Any, name: str, what: str, example: str) -> Any:
@@ -167,46 +177,58 @@ def _add(commands: Any, name: str, what: str, example: str) -> Any:
 
 def _add_serve(commands: Any) -> None:
     command = _add(
-        commands, "serve", "answer over HTTP, and by a web page",
+        commands, "serve", "answer over HTTP, and on a web page",
         "thumbnet serve                                   (then open http://127.0.0.1:8080/)\n"
         "curl --data-binary @cat.jpg http://127.0.0.1:8080/classify\n"
         "THUMBNET_API_KEY=secret thumbnet serve --host 0.0.0.0 --workers 2 --log-format json",
     )  # fmt: skip
     _add_model(command)
     _add_views(command)
-    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 for all (127.0.0.1)")
-    command.add_argument("--port", type=_port, default=8080, help="0 for a free one (8080)")
-    command.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port (1)")
     command.add_argument(
-        "--api-key", metavar="KEY", help="ask requests for it; $THUMBNET_API_KEY does the same, and hides it"
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="the address to listen on; 0.0.0.0 for all (127.0.0.1)"
     )
-    command.add_argument("--no-urls", dest="urls", action="store_false", help="read no pictures from URLs")
+    command.add_argument("--port", type=_port, default=8080, help="the port to listen on; 0 for a free one (8080)")
+    command.add_argument(
+        "--workers", type=_count, default=1, metavar="N", help="the number of processes that share the port (1)"
+    )
+    command.add_argument(
+        "--api-key",
+        metavar="KEY",
+        help="require this key in requests; $THUMBNET_API_KEY does the same, and keeps it out of process lists",
+    )
+    command.add_argument("--no-urls", dest="urls", action="store_false", help="do not read pictures from URLs")
     command.add_argument(
         "--allow-private-urls", dest="private_urls", action="store_true",
-        help="read URLs that lead to private addresses, too: for tests and intranets",
+        help="also read URLs that lead to private addresses, for tests and intranets",
     )  # fmt: skip
     command.add_argument(
-        "--cors", action="append", default=[], metavar="ORIGIN", help="let this origin's pages use the API; repeatable"
+        "--cors", action="append", default=[], metavar="ORIGIN", help="let pages of this origin use the API; repeatable"
     )
-    command.add_argument("--log-format", choices=("text", "json"), default="text", help="of the access log (text)")
+    command.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="the format of the access log (text)"
+    )
     command.set_defaults(wrong=command.error)
 
 
 def _add_export(commands: Any) -> None:
     command = _add(
-        commands, "export", "make a model's file for other programs, and prove that it answers the same",
+        commands, "export", "convert a model file for other programs, and prove that it answers the same",
         "thumbnet export --format litert                  (cifar10-best.tflite, for phones)\n"
         "thumbnet export model.onnx --format int8         (model-int8.onnx, smaller and faster)\n"
         "thumbnet export mine.onnx --format savedmodel --data my-pictures/ --output served/1\n"
-        "thumbnet export mine.onnx --format web           (mine-web/, a page that needs no server of ours)",
+        "thumbnet export mine.onnx --format web           (mine-web/, a page that needs no Thumbnet server)",
     )  # fmt: skip
-    command.add_argument("named", nargs="?", metavar="MODEL", help="as --model")
+    command.add_argument("named", nargs="?", metavar="MODEL", help="the same as --model")
     _add_model(command)
-    command.add_argument("--format", choices=EXPORTS, required=True, help="what to make of it")
-    command.add_argument("--output", metavar="PATH", help="where it goes (the model's name, in the working folder)")
+    command.add_argument("--format", choices=EXPORTS, required=True, help="the format to write")
+    command.add_argument(
+        "--output", metavar="PATH", help="the file or folder to write (named after the model, in the working folder)"
+    )
     _add_data(command)
     command.add_argument(
-        "--runtime", metavar="FOLDER|TGZ", help="for web: what `npm pack onnxruntime-web` gave (it is downloaded)"
+        "--runtime",
+        metavar="FOLDER|TGZ",
+        help="for web: the package that `npm pack onnxruntime-web` writes, or its folder (downloaded)",
     )
     command.set_defaults(wrong=command.error)
 
@@ -214,12 +236,15 @@ def _add_export(commands: Any) -> None:
 def _add_views(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--views", action="store_true",
-        help="look at large pictures twice, at their middle more closely: tells better what is foreign, and is slower",
+        help="look at large pictures twice, the second time closely at the middle; this rejects foreign pictures "
+        "better, and is slower",
     )  # fmt: skip
 
 
 def _add_model(command: Any) -> None:
-    command.add_argument("--model", metavar="NAME|FILE", help="a bundled model's name or a file (the best bundled one)")
+    command.add_argument(
+        "--model", metavar="NAME|FILE", help="the name of a bundled model, or a file (the best bundled one)"
+    )
 
 
 def _add_data(command: Any, default: str | None = "cifar10") -> None:

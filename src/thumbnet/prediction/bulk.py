@@ -2,8 +2,8 @@
 
     arguments → expand → sources → threads that read, decode and resize → batches → network → rows
 
-Everything is lazy: no step is more than `WINDOW` pictures ahead of the rows, so memory does not grow with their number,
-and a row is there as soon as its picture and those before it are done.
+Everything is lazy. No step is more than `WINDOW` pictures ahead of the rows, so memory does not grow with their number.
+A row is available as soon as its picture and those before it are done.
 """
 
 import contextlib
@@ -30,21 +30,21 @@ from thumbnet.sources.read import STANDARD_INPUT, read_argument
 from thumbnet.sources.urls import is_url, without_password
 
 WINDOW = 2 * BATCH  # pictures between their source and their row: one batch in the network, the next one being read
-MAPPED = 4  # the same where each is kept whole until its map is drawn
-FULL = 32  # pictures that are worth a run of the network: for one alone it takes four times as long a picture
-PATIENCE = 0.05  # seconds that a picture which is done waits for so many, while others are at work
-FETCHERS = 16  # URLs read at once; nearly all of that time is waiting
+MAPPED = 4  # the same for heat maps, as each picture is kept whole until its map is drawn
+FULL = 32  # pictures that are worth a run of the network; a run for one alone costs four times as much per picture
+PATIENCE = 0.05  # seconds for which a finished picture waits for `FULL` of them, while others are in progress
+FETCHERS = 16  # URLs read at once; nearly all of their time is waiting
 
 
 class Held(NamedTuple):
-    """A picture that needs no reading."""
+    """A picture whose bytes are in memory, so that it needs no reading."""
 
-    source: str  # as its row names it
-    content: bytes  # of its file
+    source: str  # the name for its row
+    content: bytes  # of the picture file
 
 
 Source: TypeAlias = str | Held | Failure
-Draw: TypeAlias = Callable[[int, str, RGB], None]  # a map: number, name and picture
+Draw: TypeAlias = Callable[[int, str, RGB], None]  # draws a heat map: number, name, picture
 
 
 def predict(
@@ -60,23 +60,23 @@ def predict(
     """Classify many pictures.
 
     Args:
-        model: What answers.
-        sources: Paths and URLs; `-` is a picture on standard input. A `Failure`, as `expand` gives, becomes a row as it
-            is. They are taken by another thread than the caller's.
+        model: The classifier.
+        sources: Paths and URLs; `-` is a picture on standard input. A `Failure`, as `expand` yields it, is passed on as
+            a row. Another thread than the caller's iterates over the sources.
         top_k: How many of the most probable classes to name, 1 or more.
-        workers: Threads that read and decode files, a core each unless told otherwise. URLs have their own.
-        content: Gives the bytes of a path or URL in place of `read`. Whatever it raises makes a `Failure`.
-        maps: A folder, made if need be, that gets a PNG for each answer, before its row: which part of the picture
-            decided.
-        first: The number of the first source, with which its map's name begins.
+        workers: Threads that read and decode files; by default, one per core. URLs have threads of their own.
+        content: Returns the bytes of a path or URL, instead of `read`. Whatever it raises becomes a `Failure`.
+        maps: A folder for heat maps, created if necessary. For each answer, it gets a PNG that shows which parts of the
+            picture decided; the PNG is complete before the row is yielded.
+        first: The number of the first source, with which the name of its heat map begins.
 
     Returns:
         A `Prediction` or a `Failure` for each source, in their order. An early end (`close`, or an exception in the
-        caller) stops the threads, and waits for no server.
+        caller) stops the threads, and does not wait for servers.
 
     Raises:
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
-        ThumbnetError: The folder for the maps cannot be written to.
+        ModelError: The network of the model file fails, or its output is not probabilities.
+        ThumbnetError: The folder for the heat maps cannot be written to.
     """
     if workers is not None and workers < 1:
         raise ValueError(f"workers must be 1 or more, got {workers}")
@@ -112,10 +112,10 @@ def _rows(
 
 
 class _Seen(NamedTuple):
-    """What is needed of a picture for its row."""
+    """A decoded picture, as its row needs it."""
 
     squares: NDArray[np.uint8]  # (V, S, S, 3), its views
-    picture: RGB | None  # for its map
+    picture: RGB | None  # the whole of it, for its heat map
 
 
 def _seen(model: Classifier, content: bytes, *, whole: bool) -> _Seen:
@@ -127,17 +127,17 @@ def _seen(model: Classifier, content: bytes, *, whole: bool) -> _Seen:
 
 @dataclass(slots=True)
 class _Slot:
-    """A source in the window; at last, what is needed for its row, or why there is nothing."""
+    """A source in the window and, once it is done, its picture or the reason why there is none."""
 
     source: Source
     result: _Seen | Failure | None = None
 
 
 class _Window:
-    """The sources that are at work, in order, and the threads that read and decode them.
+    """The sources in progress, in order, and the threads that read and decode them.
 
-    One thread takes the sources, `workers` threads read files, and up to `FETCHERS` what may be slow; each decodes what
-    it has read. All are daemons, as a slow server must not hold up the program's end.
+    One thread iterates over the sources, `workers` threads read files, and up to `FETCHERS` threads read what may be
+    slow. Each decodes what it has read. All are daemons, as a slow server must not delay the end of the program.
     """
 
     def __init__(
@@ -153,35 +153,34 @@ class _Window:
         self._slow: SimpleQueue[_Slot | None] = SimpleQueue()
         self._fetchers = 0
         self._room = threading.Semaphore(size)
-        self._decoding = threading.Semaphore(workers)  # as each picture may be large
+        self._decoding = threading.Semaphore(workers)  # limits memory, as each picture may be large
         self._stopped = False
-        self._news = threading.Condition()  # of everything below
+        self._news = threading.Condition()  # notified when anything below changes
         self._slots: deque[_Slot] = deque()
-        self._ended = False  # no more slots come
-        self._failure: BaseException | None = None  # of the sources themselves
+        self._end: BaseException | None = None  # of the sources: StopIteration, or an error
         for _ in range(workers):
             _start(self._work, self._files)
         _start(self._pull)
 
     def take(self) -> list[_Slot]:
-        """The oldest slots: those that are done, a batch at most, and one at least. None at the end.
+        """Remove the oldest slots that are done: at least one, and at most a batch. The list is empty at the end.
 
-        While there are few of them and others are at work, it waits a little for these.
+        If few are done and others are in progress, it waits a little for these.
         """
         batch: list[_Slot] = []
         with self._news:
-            self._news.wait_for(lambda: self._slots[0].result is not None if self._slots else self._ended)
+            self._news.wait_for(lambda: self._slots[0].result is not None if self._slots else self._end is not None)
             self._news.wait_for(lambda: all(slot.result is not None for slot in islice(self._slots, FULL)), PATIENCE)
             while self._slots and len(batch) < BATCH and self._slots[0].result is not None:
                 batch.append(self._slots.popleft())
         if batch:
             self._room.release(len(batch))
-        elif self._failure:
-            raise self._failure
+        elif self._end and not isinstance(self._end, StopIteration):
+            raise self._end
         return batch
 
     def close(self) -> None:
-        """Stop. Only for pictures that are being decoded is waited: Python's end would crash in OpenCV's midst."""
+        """Stop the threads. Wait only for decoding: if Python ended in the middle of OpenCV's work, it would crash."""
         self._stopped = True
         self._room.release()
         self._files.put(None)
@@ -193,20 +192,17 @@ class _Window:
     def _pull(self) -> None:
         try:
             while self._room.acquire() and not self._stopped:
-                source = next(self._sources)  # which may wait for somebody to type it
+                source = next(self._sources)  # may wait until somebody has typed it
                 slot = _Slot(source, source if isinstance(source, Failure) else None)
                 with self._news:
                     self._slots.append(slot)
                     self._news.notify()
                 if slot.result is None:
                     self._queue(source).put(slot)
-        except StopIteration:
-            pass
-        except BaseException as error:  # to be raised where the rows are
-            self._failure = error
-        with self._news:
-            self._ended = True
-            self._news.notify()
+        except BaseException as end:
+            with self._news:
+                self._end = end
+                self._news.notify()
 
     def _queue(self, source: Source) -> "SimpleQueue[_Slot | None]":
         if not isinstance(source, str) or not (source == STANDARD_INPUT or is_url(source)):
@@ -226,13 +222,13 @@ class _Window:
         queue.put(None)  # for the next thread
 
     def _result(self, source: Source) -> _Seen | Failure | None:
-        """None once the window is closed."""
+        """Read and decode a picture. The result is None once the window is closed."""
         try:
             content = source.content if isinstance(source, Held) else self._content(str(source))
             with self._decoding:
                 return None if self._stopped else self._prepare(content)
-        except Exception as error:  # whatever it is, it is this picture's alone
-            # Its traceback would hold on to the picture.
+        except Exception as error:  # whatever it is, it concerns this picture alone
+            # The traceback would keep the picture in memory.
             error.__traceback__ = error.__cause__ = error.__context__ = None
             return Failure(_name(source), error)
 
@@ -246,7 +242,7 @@ def _name(source: Source) -> str:
 
 
 def _answered(model: Classifier, slots: Sequence[_Slot], top_k: int) -> Iterator[Row]:
-    """The rows of a batch."""
+    """Classify a batch."""
     seen = [(_name(slot.source), slot.result.squares) for slot in slots if isinstance(slot.result, _Seen)]
     answers = iter(model.describe([name for name, _ in seen], [squares for _, squares in seen], top_k))
     for slot in slots:
@@ -254,5 +250,5 @@ def _answered(model: Classifier, slots: Sequence[_Slot], top_k: int) -> Iterator
 
 
 def _cores() -> int:
-    """Those that this process may use."""
+    """Count the cores that this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
