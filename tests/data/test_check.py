@@ -181,7 +181,7 @@ def test_copies_with_other_labels_come_first_and_are_said(tmp_path: Path) -> Non
     write(tmp_path / "a/train/blue/zzzz.jpg", ALTERED["re-encoded"](made["train/green/1.png"]))
     found = check.check(str(tmp_path / "a"))
     lines = check.text(found).splitlines()
-    assert lines[2] == "4 pictures are there more than once"
+    assert lines[2] == "4 pictures repeat another one"
     assert re.fullmatch(r"  train/blue/zzzz.jpg – train/green/1.png: 0.\d\d alike; labelled blue and green", lines[3])
     assert lines[4:6] == [
         "  train/red/zz.png – train/red/5.png: the same pixels",
@@ -202,7 +202,7 @@ def test_names_of_another_format_and_odd_sizes_are_told(tmp_path: Path) -> None:
     seen = check.read(str(tmp_path / "a"))
     assert seen.misnamed == [("train/red/a.JPG", "this is PNG, not .jpg")]
     assert seen.odd == [
-        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, of which only the middle will be seen"),
+        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, so only the middle will be used"),
         ("train/red/small.png", "31 × 31 pixels: smaller than 32, so it will be enlarged"),
     ]
 
@@ -252,7 +252,7 @@ def test_handwritten_digits_are_alike_and_no_copies() -> None:
     found = check.check("digits")
     assert found.count == 0
     assert found.limit > 1
-    assert check.text(found).endswith("of copies, only exact ones can be told.")
+    assert check.text(found).endswith("so only exact copies are found.")
 
 
 def test_mirror_images_are_no_copies_where_they_mean_something_else() -> None:
@@ -337,7 +337,7 @@ def test_the_page_shows_the_pictures_and_nothing_gets_out_of_its_place(tmp_path:
     assert shown is not None
     assert (shown[..., ::-1] == made["train/red/5.png"]).all()
     assert "\x1b" not in check.text(found)
-    assert "1 cannot be read" in html
+    assert "1 files cannot be read" in html
 
 
 def test_large_pictures_get_smaller_on_the_page(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_the_command_says_by_its_exit_code_whether_there_is_anything(
     capsys.readouterr()
     assert main(["check-data", "--data", str(tmp_path / "a"), "--report", str(tmp_path / "check.html")]) == 3
     printed = capsys.readouterr()
-    assert "1 pictures are there more than once" in printed.out
+    assert "1 pictures repeat another one" in printed.out
     assert printed.err.endswith(f"The pictures: {tmp_path / 'check.html'}\n")
     assert "copy.png" in (tmp_path / "check.html").read_text()
     assert main(["check-data", "--data", str(tmp_path / "nowhere")]) == 1

@@ -513,7 +513,7 @@ def test_no_copy_and_no_network_names_the_places_and_the_ways_out(tmp_path: Path
     with pytest.raises(DataError) as error:
         read_cifar10()
     message = str(error.value)
-    looked_at, ways_out = message.split("Ways out")
+    looked_at, ways_out = message.split("To go on")
     assert "there is no network" in looked_at
     for place in ("$THUMBNET_CIFAR10", "home/.keras/datasets", "data", "thumbnet-home"):
         assert (place if place.startswith("$") else str(tmp_path / place)) in looked_at
@@ -546,7 +546,7 @@ def test_a_broken_copy_is_said_and_passed_over(place: str, monkeypatch: pytest.M
         path = pack(Path(place), contents("py"))
         path.write_bytes(path.read_bytes()[:-2000])
     monkeypatch.setattr(fetch, "download", lambda _, path, **__: pack(path, contents("bin", mark=9)))
-    with pytest.warns(DataWarning, match=rf"passed over: .*{place}") as said:
+    with pytest.warns(DataWarning, match=rf"skipping a copy of CIFAR-10: .*{place}") as said:
         splits = read_cifar10()
     assert len(said) == 1
     assert mark_of(splits) == 9
@@ -1252,7 +1252,7 @@ def test_folder_lists_unreadable_pictures_and_leaves_them_out(tmp_path: Path) ->
     with pytest.warns(DataWarning) as said:
         train, test = read_folder(root, 8)
     link, message = [str(warning.message) for warning in said]
-    assert link == f"{root}/train: 1 files are no pictures and are left out: without an ending (1)"
+    assert link == f"{root}/train: these files are no pictures and are left out: without an ending (1)"
     assert f"{root}: 3 of 50 pictures cannot be read: " in message
     for name, reason in (
         ("train/cat/3.png", "this is text, not a picture"),

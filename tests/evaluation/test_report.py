@@ -179,7 +179,7 @@ def test_foreign_pictures_are_told(model: str, data: str, tmp_path: Path, capsys
 def test_classes_without_a_picture_are_told() -> None:
     printed = report.text(judgement(("a", "b", "c", "none"), 40))
     assert re.search(r"^none +0 +0.0% +– +0.000$", printed, re.MULTILINE)
-    assert "–: there is no such picture, or no such answer\n" in printed
+    assert "– means that there is no such picture, or no such answer\n" in printed
     assert "–" not in report.text(judgement(("a", "b"), 40))
 
 
@@ -324,7 +324,7 @@ def test_no_mistakes_is_told() -> None:
     dataset = Dataset(np.stack([square(name, SIZE) for name in NAMES]), np.arange(3), NAMES)
     judged = Judgement("m", "d", classifier, dataset, answer(classifier, dataset), Speed(1, 1))
     page = Page(page_module.page(judged, SPOILT, None))
-    assert "It made none." in page.text
+    assert "There are none." in page.text
     assert "Most often confused" not in page.text
 
 

@@ -1,4 +1,4 @@
-"""A table of labels beside pictures, as spreadsheets and Kaggle write it: CSV, a row for each picture → `Tree`."""
+"""Read a table of labels beside pictures, as spreadsheets and Kaggle write it: CSV, a row for each picture."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from thumbnet.text import first_few, natural_key, one_line
 
 MAX_TABLE = 2**28  # bytes
 SUFFIXES = (".csv", ".tsv")
-# The tables that are looked for in a folder, the first one counts.
+# The tables that are looked for in a folder; the first one found counts.
 TABLES = ("labels", "label", "trainlabels", "train", "training", "annotations", "metadata")
 # The columns' names without case, spaces and signs, the likeliest first: a class's name comes before its number.
 FILES = (
@@ -55,7 +55,7 @@ def _is_table(file: str) -> bool:
 
 
 def read_table(store: Store, table: str, known: Sequence[str] | None = None) -> Tree:
-    """The pictures that a table names, with their labels.
+    """List the pictures that a table names, with their labels.
 
     Args:
         store: Where the pictures and the table lie. A picture may be named without its suffix, and without its folder
