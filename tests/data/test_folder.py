@@ -67,6 +67,12 @@ def test_folders_that_all_have_the_same_subfolders_are_no_classes(tops: tuple[st
         read_folder(root)
 
 
+def test_a_split_of_no_known_name_may_lack_a_class(tmp_path: Path) -> None:
+    root = tree(tmp_path / "a", {"train/cat": 5, "train/dog": 5, "train/emu": 5, "proof/cat": 5, "proof/dog": 5})
+    with pytest.raises(DataError, match=r"each of proof, train has the same subfolders, cat, dog, so"):
+        read_folder(root)
+
+
 def test_splits_below_the_classes_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{name}/{split}": 5 for name in ("cat", "dog") for split in ("train", "test")})
     with pytest.raises(DataError, match=r"each of cat, dog has the same subfolders, test, train"):

@@ -190,18 +190,22 @@ def _refuse_loose(store: Store, part: str) -> None:
 
 
 def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
-    """Reject folders that all have the same subfolders: these are the classes, or the splits of each class."""
+    """Reject folders that all have the same subfolders: these are the classes, or the splits of each class.
+
+    If one of them is called as a split is, another one may have more subfolders than the shared ones.
+    """
     below: dict[str, set[str]] = {name: set() for name in classes}
     for folder in store.folders:
         top, _, rest = folder.partition("/")
         if rest and "/" not in rest:
             below[top].add(named_once(rest))
-    kinds_of = {frozenset(names) for names in below.values()}
+    shared = set[str].intersection(*below.values()) if len(below) > 1 else set()
     loose = any(file.count("/") == 1 for files in classes.values() for file in files)
-    if len(classes) > 1 and len(kinds_of) == 1 and len(next(iter(kinds_of))) > 1 and not loose:
-        shared = first_few(sorted(next(iter(kinds_of)), key=natural_key))
+    alike = all(names == shared for names in below.values()) or any(map(role_of, classes))
+    if len(shared) > 1 and alike and not loose:
+        listed = first_few(sorted(shared, key=natural_key))
         raise DataError(
-            f"{store.where}: each of {first_few(sorted(classes, key=natural_key))} has the same subfolders, {shared}, "
+            f"{store.where}: each of {first_few(sorted(classes, key=natural_key))} has the same subfolders, {listed}, "
             "so it is not clear which are the classes. Expected train/ and test/ (or val/), each with a subfolder for "
             "each class; or a subfolder for each class, without these in it"
         )

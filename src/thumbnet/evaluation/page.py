@@ -248,9 +248,9 @@ def _robustness(judged: Judgement, spoilt: Robustness) -> Html:
     heads = [element("th", name, scope="col") for name in ("", *map(str, range(1, STRENGTHS + 1)))]
     rows = [element("tr", element("th", way, scope="row"), *_spoilt_cells(sample, way, spoilt)) for way in WAYS]
     about = (
-        f"The accuracy on {spoilt.images:,} of the test pictures is {spoilt.unspoilt:.1%}. With the pictures spoilt in "
-        f"these {len(WAYS)} ways, each at {STRENGTHS} strengths, it is {spoilt.mean:.1%} on average. CIFAR-10-C defines "
-        "the ways and strengths (Hendrycks and Dietterich 2019)."
+        f"The accuracy on {spoilt.images:,} test pictures is {spoilt.unspoilt:.1%}. With the pictures spoilt in "
+        f"these {len(WAYS)} ways, each at {STRENGTHS} strengths, it is {spoilt.mean:.1%} on average. CIFAR-10-C "
+        "defines the ways and strengths (Hendrycks and Dietterich 2019)."
     )
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="spoilt")
     return join(element("p", about), _scrolled("Accuracy on spoilt pictures", table))
