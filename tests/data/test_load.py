@@ -859,6 +859,10 @@ AMBIGUOUS: dict[str, tuple[dict[str, Any], str]] = {
     "one bright spot": (arrays(x=SPOT), "from 0 to 200, 99.9% of"),
     "floats to 16": (arrays(x=16 * UNIT), "floats from 0 to 15.9"),
     "integers to 16": (arrays(x=(17 * UNIT).astype(np.uint8)), "integers from 0 to 16, which are nearly black"),
+    "masks of two kinds": (
+        four(arrays(x=UNIT.round().astype(np.uint8)), arrays(x=255 * UNIT.round().astype(np.uint8))),
+        "integers from 0 to 255 in one split and 0 and 1 in the other",
+    ),
     "a split of each": (four(arrays(x=UNIT), arrays(x=255 * UNIT)), "and one split from 0 to 1 alone"),
 }
 

@@ -174,12 +174,18 @@ def _float_scale(path: Path, xs: list[NDArray[Any]]) -> int:
 
 def _integer_scale(path: Path, xs: list[NDArray[Any]]) -> int:
     """255 for masks, which are integers 0 and 1; else 1."""
-    high = max(int(x.max()) for x in xs)
+    highest = [int(x.max()) for x in xs]
+    high = max(highest)
     if high == 1:
         warnings.warn(
             f"{path}: the pictures' values, integers 0 and 1, are taken for black and white", DataWarning, stacklevel=5
         )
         return 255
+    if high > 1 and 1 in highest:
+        raise DataError(
+            f"expected pictures with values from 0 to 255, got integers from 0 to {high} in one split and 0 and 1 in "
+            "the other. Bring them to the same range"
+        )
     if 1 < high < DARK:
         raise DataError(
             f"expected pictures with values from 0 to 255, got integers from 0 to {high}, which are nearly black. "

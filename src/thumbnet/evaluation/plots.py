@@ -38,10 +38,10 @@ def confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> Html:
         count = int(matrix[row, column])
         size = 10.0 if count < 10_000 else 7.5
         parts.append(element("text", f"{count}", x=x, y=y + 3.5, text_anchor="middle", font_size=size, class_=on))
-    label = (
+    about = (
         f"Confusion matrix of {classes} classes: true ones in rows, answers in columns. The tables have its figures."
     )
-    return _svg(margin + side, margin + side, label, parts, fixed=classes > NUMBERED)
+    return _svg(margin + side, margin + side, about, parts, fixed=classes > NUMBERED)
 
 
 def reliability(bins: Sequence[Bin]) -> Html:
