@@ -448,3 +448,13 @@ def test_reliability_tells_the_worst_bin() -> None:
 def test_evaluate_needs_the_base_install_only(model: str, data: str, tmp_path: Path) -> None:
     loaded = imported("-m", "thumbnet", "evaluate", model, "--data", data, "--report", str(tmp_path / "report"))
     assert not loaded & (TRAINING_ONLY - {"tqdm"})  # the bar, where it is installed
+
+
+def test_page_shows_the_error_before_calibration(data: str, tmp_path: Path) -> None:
+    """The file's temperature is not 1, so the two errors differ."""
+    model = str(write(tmp_path / "m.onnx", names=("1", "2", "3"), temperature=0.2))
+    judged = judge.judge(model, data)
+    page = Page(page_module.page(judged, SPOILT, None))
+    assert "0.190" in page.text
+    assert "0 is best; 0.087 before calibration" in page.text
+    assert json.loads(report.as_json(judged, SPOILT, None))["uncalibrated_error"] == pytest.approx(0.0874, abs=1e-3)

@@ -135,11 +135,13 @@ def _add_evaluate(commands: Any) -> None:
         "thumbnet evaluate model.onnx other.onnx               (is one better?)\n"
         "thumbnet evaluate model.onnx --foreign other-things/  (is it unsure where it should be?)",
     )  # fmt: skip
-    command.add_argument("models", nargs="*", metavar="MODEL", help="as --model; a second one is compared with it")
+    command.add_argument(
+        "models", nargs="*", metavar="MODEL", help="the model, as --model; a second one is compared with it"
+    )
     _add_model(command)
     _add_data(command, default=None)
     command.add_argument("--report", metavar="FOLDER", help="write a page, index.html, and scores.json there")
-    command.add_argument("--foreign", metavar="FOLDER", help="pictures of other things: how many are rejected?")
+    command.add_argument("--foreign", metavar="FOLDER", help="pictures of other things: report how many are rejected")
     command.set_defaults(wrong=command.error)
 
 
@@ -150,8 +152,8 @@ def _add_check_data(commands: Any) -> None:
         "thumbnet check-data --data my-pictures/ --labels      (trains for minutes)",
     )  # fmt: skip
     _add_data(command)
-    command.add_argument("--labels", action="store_true", help="look for wrong labels, too, by training networks")
-    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of these trainings (0)")
+    command.add_argument("--labels", action="store_true", help="also look for wrong labels, by training networks")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the seed of these trainings (0)")
     command.add_argument("--report", metavar="FILE.html", help="write a page with the pictures side by side")
 
 
