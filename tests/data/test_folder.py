@@ -67,6 +67,12 @@ def test_folders_that_all_have_the_same_subfolders_are_no_classes(tops: tuple[st
         read_folder(root)
 
 
+def test_a_split_of_no_known_name_may_lack_a_class(tmp_path: Path) -> None:
+    root = tree(tmp_path / "a", {"train/cat": 5, "train/dog": 5, "train/emu": 5, "proof/cat": 5, "proof/dog": 5})
+    with pytest.raises(DataError, match=r"each of proof, train has the same subfolders, cat, dog, so"):
+        read_folder(root)
+
+
 def test_splits_below_the_classes_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{name}/{split}": 5 for name in ("cat", "dog") for split in ("train", "test")})
     with pytest.raises(DataError, match=r"each of cat, dog has the same subfolders, test, train"):
@@ -148,7 +154,7 @@ def test_stray_folder_without_a_picture_is_no_class(split: str, tmp_path: Path) 
     (root / split / "notes").mkdir()
     (root / split / "notes/todo.txt").write_text("take more")
     with (
-        pytest.warns(DataWarning, match=r"1 files are no pictures"),
+        pytest.warns(DataWarning, match=r"these files are no pictures"),
         pytest.raises(DataError, match=r"classes without a picture: notes. Fill or delete"),
     ):
         read_folder(root)
@@ -164,7 +170,7 @@ def test_what_is_not_named_as_a_picture_is_counted(tmp_path: Path) -> None:
         train, test = read_folder(root, 8)
     assert len(train) + len(test) == 20
     assert [str(warning.message) for warning in said] == [
-        f"{root}: 21 files are no pictures and are left out: .json (10), .mov (10), .cr2 (1)"
+        f"{root}: these files are no pictures and are left out: .json (10), .mov (10), .cr2 (1)"
     ]
 
 

@@ -14,7 +14,7 @@ import unicodedata
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -513,7 +513,7 @@ def test_no_copy_and_no_network_names_the_places_and_the_ways_out(tmp_path: Path
     with pytest.raises(DataError) as error:
         read_cifar10()
     message = str(error.value)
-    looked_at, ways_out = message.split("Ways out")
+    looked_at, ways_out = message.split("To go on")
     assert "there is no network" in looked_at
     for place in ("$THUMBNET_CIFAR10", "home/.keras/datasets", "data", "thumbnet-home"):
         assert (place if place.startswith("$") else str(tmp_path / place)) in looked_at
@@ -546,7 +546,7 @@ def test_a_broken_copy_is_said_and_passed_over(place: str, monkeypatch: pytest.M
         path = pack(Path(place), contents("py"))
         path.write_bytes(path.read_bytes()[:-2000])
     monkeypatch.setattr(fetch, "download", lambda _, path, **__: pack(path, contents("bin", mark=9)))
-    with pytest.warns(DataWarning, match=rf"passed over: .*{place}") as said:
+    with pytest.warns(DataWarning, match=rf"skipping a copy of CIFAR-10: .*{place}") as said:
         splits = read_cifar10()
     assert len(said) == 1
     assert mark_of(splits) == 9
@@ -703,48 +703,35 @@ def test_a_link_or_a_folder_in_an_archive_is_no_batch(tmp_path: Path) -> None:
         cifar_archives.read(tmp_path / "a.tar")
 
 
-# --- the real images ---
-
-
-@pytest.fixture(scope="module")
-def official(cifar10_forms: Path) -> list[str]:
-    """The fingerprints, straight from the arrays."""
-    with np.load(cifar10_forms / "cifar10.npz") as arrays:
-        return [
-            Dataset(arrays[f"x_{split}"], arrays[f"y_{split}"].astype(np.int64), cifar_archives.NAMES).fingerprint()
-            for split in ("train", "test")
-        ]
-
-
-@pytest.fixture
-def form(cifar10_forms: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    name, _, unpacked = request.param.partition(" ")
-    if unpacked:
-        with tarfile.open(cifar10_forms / name) as archive:
-            archive.extractall(tmp_path, filter="data")
-        yield next(tmp_path.glob("cifar-10-batches-*"))
-        shutil.rmtree(next(tmp_path.glob("cifar-10-batches-*")))  # pytest would keep 180 MB for three runs
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("form", ["bin", "bin unpacked", "py", "py unpacked", "npz", "folders", "zip"])
+def test_every_form_of_cifar10_gives_the_same(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = expected()
+    kind, _, unpacked = form.partition(" ")
+    if kind in ("bin", "py"):
+        make = unpack if unpacked else pack
+        named = make(tmp_path / "mine", contents(kind))
+    elif kind == "npz":
+        named = tmp_path / "mine.npz"
+        x: Any = {"x_train": train.images, "x_test": test.images}
+        np.savez(named, y_train=train.labels, y_test=test.labels, **x)
     else:
-        yield cifar10_forms / name
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "cifar-10-binary.tar.gz",
-        "cifar-10-binary.tar.gz unpacked",
-        "cifar-10-python.tar.gz",
-        "cifar-10-python.tar.gz unpacked",
-        "cifar10.npz",
-        "folders",
-    ],
-    indirect=True,
-)
-def test_every_form_of_cifar10_gives_the_same(form: Path, official: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THUMBNET_CIFAR10", str(form))
+        named = tmp_path / "mine"
+        for split, dataset in (("train", train), ("test", test)):
+            for place, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
+                write(named / split / dataset.names[label] / f"{place:05d}.png", image)
+    if kind == "zip":
+        named = Path(shutil.make_archive(str(named), "zip", named))
+    monkeypatch.setenv("THUMBNET_CIFAR10", str(named))
     splits = read_cifar10()
-    assert [len(part) for part in splits] == [50_000, 10_000]
-    assert fingerprints(splits) == official
+    assert fingerprints(splits) == fingerprints((train, test))
+    assert splits.train.framing == "soft-centre"
+
+
+def test_the_batches_are_as_large_as_the_official_ones() -> None:
+    """By the page of the data set, https://www.cs.toronto.edu/~kriz/cifar.html."""
+    assert cifar_archives.ROWS * (1 + cifar_archives.PIXELS) == 30_730_000 < cifar_archives.MAX_BATCH
+    assert len(cifar_archives.TRAIN) * cifar_archives.ROWS == 50_000
 
 
 # --- .npz ---
@@ -872,6 +859,10 @@ AMBIGUOUS: dict[str, tuple[dict[str, Any], str]] = {
     "one bright spot": (arrays(x=SPOT), "from 0 to 200, 99.9% of"),
     "floats to 16": (arrays(x=16 * UNIT), "floats from 0 to 15.9"),
     "integers to 16": (arrays(x=(17 * UNIT).astype(np.uint8)), "integers from 0 to 16, which are nearly black"),
+    "masks of two kinds": (
+        four(arrays(x=UNIT.round().astype(np.uint8)), arrays(x=255 * UNIT.round().astype(np.uint8))),
+        "integers from 0 to 255 in one split and 0 and 1 in the other",
+    ),
     "a split of each": (four(arrays(x=UNIT), arrays(x=255 * UNIT)), "and one split from 0 to 1 alone"),
 }
 
@@ -1265,7 +1256,7 @@ def test_folder_lists_unreadable_pictures_and_leaves_them_out(tmp_path: Path) ->
     with pytest.warns(DataWarning) as said:
         train, test = read_folder(root, 8)
     link, message = [str(warning.message) for warning in said]
-    assert link == f"{root}/train: 1 files are no pictures and are left out: without an ending (1)"
+    assert link == f"{root}/train: these files are no pictures and are left out: without an ending (1)"
     assert f"{root}: 3 of 50 pictures cannot be read: " in message
     for name, reason in (
         ("train/cat/3.png", "this is text, not a picture"),

@@ -179,7 +179,7 @@ def test_foreign_pictures_are_told(model: str, data: str, tmp_path: Path, capsys
 def test_classes_without_a_picture_are_told() -> None:
     printed = report.text(judgement(("a", "b", "c", "none"), 40))
     assert re.search(r"^none +0 +0.0% +– +0.000$", printed, re.MULTILINE)
-    assert "–: there is no such picture, or no such answer\n" in printed
+    assert "– means that there is no such picture, or no such answer\n" in printed
     assert "–" not in report.text(judgement(("a", "b"), 40))
 
 
@@ -324,7 +324,7 @@ def test_no_mistakes_is_told() -> None:
     dataset = Dataset(np.stack([square(name, SIZE) for name in NAMES]), np.arange(3), NAMES)
     judged = Judgement("m", "d", classifier, dataset, answer(classifier, dataset), Speed(1, 1))
     page = Page(page_module.page(judged, SPOILT, None))
-    assert "It made none." in page.text
+    assert "There are none." in page.text
     assert "Most often confused" not in page.text
 
 
@@ -448,3 +448,13 @@ def test_reliability_tells_the_worst_bin() -> None:
 def test_evaluate_needs_the_base_install_only(model: str, data: str, tmp_path: Path) -> None:
     loaded = imported("-m", "thumbnet", "evaluate", model, "--data", data, "--report", str(tmp_path / "report"))
     assert not loaded & (TRAINING_ONLY - {"tqdm"})  # the bar, where it is installed
+
+
+def test_page_shows_the_error_before_calibration(data: str, tmp_path: Path) -> None:
+    """The file's temperature is not 1, so the two errors differ."""
+    model = str(write(tmp_path / "m.onnx", names=("1", "2", "3"), temperature=0.2))
+    judged = judge.judge(model, data)
+    page = Page(page_module.page(judged, SPOILT, None))
+    assert "0.190" in page.text
+    assert "0 is best; 0.087 before calibration" in page.text
+    assert json.loads(report.as_json(judged, SPOILT, None))["uncalibrated_error"] == pytest.approx(0.0874, abs=1e-3)

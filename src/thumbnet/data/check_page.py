@@ -1,4 +1,4 @@
-"""The findings in a data set as one HTML page, with the pictures side by side. It needs nothing around it."""
+"""The findings in a data set as one self-contained HTML page, with the pictures side by side."""
 
 from pathlib import Path
 

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset, Splits, as_splits, check_memory, named_once, settle_names
-from thumbnet.data.store import Folder, Store
+from thumbnet.data.store import Store, open_store
 from thumbnet.errors import DataError, DataWarning, SourceError
 from thumbnet.pictures import kinds
 from thumbnet.pictures.decode import MAX_PIXELS, pixels
 from thumbnet.pictures.framing import Framing, square
-from thumbnet.pictures.kinds import NO_PICTURE, meant_as_picture
+from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.progress import progress
 from thumbnet.text import first_few, natural_key
 
@@ -34,7 +34,7 @@ _SPLIT = re.compile(  # train, Training, train_set, test-images, valid, seg_test
 
 
 class Tree(NamedTuple):
-    """Labelled files, of which any may turn out to be no picture."""
+    """Labelled files. Any of them may turn out to be no picture."""
 
     store: Store
     names: tuple[str, ...]
@@ -42,7 +42,7 @@ class Tree(NamedTuple):
 
 
 def role_of(name: str) -> Role | None:
-    """The split that a folder, a table or a value in one is called after, in the forms that people use."""
+    """Which split a folder, a table or a value in it names, in the forms that people use; None for other names."""
     found = _SPLIT.fullmatch(name.strip().casefold())
     return found.lastgroup if found else None  # type: ignore[return-value]  # the groups are called as the roles
 
@@ -51,8 +51,8 @@ def read_folder(root: Path, size: int = 32, *, framing: Framing = "stretch", see
     """A folder of pictures with a subfolder for each class, in natural order; pictures may lie deeper in these.
 
     Args:
-        root: A folder with the classes in `train/` and in `test/` (or `val/`, and other names that `role_of` knows), or
-            itself with the classes, which are then split. Hidden files are no part of it.
+        root: A folder or a ZIP file. It has the classes in `train/` and in `test/` or `val/` (in any form that
+            `role_of` knows), or has them itself and is split. Hidden files are no part of it.
         size: Pixels a side.
         framing: What happens to pictures that are not square, see `pictures.framing.resize`.
         seed: Decides the split, where the folder has none.
@@ -61,11 +61,11 @@ def read_folder(root: Path, size: int = 32, *, framing: Framing = "stretch", see
         DataError: What `read_tree` and `read_parts` raise, or a class has too few pictures to split it.
         MissingExtraError: The folder has to be split and scikit-learn is not installed.
     """
-    return as_splits(root, read_parts(read_tree(Folder(root)), size, framing), seed)
+    return as_splits(root, read_parts(read_tree(open_store(root)), size, framing), seed)
 
 
 def read_tree(store: Store, known: Sequence[str] | None = None) -> Tree:
-    """The files of each class, without a look into them.
+    """List the files of each class, without decoding them.
 
     Args:
         store: Where they lie.
@@ -91,7 +91,7 @@ def read_tree(store: Store, known: Sequence[str] | None = None) -> Tree:
 
 
 def read_parts(tree: Tree, size: int, framing: Framing) -> list[Dataset]:
-    """The pictures of a tree: training and test, or one part that is not split.
+    """Read the pictures of a tree: training and test, or one part that is not split.
 
     Raises:
         DataError: Too many pictures for memory, more than a tenth of them unreadable, or all of a class. (Fewer are
@@ -104,7 +104,7 @@ def read_parts(tree: Tree, size: int, framing: Framing) -> list[Dataset]:
     readable = np.array([not problem for problem in problems], np.bool_)  # (N,)
     is_first = np.arange(len(files)) < len(tree.parts[0])  # (N,)
     lost = set(labels[is_first].tolist()) - set(labels[is_first & readable].tolist())
-    if lost:  # else nobody would learn it, and it could still be the answer
+    if lost:  # nothing would learn them, and they could still be answered
         reasons = [
             next(problem for label, problem in zip(labels, problems, strict=True) if label == one) for one in lost
         ]
@@ -117,27 +117,8 @@ def read_parts(tree: Tree, size: int, framing: Framing) -> list[Dataset]:
     return [every.take(np.flatnonzero(readable & rows)) for rows in splits]
 
 
-def read_pictures(root: Path, size: int = 32, *, framing: Framing = "stretch") -> NDArray[np.uint8]:
-    """All pictures in a folder, however deep, whatever they show: uint8 `(N, size, size, 3)`, N 1 or more.
-
-    As where a folder is predicted, these are the files whose names end as those of pictures do. Arguments are those of
-    `read_folder`.
-
-    Raises:
-        DataError: There is no such folder or no picture in it, too many for memory, or more than a tenth of its
-            pictures unreadable. (Fewer are left out, with a `DataWarning`.)
-    """
-    store = Folder(root)
-    files = [file for file in store.files if meant_as_picture(file)]
-    if not files:
-        raise DataError(f"{root}: {NO_PICTURE}")
-    check_memory(len(files), size)
-    images, problems = _read_all(files, store, size, framing)
-    return images[[not problem for problem in problems]]
-
-
 def _split_folders(store: Store) -> list[str]:
-    """The training and the test folder; or the root, where there are not both: then `train` is a class like others."""
+    """Name the training and the test folder; or the root, if one is missing: then `train` is a class like others."""
     roles: dict[Role, list[str]] = {"train": [], "test": [], "validation": []}
     subfolders = [name for name in store.folders if "/" not in name]
     for name in subfolders:
@@ -160,7 +141,7 @@ def _split_folders(store: Store) -> list[str]:
 
 
 def _classes_in(store: Store, part: str) -> dict[str, list[str]]:
-    """The folder of each class in a split's folder, or in the root, and the pictures in it."""
+    """List the folder of each class in a split's folder, or in the root, and the pictures in it."""
     _refuse_loose(store, part)
     start = f"{part}/" if part else ""
     inside = [name for name in store.folders if name.startswith(start)]
@@ -177,7 +158,7 @@ def _classes_in(store: Store, part: str) -> dict[str, list[str]]:
     where = f"{store.where}/{part}" if part else f"{store.where}"
     if others:
         listed = first_few(f"{ending} ({count:,})" for ending, count in others.most_common())
-        report = f"{where}: {others.total():,} files are no pictures and are left out: {listed}"
+        report = f"{where}: these files are no pictures and are left out: {listed}"
         warnings.warn(report, DataWarning, stacklevel=4)
     if empty := [name[len(start) :] for name, files in classes.items() if not files]:
         raise DataError(f"{where}: classes without a picture: {first_few(sorted(empty))}. Fill or delete these folders")
@@ -199,7 +180,7 @@ def _is_picture(store: Store, file: str) -> bool:
 
 
 def _refuse_loose(store: Store, part: str) -> None:
-    """Refuse pictures beside the classes, as they have none; notes and tables may be there."""
+    """Reject pictures beside the classes, as they have no class. Notes and tables may be there."""
     for file in store.files:
         if file.rpartition("/")[0] == part and meant_as_picture(file):
             raise DataError(
@@ -209,18 +190,22 @@ def _refuse_loose(store: Store, part: str) -> None:
 
 
 def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
-    """Refuse folders that all have the same subfolders, which are the classes, or else are splits of each class."""
+    """Reject folders that all have the same subfolders: these are the classes, or the splits of each class.
+
+    If one of them is called as a split is, another one may have more subfolders than the shared ones.
+    """
     below: dict[str, set[str]] = {name: set() for name in classes}
     for folder in store.folders:
         top, _, rest = folder.partition("/")
         if rest and "/" not in rest:
             below[top].add(named_once(rest))
-    kinds_of = {frozenset(names) for names in below.values()}
+    shared = set[str].intersection(*below.values()) if len(below) > 1 else set()
     loose = any(file.count("/") == 1 for files in classes.values() for file in files)
-    if len(classes) > 1 and len(kinds_of) == 1 and len(next(iter(kinds_of))) > 1 and not loose:
-        shared = first_few(sorted(next(iter(kinds_of)), key=natural_key))
+    alike = all(names == shared for names in below.values()) or any(map(role_of, classes))
+    if len(shared) > 1 and alike and not loose:
+        listed = first_few(sorted(shared, key=natural_key))
         raise DataError(
-            f"{store.where}: each of {first_few(sorted(classes, key=natural_key))} has the same subfolders, {shared}, "
+            f"{store.where}: each of {first_few(sorted(classes, key=natural_key))} has the same subfolders, {listed}, "
             "so it is not clear which are the classes. Expected train/ and test/ (or val/), each with a subfolder for "
             "each class; or a subfolder for each class, without these in it"
         )
@@ -229,8 +214,8 @@ def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
 def _in_order(classes: dict[str, list[str]], places: dict[str, int]) -> list[tuple[int, str]]:
     """A split's files with their labels: by their names across all classes, then by class.
 
-    So, CIFAR-10 in a folder, where each picture's file name is its place in the official archive, has the official
-    order, and the same fingerprint.
+    This gives CIFAR-10 in a folder the official order, and so the official fingerprint, if each file is named after its
+    picture's place in the official archive.
     """
     found = [
         (places[PurePosixPath(folder).name], file, file[len(folder) + 1 :])
@@ -242,7 +227,7 @@ def _in_order(classes: dict[str, list[str]], places: dict[str, int]) -> list[tup
 
 
 class Budget:
-    """What threads may have in hand at once. The first to ask for more than all of it gets it alone."""
+    """An amount that threads share. One that asks for more than all of it waits until it has all of it alone."""
 
     def __init__(self, most: int) -> None:
         self._most, self._left = most, most
@@ -250,7 +235,7 @@ class Budget:
 
     @contextmanager
     def take(self, amount: int) -> Iterator[None]:
-        """Wait until so much is left, and have it until the block ends."""
+        """Wait until `amount` is left, and hold it until the block ends."""
         amount = min(amount, self._most)
         with self._changed:
             self._changed.wait_for(lambda: self._left >= amount)
@@ -264,12 +249,12 @@ class Budget:
 
 
 def _read_all(files: Sequence[str], store: Store, size: int, framing: Framing) -> tuple[NDArray[np.uint8], list[str]]:
-    """Every file's pixels `(N, size, size, 3)`, and why each cannot be read, or nothing: `N` texts."""
+    """Read every file's pixels, `(N, size, size, 3)`, and say why it cannot be read, or nothing: `N` texts."""
     images = np.empty((len(files), size, size, 3), np.uint8)
     budget = Budget(MAX_PIXELS)  # many huge pictures at once would take more memory than there is
 
     def read(row: int) -> str:
-        """Why `files[row]` cannot be read; nothing if it can, and is in its row."""
+        """Read `files[row]` into its row. Returns why it cannot be read, or nothing."""
         try:
             content = store.read(files[row])
             with budget.take(pixels(content)):

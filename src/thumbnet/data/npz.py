@@ -1,4 +1,4 @@
-"""The arrays of an `.npz` file → `Dataset`, without unpickling anything."""
+"""Read the arrays of an `.npz` file as a `Dataset`, without unpickling anything."""
 
 import lzma
 import math
@@ -28,7 +28,7 @@ NPZ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.Bad
 def read_npz(
     path: Path, size: int = 32, *, framing: Framing = "stretch", names: Sequence[str] | None = None, seed: int = 0
 ) -> Splits:
-    """The arrays of an `.npz` file, read without unpickling anything.
+    """Read the arrays of an `.npz` file, without unpickling anything.
 
     Args:
         path: The file. Its keys are `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, which are then split.
@@ -37,9 +37,9 @@ def read_npz(
             Labels: `(N,)` or `(N, 1)`, integers or text; or one-hot, `(N, C)`. A key `names` may name the classes.
         size: Pixels a side.
         framing: What happens to pictures that are not square, see `pictures.framing.resize`.
-        names: The classes' names, before the file's own; integer labels are places in them. Where there are none, the
+        names: The classes' names, instead of the file's own; integer labels are places in them. Without any names, the
             labels' values are the names: numbers in their order, text in natural order.
-        seed: Of the split, where the file has none.
+        seed: Decides the split, if the file has none.
 
     Raises:
         DataError: The file is broken, holds something else or pickled objects, or is too large for memory.
@@ -55,7 +55,7 @@ def read_npz(
 def npz_parts(
     path: Path, size: int, framing: Framing, names: Sequence[str] | None, known: Sequence[str] | None = None
 ) -> list[Dataset]:
-    """Training and test, or one part that is not split. `known` are a model's names, see `dataset.settle_names`."""
+    """Read training and test, or one part that is not split. `known` are a model's names: `dataset.settle_names`."""
     try:
         arrays = _npz_arrays(path, size)
         xs, ys = ([array for key, array in arrays.items() if key[0] == kind] for kind in "xy")
@@ -90,7 +90,7 @@ def is_npz(path: Path) -> bool:
 
 
 def _npz_arrays(path: Path, size: int) -> dict[str, NDArray[Any]]:
-    """The arrays of one of `NPZ_KEYS`, and `names` if it is there, once their headers say that they fit."""
+    """Read the arrays of one of `NPZ_KEYS`, and `names` if it is there, once their headers say that they fit."""
     try:
         with zipfile.ZipFile(path) as archive:
             found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
@@ -103,7 +103,7 @@ def _npz_arrays(path: Path, size: int) -> dict[str, NDArray[Any]]:
         count = sum(math.prod(shape[:1]) for key, (shape, _) in headers.items() if key[0] == "x")
         check_memory(count, size, sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values()))
         with np.load(path, allow_pickle=False) as stored:
-            # With .npy: a member whose name is the bare key would be read in place of the one that was checked.
+            # With .npy: NumPy would prefer a member named by the bare key, which was not checked.
             arrays = {key: stored[f"{key}.npy"] for key in wanted}
         return {key: np.char.decode(array) if array.dtype.kind == "S" else array for key, array in arrays.items()}
     except NPZ_ERRORS as error:
@@ -136,7 +136,7 @@ def _check_arrays(x: NDArray[Any], y: NDArray[Any]) -> None:
 def _scales(path: Path, xs: list[NDArray[Any]]) -> list[int]:
     """What the values of each split are multiplied by so that they reach from 0 to 255: 255 or 1.
 
-    A guess from how they are distributed; what is taken for something else than it seems is said in a `DataWarning`.
+    This is a guess from how the values are distributed. A `DataWarning` reports a guess that is not obvious.
     """
     low, high = float(np.min([x.min() for x in xs])), float(np.max([x.max() for x in xs]))
     if not (low >= 0 and high <= 255):  # so, a NaN is refused too
@@ -148,7 +148,7 @@ def _scales(path: Path, xs: list[NDArray[Any]]) -> list[int]:
 
 
 def _float_scale(path: Path, xs: list[NDArray[Any]]) -> int:
-    """255 if floats are from 0 to 1, or just above by a rounding or a resizing; 1 if they are from 0 to 255."""
+    """255 if floats are from 0 to 1, or just above after rounding or resizing; 1 if they are from 0 to 255."""
     highest = [float(x.max()) for x in xs]
     high = max(highest)
     if high <= 1:
@@ -160,7 +160,7 @@ def _float_scale(path: Path, xs: list[NDArray[Any]]) -> int:
             stacklevel=5,
         )
         return 255
-    # Of the values that are not 0. Pictures from 0 to 255 have hardly any from 0 to 1.
+    # The share among values that are not 0. Pictures from 0 to 255 have hardly any from 0 to 1.
     above = sum(np.count_nonzero(x > 1) for x in xs) / sum(np.count_nonzero(x) for x in xs)
     apart = any(most <= 1 and (x % 1).any() for x, most in zip(xs, highest, strict=True))
     if high < DARK or above < ABOVE or apart:
@@ -173,13 +173,19 @@ def _float_scale(path: Path, xs: list[NDArray[Any]]) -> int:
 
 
 def _integer_scale(path: Path, xs: list[NDArray[Any]]) -> int:
-    """Of integers: 255 for masks of 0 and 1, else 1."""
-    high = max(int(x.max()) for x in xs)
+    """255 for masks, which are integers 0 and 1; else 1."""
+    highest = [int(x.max()) for x in xs]
+    high = max(highest)
     if high == 1:
         warnings.warn(
             f"{path}: the pictures' values, integers 0 and 1, are taken for black and white", DataWarning, stacklevel=5
         )
         return 255
+    if high > 1 and 1 in highest:
+        raise DataError(
+            f"expected pictures with values from 0 to 255, got integers from 0 to {high} in one split and 0 and 1 in "
+            "the other. Bring them to the same range"
+        )
     if 1 < high < DARK:
         raise DataError(
             f"expected pictures with values from 0 to 255, got integers from 0 to {high}, which are nearly black. "

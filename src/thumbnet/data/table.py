@@ -1,15 +1,14 @@
-"""A table of labels beside pictures, as spreadsheets and Kaggle write it: CSV, a row for each picture → `Tree`."""
+"""Read a table of labels beside pictures, as spreadsheets and Kaggle write it: CSV, a row for each picture."""
 
 import csv
 import io
 import re
-import unicodedata
 import warnings
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
-from thumbnet.data.dataset import settle_names
+from thumbnet.data.dataset import named_once, settle_names
 from thumbnet.data.folder import UNREADABLE_SHARE, Role, Tree, role_of
 from thumbnet.data.store import Store
 from thumbnet.errors import DataError, DataWarning
@@ -18,7 +17,7 @@ from thumbnet.text import first_few, natural_key, one_line
 
 MAX_TABLE = 2**28  # bytes
 SUFFIXES = (".csv", ".tsv")
-# The tables that are looked for in a folder, the first one counts.
+# The tables that are looked for in a folder; the first one found counts.
 TABLES = ("labels", "label", "trainlabels", "train", "training", "annotations", "metadata")
 # The columns' names without case, spaces and signs, the likeliest first: a class's name comes before its number.
 FILES = (
@@ -55,7 +54,7 @@ def _is_table(file: str) -> bool:
 
 
 def read_table(store: Store, table: str, known: Sequence[str] | None = None) -> Tree:
-    """The pictures that a table names, with their labels.
+    """List the pictures that a table names, with their labels.
 
     Args:
         store: Where the pictures and the table lie. A picture may be named without its suffix, and without its folder
@@ -69,7 +68,7 @@ def read_table(store: Store, table: str, known: Sequence[str] | None = None) -> 
         DataError: It cannot be read; more than a tenth of its pictures are not there; a name
             leaves the folder or fits several pictures; or a picture has two labels.
     """
-    where = f"{store.where}/{table}" if not str(store.where).endswith(table) else str(store.where)
+    where = f"{store.where}/{table}"
     rows = _rows(store.read(table, MAX_TABLE + 1), where)
     pictures = _Pictures([file for file in store.files if meant_as_picture(file)], where)
     own_role = role_of(PurePosixPath(table).stem.casefold().removesuffix("labels").rstrip("_- "))
@@ -182,7 +181,7 @@ class _Pictures:
         self.count, self._where = len(files), where
         self._by_name: dict[str, list[str]] = {}  # without folder and suffix
         for file in files:
-            self._by_name.setdefault(_bare(_form(file)), []).append(file)
+            self._by_name.setdefault(_bare(named_once(file)), []).append(file)
 
     def find(self, named: str, role: Role | None) -> list[str]:
         """The pictures that a table may mean; those of the row's own split, if several fit.
@@ -190,21 +189,17 @@ class _Pictures:
         Raises:
             DataError: The name leaves the folder.
         """
-        plain = _form(named.replace("\\", "/"))
+        plain = named_once(named.replace("\\", "/"))
         if plain.startswith("/") or re.match("[A-Za-z]:", plain) or ".." in plain.split("/"):
             raise DataError(f"{self._where}: expected names of files in this folder, got {one_line(named)}")
         path = "/".join(part for part in plain.split("/") if part not in ("", "."))
         # A suffix that is none is part of the name, as in `img.0001`.
         keys = {_bare(path), path.rpartition("/")[2]}
         near = [file for key in keys for file in self._by_name.get(key, [])]
-        fits = [file for file in near if _same_end(_form(file), path)]
-        if exact := [file for file in fits if _form(file) == path]:
+        fits = [file for file in near if _same_end(named_once(file), path)]
+        if exact := [file for file in fits if named_once(file) == path]:
             return exact[:1]
         return [file for file in fits if role and role in map(role_of, file.split("/")[:-1])] or fits
-
-
-def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name)
 
 
 def _bare(path: str) -> str:

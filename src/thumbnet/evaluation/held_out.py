@@ -27,7 +27,7 @@ class Source(NamedTuple):
 class Chosen(NamedTuple):
     """Pictures to measure a model on, and which of the data they are."""
 
-    dataset: Dataset  # with the model's class names, of which some may have no picture
+    dataset: Dataset  # with the model's class names; some may have no picture
     note: str  # for a person; nothing where the data have a test split of their own
 
 
@@ -46,8 +46,10 @@ def source_for(model: str | None, info: ModelInfo, data: str | None) -> Source:
         return Source(source, False, f"measured on {printable(source)}, which the model file names as its data")
     if info.names == cifar_archives.NAMES:
         return Source("cifar10", False, "measured on CIFAR-10, whose classes the model knows")
-    told = f"It was trained on {printable(source)}, which is not here. " if isinstance(source, str) and source else ""
-    raise DataError(f"{name}: {told}Name the data to measure it on, such as `--data FOLDER`")
+    trained = (
+        f"It was trained on {printable(source)}, which is not here. " if isinstance(source, str) and source else ""
+    )
+    raise DataError(f"{name}: {trained}Name the data to measure it on, such as `--data FOLDER`")
 
 
 def _is_here(source: str) -> bool:
@@ -94,10 +96,9 @@ def choose(infos: Sequence[ModelInfo], source: Source) -> list[Chosen]:
 def _seed(info: ModelInfo, whole: Dataset, data: str) -> int | None:
     """The seed by which a model's training has split just these data; None if they were others, or not split."""
     seed = info.data.get("seed", info.recipe.get("seed"))  # older files have it in the recipe only
-    counts = [info.data.get(f"{part}_images") for part in ("train", "test")]
-    if type(seed) is not int or not 0 <= seed <= MAX_SEED or not all(type(count) is int for count in counts):
-        return None
-    if sum(counts) != len(whole):
+    counts = [info.data.get(key) for key in ("train_images", "test_images")]
+    numbers = [count for count in counts if type(count) is int]
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED or len(numbers) < 2 or sum(numbers) != len(whole):
         return None
     try:
         same = info.data.get("train") == split(whole, seed).train.fingerprint()
@@ -143,7 +144,7 @@ def _warn(info: ModelInfo, test: Dataset, data: str) -> None:
         )
     elif info.data.get("test", mark) != mark:
         changed = _is_source(info, data)
-        told = "have changed since the model was trained, and it may have seen" if changed else (
+        problem = "have changed since the model was trained, and it may have seen" if changed else (
             "are not the test pictures that the model file names. Make sure that it was not trained on"
         )  # fmt: skip
-        warnings.warn(f"{data}: these pictures {told} some of them", DataWarning, stacklevel=4)
+        warnings.warn(f"{data}: these pictures {problem} some of them", DataWarning, stacklevel=4)

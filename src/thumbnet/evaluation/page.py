@@ -1,4 +1,4 @@
-"""What was measured of a model file, as one HTML page that needs nothing around it."""
+"""Write what was measured of a model file as one self-contained HTML page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,23 +28,23 @@ from thumbnet.prediction import explain
 from thumbnet.progress import progress
 
 PAIR_PICTURES = 6  # of each
-MISTAKES = 24  # shown, the most confident ones
+MISTAKES = 24  # wrong answers on the page, the most confident ones
 THUMBNAIL = 96  # pixels a side at the most, of a picture on the page
 PAGE, SCORES = "index.html", "scores.json"
 EPOCHS, LOSS = 1e6, 1e6  # the most of each that is drawn
 
 
 def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> Path:
-    """Write `index.html` and `scores.json` into `folder`, and return the page's path. Takes minutes for a slow network.
+    """Write `index.html` and `scores.json` into `folder`, and return the page's path. A slow network takes minutes.
 
     Args:
         folder: Made if it is not there.
-        judged: What is reported.
-        against: Another model file that was asked about the same pictures.
+        judged: The model file to report on.
+        against: Another model file, asked about the same pictures.
 
     Raises:
-        DataError: `against` was asked about others.
-        ModelError: The network of a stranger's file fails.
+        DataError: `against` was asked about other pictures.
+        ModelError: The network of a file from elsewhere fails.
         ThumbnetError: The folder cannot be made.
     """
     prepare(folder)
@@ -54,7 +54,7 @@ def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> 
     content = {PAGE: page(judged, spoilt, other), SCORES: as_json(judged, spoilt, other)}
     for name, written in content.items():
         with write_atomically(folder / name) as file:
-            # A file's name may be no Unicode. In JSON, what this makes of it is an escape that means the same.
+            # A file's name may be no Unicode. In JSON, this gives an escape that means the same.
             file.write(written.encode("utf-8", "backslashreplace"))
     return folder / PAGE
 
@@ -148,10 +148,10 @@ def _classes(judged: Judgement) -> Html:
         for each in worst_first
     ]  # fmt: skip
     heads = [element("th", name, scope="col") for name in ("class", "pictures", "precision", "recall", "F1")]
-    absent = [element("p", "–: there is no such picture, or no such answer.", class_="about")]
+    absent = [element("p", "– means that there is no such picture, or no such answer.", class_="about")]
     return join(
-        element("p", "The hardest class first. Precision: of the pictures that were taken for a class, the share that "
-                "shows it. Recall: of the pictures that show it, the share that was found. F1: their harmonic mean."),
+        element("p", "The hardest class comes first. Precision is the share of the pictures taken for a class that "
+                "show it. Recall is the share of the pictures of a class that were found. F1 is their harmonic mean."),
         _scrolled("Classes", element("table", element("thead", element("tr", *heads)), element("tbody", *rows),
                                      class_="classes")),
         *(absent if any(None in (each.precision, each.recall) for each in judged.classes) else []),
@@ -168,7 +168,7 @@ def _confusion(judged: Judgement) -> Html:
     pairs = [_pair(judged, truth, guess) for truth, guess in confused(judged.confusion, PAIRS)]
     shown = plots.confusion(judged.confusion, judged.answers.names)
     return join(
-        element("p", "A row for each true class, a column for each answer. The fuller a colour, the more of its row."),
+        element("p", "Each row is a true class, each column an answer. A stronger colour means a larger share."),
         _scrolled("Confusion matrix", shown),
         element("h3", "Most often confused") if pairs else "",
         element("ul", *pairs, class_="pairs") if pairs else "",
@@ -179,13 +179,13 @@ def _pair(judged: Judgement, truth: int, guess: int) -> Html:
     answers = judged.answers
     rows = np.flatnonzero((answers.labels == truth) & (answers.guesses == guess))
     rows = rows[np.argsort(-answers.confidence[rows], kind="stable")][:PAIR_PICTURES]
-    told = f"{answers.names[truth]}, taken for {answers.names[guess]}"
+    label = f"{answers.names[truth]}, taken for {answers.names[guess]}"
     return element(
         "li",
         element("p", element("b", element("bdi", answers.names[truth])), " taken for ",
                 element("b", element("bdi", answers.names[guess])),
                 element("span", f" {times(judged, truth, guess)}", class_="about")),
-        element("div", *(_thumbnail(judged.dataset.images[row], told) for row in rows), class_="strip"),
+        element("div", *(_thumbnail(judged.dataset.images[row], label) for row in rows), class_="strip"),
     )  # fmt: skip
 
 
@@ -193,14 +193,14 @@ def _confidence(judged: Judgement) -> Html:
     scores, threshold = judged.scores, judged.answers.info.threshold
     shares, accuracies = coverage(judged.answers)
     trusted = (
-        "Of the answers with 70 % confidence, 70 % should be right: the bars should end on the line; red is what they "
-        "lack or have too much. Above them, how many answers there are. The mean gap, the calibration error, is "
+        "Answers with 70 % confidence should be right in 70 % of cases, so the bars should end on the line; the gap is "
+        "red. The bars on top show how many answers there are. The mean gap, the calibration error, is "
         f"{scores.calibration_error:.3f}."
     )
     answered = (
-        "Where it answers only what it is surest of, it is right more often. Below a sureness of "
-        f"{threshold:.2f} its answer is “unsure”: {scores.known:.1%} are above, and {scores.known_accuracy:.2%} of "
-        "these are right."
+        "The model is right more often if it answers only what it is surest of. Below a sureness of "
+        f"{threshold:.2f} its answer is “unsure”: {scores.known:.1%} of the answers are above, and "
+        f"{scores.known_accuracy:.2%} of these are right."
     )
     return element(
         "div",
@@ -216,17 +216,17 @@ def _mistakes(judged: Judgement) -> Html:
     wrong = np.flatnonzero(~answers.right)
     rows = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES].tolist()
     if not rows:
-        return element("p", "It made none.")
+        return element("p", "There are none.")
     cards: list[Html] = []
     with progress("heat maps", len(rows), " pictures") as show:
         for row in rows:
             cards.append(_mistake(judged, row))
             show(len(cards))
-    told = (
-        f"The {len(rows)} wrong answers with most confidence, of {len(wrong):,} wrong ones; some may be wrong labels. "
-        "Coloured is what spoke for the answer."
+    about = (
+        f"These are the {len(rows)} most confident of {len(wrong):,} wrong answers. Some labels may be wrong instead. "
+        "The coloured parts spoke for the answer."
     )
-    return join(element("p", told), element("div", *cards, class_="gallery views"))
+    return join(element("p", about), element("div", *cards, class_="gallery views"))
 
 
 def _mistake(judged: Judgement, row: int) -> Html:
@@ -247,13 +247,13 @@ def _robustness(judged: Judgement, spoilt: Robustness) -> Html:
     sample = judged.dataset.images[int(np.argmax(np.where(judged.answers.right, judged.answers.confidence, 0)))]
     heads = [element("th", name, scope="col") for name in ("", *map(str, range(1, STRENGTHS + 1)))]
     rows = [element("tr", element("th", way, scope="row"), *_spoilt_cells(sample, way, spoilt)) for way in WAYS]
-    told = (
-        f"The accuracy on {spoilt.images:,} of the test pictures is {spoilt.unspoilt:.1%} as they are, and "
-        f"{spoilt.mean:.1%} in the mean of these {len(WAYS)} ways of spoiling them, each at {STRENGTHS} strengths as "
-        "CIFAR-10-C defines them (Hendrycks and Dietterich 2019)."
+    about = (
+        f"The accuracy on {spoilt.images:,} test pictures is {spoilt.unspoilt:.1%}. With the pictures spoilt in "
+        f"these {len(WAYS)} ways, each at {STRENGTHS} strengths, it is {spoilt.mean:.1%} on average. CIFAR-10-C "
+        "defines the ways and strengths (Hendrycks and Dietterich 2019)."
     )
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="spoilt")
-    return join(element("p", told), _scrolled("Accuracy on spoilt pictures", table))
+    return join(element("p", about), _scrolled("Accuracy on spoilt pictures", table))
 
 
 def _spoilt_cells(sample: NDArray[np.uint8], way: str, spoilt: Robustness) -> Iterable[Html]:
@@ -273,12 +273,12 @@ def _foreign(judged: Judgement) -> Html:
                 element("figcaption", _answer(each.label, each.confidence)))
         for each in found.surest
     ]  # fmt: skip
-    told = (
+    about = (
         f"{found.rejected:.1%} of {found.images:,} pictures in {folder} are rejected as unsure. A test picture gets "
         f"more sureness than one of these in {found.auroc:.1%} of all pairs (the AUROC; 50 % would be chance)."
     )
     return join(
-        element("p", told), element("h3", "The surest answers to them"), element("div", *cards, class_="gallery")
+        element("p", about), element("h3", "The surest answers to them"), element("div", *cards, class_="gallery")
     )
 
 
@@ -287,10 +287,10 @@ def _comparison(model: str, other: tuple[str, Comparison] | None) -> Html:
 
 
 def _training(history: Sequence[Mapping[str, Any]]) -> Html:
-    """A training's curves, from the model file: rows of `epoch`, `loss`, `training` and perhaps `validation`."""
+    """Draw a training's curves from its rows of `epoch`, `loss`, `training` and perhaps `validation`."""
 
     def line(column: str, most: float) -> list[tuple[float, float]]:
-        # The file may be a stranger's: numbers that are none, or beyond all sense, are left out.
+        # The file may come from elsewhere: what is no number, or makes no sense, is left out.
         pairs = [(row.get("epoch"), row.get(column)) for row in history]
         return [(x, y) for x, y in pairs if _is_number(x, EPOCHS) and _is_number(y, most)]
 
@@ -308,10 +308,10 @@ def _is_number(value: object, most: float) -> TypeGuard[float]:
 
 
 def _scrolled(label: str, content: Html) -> Html:
-    """What may be wider than the screen, in a place of its own that scrolls, by the keyboard too."""
+    """Put what may be wider than the screen into a place that scrolls, by the keyboard too."""
     return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
-def _thumbnail(square: NDArray[np.uint8], told: str) -> Html:
-    """uint8 `(S, S, 3)`, inside the page."""
-    return picture(square, told, THUMBNAIL)
+def _thumbnail(square: NDArray[np.uint8], label: str) -> Html:
+    """A picture, uint8 `(S, S, 3)`, inside the page."""
+    return picture(square, label, THUMBNAIL)

@@ -23,7 +23,7 @@ NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', 
 # copies, deleted pictures, and notes. Hidden files are litter too.
 LITTER = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"}  # Windows
-    | {"__macosx", "icon\r", "network trash folder", "temporary items", "lost+found", "__pycache__"}  # macOS, Linux
+    | {"__macosx", "icon\r", "network trash folder", "temporary items", "lost+found", "resource.frk"}  # macOS, Linux
     | {
         "@eadir",
         "@tmp",
