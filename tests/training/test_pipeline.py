@@ -152,7 +152,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("recipe", "size"), [("seed", 96), ("fast", 64), ("best", 40)])
+@pytest.mark.parametrize(("recipe", "size"), [("seed", 96), ("fast", 48), ("best", 40)])
 def test_own_pictures_in_another_size_go_all_the_way(
     pictures: Path, tmp_path: Path, recipe: str, size: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
