@@ -14,9 +14,21 @@ from support.trees import plain, tree
 from thumbnet.data import folder as folder_module
 from thumbnet.data.folder import Budget, read_folder, role_of
 from thumbnet.errors import DataError, DataWarning
+from thumbnet.pictures import decode, framing
 from thumbnet.sources.expand import expand
 
-TRAIN = ("train", "Train", "TRAIN", "training", "Training", "train_set", "training set", "train-images", "seg_train", "trn")
+TRAIN = (
+    "train",
+    "Train",
+    "TRAIN",
+    "training",
+    "Training",
+    "train_set",
+    "training set",
+    "train-images",
+    "seg_train",
+    "trn",
+)
 TEST = ("test", "Test", "testing", "Testing", "test_set", "TestData", "test.images", "seg_test")
 VALIDATION = ("val", "valid", "Validation", "validate", "dev", "development", "eval", "holdout", "val_set", "hold-out")
 
@@ -44,20 +56,20 @@ def test_folder_with_two_splits_however_they_are_called(train: str, test: str, t
 
 def test_two_folders_for_one_split_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{split}/{name}": 2 for split in ("train", "Training", "test") for name in "xy"})
-    with pytest.raises(DataError, match="expected one folder for each split, got Training, train"):
+    with pytest.raises(DataError, match=r"expected one folder for each split, got Training, train"):
         read_folder(root)
 
 
 @pytest.mark.parametrize("tops", [("teach", "proof"), ("train", "proof"), ("test", "val"), ("part1", "part2", "part3")])
 def test_folders_that_all_have_the_same_subfolders_are_no_classes(tops: tuple[str, ...], tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{top}/{name}": 5 for top in tops for name in ("cat", "dog")})
-    with pytest.raises(DataError, match="has the same subfolders, cat, dog, so .* Expected train/ and test/"):
+    with pytest.raises(DataError, match=r"has the same subfolders, cat, dog, so .* Expected train/ and test/"):
         read_folder(root)
 
 
 def test_splits_below_the_classes_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{name}/{split}": 5 for name in ("cat", "dog") for split in ("train", "test")})
-    with pytest.raises(DataError, match="each of cat, dog has the same subfolders, test, train"):
+    with pytest.raises(DataError, match=r"each of cat, dog has the same subfolders, test, train"):
         read_folder(root)
 
 
@@ -87,8 +99,8 @@ def test_links_to_splits_and_classes_are_read(tmp_path: Path) -> None:
 LITTER = [
     "@eaDir/0.png/SYNOFILE_THUMB_M.png", "#recycle/0.png", "@Recycle/0.png", ".@__thumb/0.png", ".AppleDouble/0.png",
     "__MACOSX/0.png", "._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found/0.png", ".thumbnails/0.png",
-    ".dtrash/0.png", "$RECYCLE.BIN/0.png", "My.photoslibrary/originals/0.png", ".picasaoriginals/0.png", "#snapshot/0.png",
-    "Catalog Previews.lrdata/0.png", ".ipynb_checkpoints/0.png", "[Originals]/0.png",
+    ".dtrash/0.png", "$RECYCLE.BIN/0.png", "My.photoslibrary/originals/0.png", ".picasaoriginals/0.png",
+    "#snapshot/0.png", "Catalog Previews.lrdata/0.png", ".ipynb_checkpoints/0.png", "[Originals]/0.png",
 ]  # fmt: skip
 
 
@@ -120,20 +132,24 @@ def test_class_of_which_no_picture_can_be_read_is_refused(tmp_path: Path) -> Non
     for number in range(3):
         (root / f"emu/{number}.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
     with (
-        pytest.warns(DataWarning, match="3 of 43 pictures cannot be read"),
-        pytest.raises(DataError, match="classes of which no picture can be read: emu. Mend or .*this is a HEIC picture"),
+        pytest.warns(DataWarning, match=r"3 of 43 pictures cannot be read"),
+        pytest.raises(
+            DataError, match=r"classes of which no picture can be read: emu. Mend or .*this is a HEIC picture"
+        ),
     ):
         read_folder(root)
 
 
 @pytest.mark.parametrize("split", ["", "train/"])
 def test_stray_folder_without_a_picture_is_no_class(split: str, tmp_path: Path) -> None:
-    root = tree(tmp_path / "a", {f"{split}cat": 5, f"{split}dog": 5, **({"test/cat": 1, "test/dog": 1} if split else {})})
+    root = tree(
+        tmp_path / "a", {f"{split}cat": 5, f"{split}dog": 5, **({"test/cat": 1, "test/dog": 1} if split else {})}
+    )
     (root / split / "notes").mkdir()
     (root / split / "notes/todo.txt").write_text("take more")
     with (
         pytest.warns(DataWarning, match=r"1 files are no pictures"),
-        pytest.raises(DataError, match="classes without a picture: notes. Fill or delete"),
+        pytest.raises(DataError, match=r"classes without a picture: notes. Fill or delete"),
     ):
         read_folder(root)
 
@@ -175,13 +191,15 @@ def test_pictures_in_hand_are_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     """Huge pictures wait for each other; small ones do not."""
     root = tree(tmp_path / "a", {"cat": 12, "dog": 12})
     for number in range(6):
-        (root / f"cat/big {number}.png").write_bytes(cv2.imencode(".png", np.zeros((100, 100, 3), np.uint8))[1].tobytes())
+        (root / f"cat/big {number}.png").write_bytes(
+            cv2.imencode(".png", np.zeros((100, 100, 3), np.uint8))[1].tobytes()
+        )
     monkeypatch.setattr(folder_module, "MAX_PIXELS", 25_000)
-    lock, current, most, real = threading.Lock(), 0, 0, folder_module.square
+    lock, current, most, real = threading.Lock(), 0, 0, framing.square
 
     def square(data: bytes, *arguments: object) -> object:
         nonlocal current, most
-        claimed = folder_module.pixels(data)
+        claimed = decode.pixels(data)
         with lock:
             current += claimed
             most = max(most, current)

@@ -130,14 +130,14 @@ def _add_train(commands: Any) -> None:
 def _add_evaluate(commands: Any) -> None:
     command = _add(
         commands, "evaluate", "measure a model on test pictures",
-        "thumbnet evaluate --model model.onnx --data cifar10\n"
+        "thumbnet evaluate model.onnx --data my-pictures/\n"
         "thumbnet evaluate model.onnx --report report/         (a page with pictures)\n"
         "thumbnet evaluate model.onnx other.onnx               (is one better?)\n"
         "thumbnet evaluate model.onnx --foreign other-things/  (is it unsure where it should be?)",
     )  # fmt: skip
     command.add_argument("models", nargs="*", metavar="MODEL", help="as --model; a second one is compared with it")
     _add_model(command)
-    _add_data(command)
+    _add_data(command, default=None)
     command.add_argument("--report", metavar="FOLDER", help="write a page, index.html, and scores.json there")
     command.add_argument("--foreign", metavar="FOLDER", help="pictures of other things: how many are rejected?")
     command.set_defaults(wrong=command.error)
@@ -219,10 +219,11 @@ def _add_model(command: Any) -> None:
     command.add_argument("--model", metavar="NAME|FILE", help="a bundled model's name or a file (the best bundled one)")
 
 
-def _add_data(command: Any) -> None:
+def _add_data(command: Any, default: str | None = "cifar10") -> None:
     command.add_argument(
-        "--data", default="cifar10", metavar="DATA",
-        help="cifar10, digits, a folder of pictures (a subfolder a class) or an .npz file (cifar10)",
+        "--data", default=default, metavar="DATA",
+        help="cifar10, digits, a folder or ZIP file of pictures (a subfolder a class), a table of labels (.csv) or an "
+        f".npz file ({default or 'what the model was trained on'})",
     )  # fmt: skip
 
 

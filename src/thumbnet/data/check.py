@@ -92,7 +92,7 @@ class Pictures:
 
     def name(self, row: int) -> str:
         """The picture's class."""
-        return self.names[int(self.labels[row])]
+        return printable(self.names[int(self.labels[row])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,9 +273,10 @@ def _worst(pictures: Pictures, pairs: list[Copy], *, across: bool) -> list[Copy]
 def _uneven(pictures: Pictures) -> list[Note]:
     """Classes with far fewer training pictures than the largest, the smallest first."""
     counts = np.bincount(pictures.labels[~pictures.is_test], minlength=len(pictures.names))  # (C,)
-    largest, most = pictures.names[int(counts.argmax())], counts.max()
+    names = [printable(name) for name in pictures.names]
+    largest, most = names[int(counts.argmax())], counts.max()
     return [
-        Note(pictures.names[label], f"{counts[label]:,} training pictures; {largest} has {most:,}")
+        Note(names[label], f"{counts[label]:,} training pictures; {largest} has {most:,}")
         for label in np.argsort(counts, kind="stable")
         if counts[label] * MOST_UNEVEN < most
     ]
@@ -386,5 +387,5 @@ def _copy(seen: Pictures, copy: Copy) -> str:
 def _suspect(seen: Pictures, suspect: Suspect) -> str:
     return (
         f"{seen.where(suspect.row)}: labelled {seen.name(suspect.row)} ({suspect.given:.0%}), "
-        f"looks like {seen.names[suspect.label]} ({suspect.other:.0%})"
+        f"looks like {printable(seen.names[suspect.label])} ({suspect.other:.0%})"
     )

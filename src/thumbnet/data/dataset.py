@@ -102,8 +102,8 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
     if single:
         raise DataError(
             f"one picture is left of a class, and one picture cannot be split: {first_few(single)}. Each class needs "
-            "three or more, to learn, to calibrate and to test; two where the test pictures are apart. Add pictures, or "
-            "leave the class out"
+            "three or more, to learn, to calibrate and to test; two where the test pictures are apart. Add pictures, "
+            "or leave the class out"
         )
     held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
     try:

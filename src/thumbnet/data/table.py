@@ -21,22 +21,19 @@ SUFFIXES = (".csv", ".tsv")
 # The tables that are looked for in a folder, the first one counts.
 TABLES = ("labels", "label", "trainlabels", "train", "training", "annotations", "metadata")
 # The columns' names without case, spaces and signs, the likeliest first: a class's name comes before its number.
-FILES = ("file", "filename", "filepath", "path", "relativepath", "imagepath", "imgpath", "imagefile", "imagename")
-FILES += ("imgname", "imagefilename", "picture", "photo", "image", "img", "imageid", "imgid", "pictureid", "id", "name")
+FILES = (
+    "file", "filename", "filepath", "path", "relativepath", "imagepath", "imgpath", "imagefile", "imagename", "imgname",
+    "imagefilename", "picture", "photo", "image", "img", "imageid", "imgid", "pictureid", "id", "name",
+)  # fmt: skip
 LABELS = (
-    "labelname",
-    "classname",
-    "categoryname",
-    "label",
-    "labels",
-    "class",
-    "category",
-    "target",
-    "species",
-    "breed",
-)
-LABELS += ("classlabel", "classid", "labelid", "categoryid", "y")
+    "labelname", "classname", "categoryname", "label", "labels", "class", "category", "target", "species", "breed",
+    "classlabel", "classid", "labelid", "categoryid", "y",
+)  # fmt: skip
 SPLITS = ("split", "set", "subset", "partition")
+
+
+class OtherTableError(DataError):
+    """A table of something else: it has no labels, or names none of the pictures."""
 
 
 class Row(NamedTuple):
@@ -68,7 +65,8 @@ def read_table(store: Store, table: str, known: Sequence[str] | None = None) -> 
         known: A model's class names, see `dataset.settle_names`.
 
     Raises:
-        DataError: The table cannot be read, or lacks a column; more than a tenth of its pictures are not there; a name
+        OtherTableError: It lacks a column, or none of its pictures is there.
+        DataError: It cannot be read; more than a tenth of its pictures are not there; a name
             leaves the folder or fits several pictures; or a picture has two labels.
     """
     where = f"{store.where}/{table}" if not str(store.where).endswith(table) else str(store.where)
@@ -78,7 +76,12 @@ def read_table(store: Store, table: str, known: Sequence[str] | None = None) -> 
     labelled: dict[str, Row] = {}
     missing: list[str] = []
     for row in rows:
-        file = pictures.find(row.file, row.role or own_role)
+        fits = pictures.find(row.file, row.role or own_role)
+        if len(fits) > 1:
+            # A list of the classes and their numbers, beside folders that are called as they are, is no table of files.
+            kind = OtherTableError if {row.label for row in rows} <= set(store.folders) else DataError
+            raise kind(f"{where}: {one_line(row.file)} may be any of {first_few(fits)}. Name its folder, too")
+        file = fits[0] if fits else None
         if file is None:
             missing.append(one_line(row.file))
         elif (other := labelled.setdefault(file, row)) != row and (other.label, other.role) != (row.label, row.role):
@@ -89,7 +92,8 @@ def read_table(store: Store, table: str, known: Sequence[str] | None = None) -> 
     if missing:
         report = f"{where}: {len(missing):,} of {len(rows):,} pictures are not there: {first_few(missing)}"
         if len(missing) > UNREADABLE_SHARE * len(rows):
-            raise DataError(f"{report}. That is more than {UNREADABLE_SHARE:.0%}: expected them beside the table")
+            kind = DataError if labelled else OtherTableError
+            raise kind(f"{report}. That is more than {UNREADABLE_SHARE:.0%}: expected them beside the table")
         warnings.warn(f"{report}. They are left out", DataWarning, stacklevel=3)
     if unlisted := pictures.count - len(labelled):
         report = f"{where}: {unlisted:,} pictures in this folder are not in the table and are left out"
@@ -139,7 +143,7 @@ def _rows(content: bytes, where: str) -> list[Row]:
         label = 1 - file
     if file is None or label is None:
         found = first_few(one_line(name) for name in header)
-        raise DataError(f"{where}: expected columns such as file and label, found {found}")
+        raise OtherTableError(f"{where}: expected columns such as file and label, found {found}")
     rows = []
     for cell in cells:
         name, answer = (cell[place].strip() if place < len(cell) else "" for place in (file, label))
@@ -180,11 +184,11 @@ class _Pictures:
         for file in files:
             self._by_name.setdefault(_bare(_form(file)), []).append(file)
 
-    def find(self, named: str, role: Role | None) -> str | None:
-        """The picture that a table means, or nothing.
+    def find(self, named: str, role: Role | None) -> list[str]:
+        """The pictures that a table may mean; those of the row's own split, if several fit.
 
         Raises:
-            DataError: The name leaves the folder, or fits several pictures.
+            DataError: The name leaves the folder.
         """
         plain = _form(named.replace("\\", "/"))
         if plain.startswith("/") or re.match("[A-Za-z]:", plain) or ".." in plain.split("/"):
@@ -195,14 +199,8 @@ class _Pictures:
         near = [file for key in keys for file in self._by_name.get(key, [])]
         fits = [file for file in near if _same_end(_form(file), path)]
         if exact := [file for file in fits if _form(file) == path]:
-            return exact[0]
-        if len(fits) > 1 and role:
-            fits = [file for file in fits if role in map(role_of, file.split("/")[:-1])] or fits
-        if len(fits) > 1:
-            raise DataError(
-                f"{self._where}: {one_line(named)} may be any of {first_few(fits)}. Name its folder, too"
-            )
-        return fits[0] if fits else None
+            return exact[:1]
+        return [file for file in fits if role and role in map(role_of, file.split("/")[:-1])] or fits
 
 
 def _form(name: str) -> str:
