@@ -23,6 +23,7 @@ from thumbnet import cli
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.data.digits import read_digits
 from thumbnet.errors import DataError, ExportError, ThumbnetError, TrainingError
+from thumbnet.evaluation import page
 from thumbnet.evaluation.judge import judge
 from thumbnet.files import exclusive
 from thumbnet.training import pipeline
@@ -119,6 +120,7 @@ def test_the_model_holds_its_history_as_its_table_does(trained: pipeline.Trained
             key: row[key] for key in ("epoch", "loss", "training", "validation")
         }
         assert "seconds" not in kept  # or the same seed would not give the same file
+    assert "accuracy over the epochs" in page._training(history)
 
 
 def test_the_logs_are_where_they_were_wanted(trained: pipeline.Trained) -> None:
@@ -152,7 +154,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("recipe", "size"), [("seed", 96), ("fast", 64), ("best", 40)])
+@pytest.mark.parametrize(("recipe", "size"), [("seed", 96), ("fast", 48), ("best", 40)])
 def test_own_pictures_in_another_size_go_all_the_way(
     pictures: Path, tmp_path: Path, recipe: str, size: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -91,7 +91,9 @@ def train(
         KeyboardInterrupt: Ctrl-C before the first epoch's end. Later, the best network so far is shipped.
     """
     recipe = _recipe(recipe, epochs)
-    settings = Settings(seed, minutes, patience, refit, mirror, settle(precision or "auto"))
+    settings = Settings(
+        seed=seed, minutes=minutes, patience=patience, refit=refit, mirror=mirror, precision=settle(precision or "auto")
+    )
     team = join()  # before the data is read, so that a missing worker is soon known
     job = _Job(recipe, settings, Places(Path(output)), team, resume)
     if not team.chief:
