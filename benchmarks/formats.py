@@ -1,6 +1,6 @@
 """A model in each format: its size, whether it is as good, and how fast it is here.
 
-    python benchmarks/formats.py [--data cifar10] [--model NAME|FILE …] [--images 10000] [--seconds 5]
+    python benchmarks/formats.py [--data DATA] [--model NAME|FILE …] [--images 10000] [--seconds 5]
 
 Accuracy and agreement with the model file are of the first test pictures, all by default. Each format is run by its own
 package, as `thumbnet export` runs it to compare; .keras files by `predict`, whose start costs a single picture most.
@@ -17,7 +17,6 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-import thumbnet
 from thumbnet import export
 from thumbnet.evaluation.judge import answer
 from thumbnet.evaluation.scores import Answers
@@ -28,7 +27,7 @@ from thumbnet.model.classifier import BATCH, BUNDLED, find
 def main() -> None:
     """Measure, and print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--data", help="pictures of the models' classes (what each was trained on)")
     parser.add_argument("--model", nargs="*", default=BUNDLED)
     parser.add_argument("--images", type=int, default=10_000, help="test pictures, at the most (10000)")
     parser.add_argument("--seconds", type=float, default=5, help="for each speed (5)")
@@ -36,7 +35,7 @@ def main() -> None:
     print(f"{os.cpu_count()} cores")
     for model in arguments.model:
         path = find(model)
-        original = export.Original(path.stem, path.read_bytes(), thumbnet.load(model), arguments.data)
+        original = export.Original.read(model, arguments.data)
         test = original.splits.test.take(np.arange(min(arguments.images, len(original.splits.test))))
         before = answer(original.classifier, test)
         print(f"\n{original.name}, {len(test):,} test pictures\n")

@@ -192,7 +192,11 @@ def _add_export(commands: Any) -> None:
     _add_model(command)
     command.add_argument("--format", choices=EXPORTS, required=True, help="what to make of it")
     command.add_argument("--output", metavar="PATH", help="where it goes (the model's name, in the working folder)")
-    _add_data(command)
+    command.add_argument(
+        "--data", metavar="DATA",
+        help="pictures of the model's classes, to compare on: cifar10, digits, a folder or an .npz file (what the "
+        "model was trained on)",
+    )  # fmt: skip
     command.add_argument(
         "--runtime", metavar="FOLDER|TGZ", help="for web: what `npm pack onnxruntime-web` gave (it is downloaded)"
     )

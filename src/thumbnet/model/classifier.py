@@ -1,11 +1,12 @@
 """A model file in use: pictures → predictions, through ONNX Runtime alone."""
 
+import contextlib
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import IO, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import onnxruntime
@@ -90,13 +91,31 @@ def load(
     """
     if threshold is not None:
         check_threshold(threshold)  # here, as below a ValueError is the name's
+    with _opened(model) as file:
+        # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
+        # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
+        opened = Path(f"/proc/self/fd/{file.fileno()}")
+        return Classifier(opened if opened.is_file() else file.read(), threads, views, threshold)
+
+
+def load_with_content(model: str | Path | None = None) -> tuple["Classifier", bytes]:
+    """The classifier in a model file, and the file's bytes: just those that were loaded, as a pipe gives them once.
+
+    Raises:
+        ModelError: As `load` raises it.
+    """
+    with _opened(model) as file:
+        content = file.read()
+        return Classifier(content), content
+
+
+@contextlib.contextmanager
+def _opened(model: str | Path | None) -> Iterator[IO[bytes]]:
+    """A model file, open. An error inside the block becomes a ModelError with the file's name."""
     name, path = _located(model)
     try:
         with path.open("rb") as file:
-            # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
-            # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
-            opened = Path(f"/proc/self/fd/{file.fileno()}")
-            return Classifier(opened if opened.is_file() else file.read(), threads, views, threshold)
+            yield file
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
