@@ -1,4 +1,4 @@
-"""What is built and installed works alone: the wheel in an empty environment, with its bundled models."""
+"""The source archive and the wheel are complete, and the wheel works in an empty environment."""
 
 import json
 import os

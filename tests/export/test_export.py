@@ -1,4 +1,4 @@
-"""formats: each is written, answers as the model file does, and is not written where it does not."""
+"""export: each format answers as the model file does, or is not written."""
 
 import dataclasses
 import json

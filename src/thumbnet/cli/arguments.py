@@ -34,7 +34,7 @@ def parser(commands_by_name: dict[str, Run]) -> argparse.ArgumentParser:
     _add_check_data(commands)
     _add_serve(commands)
     _add_export(commands)
-    info = _add(commands, "info", "show what a model file says of itself", "thumbnet info cifar10-seed")
+    info = _add(commands, "info", "show a model file's metadata", "thumbnet info cifar10-seed")
     info.add_argument("model", metavar="MODEL", help="a bundled model's name or a file")
     for name, run in commands_by_name.items():
         commands.choices[name].set_defaults(run=run)
@@ -182,7 +182,7 @@ def _add_serve(commands: Any) -> None:
 
 def _add_export(commands: Any) -> None:
     command = _add(
-        commands, "export", "make a model's file for other programs, and prove that it answers the same",
+        commands, "export", "convert a model file for other programs, and prove that it answers the same",
         "thumbnet export --format litert                  (cifar10-best.tflite, for phones)\n"
         "thumbnet export model.onnx --format int8         (model-int8.onnx, smaller and faster)\n"
         "thumbnet export mine.onnx --format savedmodel --data my-pictures/ --output served/1\n"
@@ -190,15 +190,19 @@ def _add_export(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument("named", nargs="?", metavar="MODEL", help="as --model")
     _add_model(command)
-    command.add_argument("--format", choices=EXPORTS, required=True, help="what to make of it")
-    command.add_argument("--output", metavar="PATH", help="where it goes (the model's name, in the working folder)")
+    command.add_argument("--format", choices=EXPORTS, required=True, help="the format to convert to")
+    command.add_argument(
+        "--output", metavar="PATH", help="the file or folder to write (the model's name, in the working folder)"
+    )
     command.add_argument(
         "--data", metavar="DATA",
         help="pictures of the model's classes, to compare on: cifar10, digits, a folder or an .npz file (what the "
         "model was trained on)",
     )  # fmt: skip
     command.add_argument(
-        "--runtime", metavar="FOLDER|TGZ", help="for web: what `npm pack onnxruntime-web` gave (it is downloaded)"
+        "--runtime",
+        metavar="FOLDER|TGZ",
+        help="for web: what `npm pack onnxruntime-web` made (downloaded if not given)",
     )
     command.set_defaults(wrong=command.error)
 

@@ -116,7 +116,7 @@ class Format:
     ending: str  # of its default name, after the model's
     folder: bool  # whether it is a folder
     extra: str | None  # that adds its packages
-    write: Callable[[Original, Path], Answer | None]  # writes to a new path; returns a function that runs what is there
+    write: Callable[[Original, Path], Answer | None]  # writes to a new path; returns a function that runs the result
     tolerance: Tolerance | None = FLOAT32  # None: not compared, as it holds the model file itself
     samples: int | None = SAMPLES  # test images to compare on; None for all
     packages: tuple[str, ...] = ()  # that it imports
