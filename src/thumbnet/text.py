@@ -44,7 +44,9 @@ def first_few(things: Iterable[str]) -> str:
     return ", ".join(listed[:LISTED]) + more or "nothing"
 
 
-def natural_key(text: str) -> tuple[list[str | int], str]:
+def natural_key(text: str) -> tuple[list[str | tuple[int, str]], str]:
     """Sorts `img2` before `img10`. The text itself parts `01` and `1`."""
-    # split puts the numbers at the odd places, so that numbers are never compared with text.
-    return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", text))], text
+    # split puts the numbers at the odd places, so that numbers are never compared with text. They stay text, as Python
+    # makes no integer of more than 4,300 digits: without its zeros, the longer number is the larger one.
+    parts = [part.lstrip("0") if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", text))]
+    return [(len(part), part) if place % 2 else part for place, part in enumerate(parts)], text

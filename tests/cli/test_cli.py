@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import inspect
 import io
 import json
 import re
@@ -272,6 +273,27 @@ def test_train_passes_everything_on(capsys: pytest.CaptureFixture[str], monkeypa
     assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", "fast", 3, None)
 
 
+def test_the_training_has_the_same_defaults_from_a_program_and_from_the_shell() -> None:
+    from thumbnet.training.pipeline import train
+
+    parameters = inspect.signature(train).parameters
+    typed = vars(arguments.parser(cli.COMMANDS).parse_args(["train"])) | {"minutes": None}
+    assert {name: typed[name] for name in parameters} == {name: each.default for name, each in parameters.items()}
+    assert typed["time"] is None
+    assert arguments.parser(cli.COMMANDS).parse_args(["check-data"]).seed == typed["seed"] == 0
+
+
+def test_the_largest_seed_is_that_of_the_training(capsys: pytest.CaptureFixture[str]) -> None:
+    from thumbnet.training.settings import MOST_SEED
+
+    assert arguments.MOST_SEED == MOST_SEED == arguments.parser(cli.COMMANDS).parse_args(
+        ["train", "--seed", str(MOST_SEED)]
+    ).seed  # fmt: skip
+    with pytest.raises(SystemExit):
+        arguments.parser(cli.COMMANDS).parse_args(["train", "--seed", str(MOST_SEED + 1)])
+    assert "expected a whole number from 0 to 4294967295, got '4294967296'" in capsys.readouterr().err
+
+
 def test_recipes_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import RECIPES
 
@@ -279,7 +301,7 @@ def test_recipes_are_those_of_the_training() -> None:
 
 
 def test_precisions_are_those_of_the_training() -> None:
-    from thumbnet.training.recipes import Precision
+    from thumbnet.training.precision import Precision
 
     assert get_args(Precision) == arguments.PRECISIONS
 

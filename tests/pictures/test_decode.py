@@ -5,6 +5,7 @@ import functools
 import itertools
 import os
 import random
+import re
 import struct
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from support.models import encode, square
+from support.models import content, encode, square
 from support.pictures import (
     CASES,
     RGB,
@@ -174,13 +175,36 @@ def test_too_many_pixels_are_refused_by_the_header_alone(data: bytes, monkeypatc
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_pixel_limit_is_of_the_real_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixel_limit_is_of_the_real_size(name: str) -> None:
     height, width = READABLE[name].expected.shape[:2]  # type: ignore[union-attr]
-    monkeypatch.setattr(decoding, "MAX_PIXELS", height * width)
-    decoding.decode(READABLE[name].data)
-    monkeypatch.setattr(decoding, "MAX_PIXELS", height * width - 1)
-    with pytest.raises(ImageError, match="larger than"):
-        decoding.decode(READABLE[name].data)
+    data = READABLE[name].data
+    assert decoding.pixels(data) == height * width
+    assert np.array_equal(decoding.decode(data, max_pixels=height * width), decoding.decode(data))
+    with pytest.raises(ImageError, match=r"larger than 0\.00\d+ megapixels: \d+ × \d+"):
+        decoding.decode(data, max_pixels=height * width - 1)
+
+
+@pytest.mark.parametrize("data", HUGE.values(), ids=HUGE)
+def test_pixels_are_what_the_header_claims(data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cv2, "imdecode", None)
+    with pytest.raises(ImageError, match=r"megapixels: (\d+) × (\d+)") as caught:
+        decoding.decode(data)
+    width, height = re.findall(r"(\d+) × (\d+)", str(caught.value))[0]
+    assert decoding.pixels(data) == int(width) * int(height) > 2**27
+
+
+@pytest.mark.parametrize("data", [b"", b"no picture", CASES["png"].data[:20], CASES["jpeg"].data[:20]])
+def test_what_is_no_picture_has_no_pixels(data: bytes) -> None:
+    assert decoding.pixels(data) == 0
+
+
+def test_classifier_takes_a_limit_of_pixels() -> None:
+    data, most = CASES["png"].data, RGB.shape[0] * RGB.shape[1]
+    for classifier in (Classifier(content()), Classifier(content(), views=True)):
+        for see in (classifier.square, classifier.squares):
+            assert np.array_equal(see(data, max_pixels=most), see(data))
+            with pytest.raises(ImageError, match="larger than"):
+                see(data, max_pixels=most - 1)
 
 
 @pytest.mark.parametrize(
@@ -496,14 +520,12 @@ def test_only_jpegs_are_decoded_smaller() -> None:
 
 
 def test_classifier_has_jpegs_decoded_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
-    from support.models import content
-
     asked: list[int | None] = []
     real = decoding.decode
 
-    def decode(data: bytes, least: int | None = None) -> decoding.RGB:
+    def decode(data: bytes, least: int | None = None, max_pixels: int = 0) -> decoding.RGB:
         asked.append(least)
-        return real(data, least)
+        return real(data, least, max_pixels)
 
     monkeypatch.setattr("thumbnet.model.classifier.decode", decode)
     classifier = Classifier(content())

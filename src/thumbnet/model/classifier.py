@@ -16,7 +16,7 @@ from thumbnet.errors import ImageError, ModelError
 from thumbnet.model.graph import refuse_external_data
 from thumbnet.model.info import ModelInfo, check_threshold
 from thumbnet.pictures import framing
-from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.decode import MAX_PIXELS, RGB, decode
 from thumbnet.pictures.framing import resize
 from thumbnet.sources.read import read
 from thumbnet.sources.urls import without_password
@@ -245,18 +245,21 @@ class Classifier:
         predictions = self.describe([_name(each) for each in sources], list(map(self.squares, sources)), top_k)
         return predictions[0] if one else predictions
 
-    def square(self, source: Source) -> NDArray[np.uint8]:
-        """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises."""
-        return resize(self._picture(source), self.info.size, self.info.framing)
+    def square(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+        """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises.
 
-    def squares(self, source: Source) -> NDArray[np.uint8]:
+        `max_pixels` is as for `decode`.
+        """
+        return resize(self._picture(source, max_pixels), self.info.size, self.info.framing)
+
+    def squares(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         """All that it sees of one: `square`, and with `views` its middle too, `(V, S, S, 3)`. Raises the same."""
         if not self.views:
-            return self.square(source)[None]
-        return framing.views(self._picture(source), self.info.size, self.info.framing)
+            return self.square(source, max_pixels=max_pixels)[None]
+        return framing.views(self._picture(source, max_pixels), self.info.size, self.info.framing)
 
-    def _picture(self, source: Source) -> RGB:
-        picture = source if isinstance(source, np.ndarray) else decode(read(source), least=self.info.size)
+    def _picture(self, source: Source, max_pixels: int) -> RGB:
+        picture = source if isinstance(source, np.ndarray) else decode(read(source), self.info.size, max_pixels)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ImageError(
                 f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"

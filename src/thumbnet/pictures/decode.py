@@ -18,18 +18,7 @@ from thumbnet.pictures.exif import (
     SAMPLES,
     Turn,
 )
-from thumbnet.pictures.header import (
-    Header,
-    avif,
-    bmp,
-    gif,
-    jpeg,
-    jpeg2000,
-    png,
-    pnm,
-    tiff,
-    webp,
-)
+from thumbnet.pictures.header import Header, read_header
 from thumbnet.pictures.kinds import (
     READABLE,
     looks_like,
@@ -50,7 +39,7 @@ _BLOCK = 2**18  # pixels that are worked on at a time; a large picture in one go
 _TIFFS = {(0, 1), (1, 1), (2, 3), (2, 4), (3, 1), (5, 4), (6, 3)}
 
 
-def decode(data: bytes, least: int | None = None) -> RGB:
+def decode(data: bytes, least: int | None = None, max_pixels: int = MAX_PIXELS) -> RGB:
     """The picture in `data`, whatever its name said: the bytes decide.
 
     It is as a browser shows it on a white page: upright, without transparency, of an animation the first frame. Colour
@@ -60,29 +49,39 @@ def decode(data: bytes, least: int | None = None) -> RGB:
         data: A picture file's whole content.
         least: Pixels a side of the square that it is for. A JPEG that is much larger may then come at a half, a
             quarter or an eighth of its size, which is faster.
+        max_pixels: The largest picture taken, up to `MAX_PIXELS`.
 
     Returns:
         uint8 `(H, W, 3)`, RGB.
 
     Raises:
-        ImageError: Nothing in it, no picture, a cut-off one, one of a kind that is not read, or more than `MAX_PIXELS`
+        ImageError: Nothing in it, no picture, a cut-off one, one of a kind that is not read, or more than `max_pixels`
             pixels, which its header tells before memory is taken.
     """
     kind = kinds.kind(data)
     if not kind:
         raise ImageError(f"{looks_like(data)}; read are {READABLE}")
     try:
-        return _jpeg(data, least) if kind == "JPEG" else _READERS[kind](data)
+        header = read_header(kind, data)
+        _check_size(header, max_pixels)
+        return _jpeg(data, header, least) if kind == "JPEG" else _READERS[kind](header.drawn or data, header)
     except (*BROKEN, cv2.error) as error:
         raise ImageError(f"this {kind} is broken or cut off, or of a rare kind. Save it anew as PNG or JPEG") from error
+
+
+def pixels(data: bytes) -> int:
+    """How many pixels a picture file's header claims, which is what decoding it costs. 0 if it is none, or broken."""
+    try:
+        width, height = read_header(kinds.kind(data), data).largest
+    except BROKEN:
+        return 0
+    return width * height
 
 
 # --- one reader a format ---
 
 
-def _jpeg(data: bytes, least: int | None) -> RGB:
-    header = jpeg(data)
-    _check_size(header.width, header.height)
+def _jpeg(data: bytes, header: Header, least: int | None) -> RGB:
     reduced = next((flag for by, flag in _REDUCED.items() if least and _may_shrink(header, by, least)), 0)
     return _turned(_imdecode(data, _COLOUR | reduced), header.turn)
 
@@ -95,12 +94,9 @@ def _may_shrink(header: Header, by: int, least: int) -> bool:
     )
 
 
-def _png(data: bytes) -> RGB:
-    header = png(data)
-    _check_size(header.width, header.height)
+def _png(data: bytes, header: Header) -> RGB:
     left, top, right, bottom = header.frame
-    _check_size(right - left, bottom - top)
-    image = _imdecode(header.drawn, _AS_STORED if header.transparent else _COLOUR)
+    image = _imdecode(data, _AS_STORED if header.transparent else _COLOUR)
     rgb = _on_white(image) if header.transparent else image
     if header.key is not None and image.ndim == 2:  # OpenCV leaves a grey that is transparent as it is
         rgb[image == (header.key if header.bits >= 8 else header.key * (255 // (2**header.bits - 1)))] = 255
@@ -111,24 +107,18 @@ def _png(data: bytes) -> RGB:
     return _turned(rgb, header.turn)
 
 
-def _webp(data: bytes) -> RGB:
-    header = webp(data)
-    _check_size(header.width, header.height)
+def _webp(data: bytes, header: Header) -> RGB:
     image = _on_white(_imdecode(data, _AS_STORED)) if header.transparent else _imdecode(data, _COLOUR)
     return _turned(image, header.turn)
 
 
-def _avif(data: bytes) -> RGB:
-    header = avif(data)
-    _check_size(header.width, header.height)
+def _avif(data: bytes, header: Header) -> RGB:
     if header.transparent:
         return _turned(_on_white(_imdecode(data, _AS_STORED), header.bits), header.turn)
     return _turned(_imdecode(data, _COLOUR), header.turn)
 
 
-def _gif(data: bytes) -> RGB:
-    header = gif(data)
-    _check_size(header.width, header.height)
+def _gif(data: bytes, header: Header) -> RGB:
     image = _on_white(_imdecode(data, _AS_STORED))
     left, top, right, bottom = header.frame
     for beside in (image[:top], image[bottom:], image[:, :left], image[:, right:]):
@@ -136,9 +126,7 @@ def _gif(data: bytes) -> RGB:
     return image
 
 
-def _bmp(data: bytes) -> RGB:
-    header = bmp(data)
-    _check_size(header.width, header.height)
+def _bmp(data: bytes, header: Header) -> RGB:
     if not header.masks:
         return _imdecode(data, _COLOUR)
     # OpenCV mistakes the order of the colours, drops the lowest bits and does not know what is transparent.
@@ -153,9 +141,7 @@ def _bmp(data: bytes) -> RGB:
     return _on_white(image if header.top_down else image[::-1])
 
 
-def _tiff(data: bytes) -> RGB:
-    header = tiff(data)
-    _check_size(header.width, header.height)
+def _tiff(data: bytes, header: Header) -> RGB:
     colours, bits, samples, sort = (header.tags.get(tag, (1,))[0] for tag in (COLOURS, BITS, SAMPLES, FORMAT))
     if (colours, samples) not in _TIFFS or bits > 16 or sort not in (1, 4):  # 1: unsigned, 4: not said
         raise ImageError(
@@ -168,9 +154,7 @@ def _tiff(data: bytes) -> RGB:
     return _imdecode(data, _COLOUR)
 
 
-def _jpeg2000(data: bytes) -> RGB:
-    header = jpeg2000(data)
-    _check_size(header.width, header.height)
+def _jpeg2000(data: bytes, header: Header) -> RGB:
     if header.channels not in (1, 3, 4) or header.bits < 8 or header.space not in (0, 16, 17):
         raise ImageError(
             "expected a JPEG 2000 of grey, RGB or RGB with transparency, got another kind. Save it anew as PNG or JPEG"
@@ -178,9 +162,7 @@ def _jpeg2000(data: bytes) -> RGB:
     return _on_white(_imdecode(data, _AS_STORED), header.bits)
 
 
-def _pnm(data: bytes) -> RGB:
-    header = pnm(data)
-    _check_size(header.width, header.height)
+def _pnm(data: bytes, header: Header) -> RGB:
     if header.variant in (1, 4) or (header.variant in (2, 3) and header.most < 256):
         return _imdecode(data, _COLOUR)
     # OpenCV takes 255 or 65,535 for white, whatever is said.
@@ -197,8 +179,8 @@ def _pnm(data: bytes) -> RGB:
     return rgb
 
 
-# By what `headers.kind` calls them. A JPEG's takes more than its bytes.
-_READERS: dict[str, Callable[[bytes], RGB]] = {
+# By what `kinds.kind` calls them. A JPEG's takes one argument more.
+_READERS: dict[str, Callable[[bytes, Header], RGB]] = {
     "PNG": _png, "WebP": _webp, "AVIF": _avif, "GIF": _gif, "BMP": _bmp, "TIFF": _tiff, "JPEG 2000": _jpeg2000,
     "PPM": _pnm,
 }  # fmt: skip
@@ -207,13 +189,14 @@ _READERS: dict[str, Callable[[bytes], RGB]] = {
 # --- what they share ---
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(header: Header, max_pixels: int) -> None:
     """Before memory is taken, and also where somebody else loaded OpenCV, with another limit."""
-    if width < 1 or height < 1:
+    if header.width < 1 or header.height < 1:
         raise ValueError("no pixels")
-    if width * height > MAX_PIXELS:
+    width, height = header.largest
+    if width * height > max_pixels:
         raise ImageError(
-            f"the picture is larger than {MAX_PIXELS / 1e6:.0f} megapixels: {width} × {height}. Make it smaller first"
+            f"the picture is larger than {max_pixels / 1e6:.3g} megapixels: {width} × {height}. Make it smaller first"
         )
 
 

@@ -6,7 +6,7 @@ is up, and what is transparent. Each reader takes a whole file of its format, an
 
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -74,6 +74,12 @@ class Header(NamedTuple):
     space: int = 0
     variant: int = 0
     most: int = 255
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Width and height of the largest array that decoding takes: of the canvas, or of a frame beyond it."""
+        left, top, right, bottom = self.frame
+        return max((self.width, self.height), (right - left, bottom - top), key=lambda size: size[0] * size[1])
 
 
 def jpeg(data: bytes) -> Header:
@@ -228,6 +234,21 @@ def pnm(data: bytes) -> Header:
     if not most:
         raise ValueError("no levels")
     return Header(width, height, start=found.end(), variant=data[1] - 0x30, most=most)
+
+
+_READERS: dict[str, Callable[[bytes], Header]] = {  # by what `kinds.kind` calls them
+    "JPEG": jpeg, "PNG": png, "WebP": webp, "AVIF": avif, "GIF": gif, "BMP": bmp, "TIFF": tiff, "JPEG 2000": jpeg2000,
+    "PPM": pnm,
+}  # fmt: skip
+
+
+def read_header(kind: str, data: bytes) -> Header:
+    """What a whole file of this kind says of itself.
+
+    Raises:
+        One of `BROKEN`: It is no such file, or the kind is none that is read.
+    """
+    return _READERS[kind](data)
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:

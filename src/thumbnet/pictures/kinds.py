@@ -90,7 +90,30 @@ SUFFIXES: dict[str, frozenset[str]] = {  # by what `kind` calls them
 # that they are not read.
 PICTURE_SUFFIXES = frozenset({".heic", ".heif", ".jxl"}).union(*SUFFIXES.values())
 NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', '.join(sorted(PICTURE_SUFFIXES))}"
-LITTER = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # what systems leave beside pictures
+# What systems, NASes and photo programs leave beside pictures, in lower case: thumbnails and originals, which are
+# copies, deleted pictures, and notes. Hidden files are litter too.
+LITTER = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"}  # Windows
+    | {"__macosx", "icon\r", "network trash folder", "temporary items", "lost+found", "__pycache__"}  # macOS, Linux
+    | {
+        "@eadir",
+        "@tmp",
+        "@recycle",
+        "@recently-snapshot",
+        "#recycle",
+        "#snapshot",
+        "~snapshot",
+    }  # Synology, QNAP, NetApp
+    | {"picasa.ini", "[originals]", "_vti_cnf", "_notes", "zbthumbnail.info"}  # Picasa, ACDSee, web editors, Zoner
+)
+# Whole libraries of Photos, iPhoto, Aperture and Lightroom, which hold each picture several times.
+_LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary", ".lrdata", ".lrlibrary")
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name, without a path, is none of the user's own."""
+    lower = name.lower()
+    return lower.startswith(".") or lower in LITTER or lower.endswith(_LIBRARIES)
 
 
 def meant_as_picture(name: str) -> bool:
