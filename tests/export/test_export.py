@@ -22,12 +22,13 @@ import thumbnet
 from thumbnet import cli
 from thumbnet import export as formats
 from thumbnet.cli import arguments
+from thumbnet.data import load
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.errors import DataError, DataWarning, ExportError, ModelError, ThumbnetError
 from thumbnet.evaluation.scores import Answers
 from thumbnet.export import FORMATS, INT8, Format, Original, triton
-from thumbnet.export.agreement import Answer, Tolerance, agreement, refuse
-from thumbnet.model.classifier import BUNDLED, Asked, Classifier
+from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
+from thumbnet.model.classifier import BUNDLED, Asked, Classifier, find
 from thumbnet.model.info import write_info
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and devices of POSIX")
@@ -63,7 +64,7 @@ def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     for name in ("seed", "vgg"):
         fields: dict[str, Any] = {
             "recipe": {"network": name},
-            "data": {"source": "colours", "test": splits.test.fingerprint()},
+            "data": {"source": "digits", "test": splits.test.fingerprint()},
         }
         info = models.info(size=32, temperature=1.3, mirror_average=True, scores={"accuracy": 2.0}, **fields)
         (folder / f"{name}.onnx").write_bytes(export(network(name), info, splits.test.images[:20]))
@@ -113,7 +114,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 def _data(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder, and these pictures in place of all data."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(formats, "load_data", lambda *_, **__: splits)
+    monkeypatch.setattr(formats, "load_parts", lambda *_, **__: list(splits))
 
 
 def answers_of(form: str, path: Path, images: NDArray[np.uint8]) -> Asked:
@@ -211,7 +212,7 @@ def test_int8_has_no_scores_where_they_would_be_of_other_images(trained: dict[st
     write_info(model, models.info(size=32, data={"test": "others"}, scores={"accuracy": 2.0}))
     onnx.save(model, "other.onnx")
     with pytest.warns(DataWarning, match="not the test pictures that the model file names"):
-        done = formats.export("other.onnx", "int8", data="colours")
+        done = formats.export("other.onnx", "int8", data="digits")
     assert thumbnet.load(done.path).info.scores == {}
 
 
@@ -260,7 +261,7 @@ def test_a_sureness_of_an_older_version_is_refused(
 def test_a_strangers_network_is_refused(form: str) -> None:
     need(form)
     models.write(
-        Path("tiny.onnx"), recipe={"network": "keras"}, data={"source": "colours"}
+        Path("tiny.onnx"), recipe={"network": "keras"}, data={"source": "digits"}
     )  # a name that networks.py does have
     with pytest.raises(ModelError, match=r"network is 'keras'. Expected one that is known here: seed, vgg"):
         formats.export("tiny.onnx", form)
@@ -271,14 +272,14 @@ def test_a_strangers_network_is_refused(form: str) -> None:
 def test_a_network_under_a_false_name_is_refused(form: str, trained: dict[str, Path]) -> None:
     need(form)
     model = onnx.load(trained["seed"])
-    write_info(model, models.info(size=32, recipe={"network": "vgg"}, data={"source": "colours"}))
+    write_info(model, models.info(size=32, recipe={"network": "vgg"}, data={"source": "digits"}))
     onnx.save(model, "false.onnx")
     with pytest.raises(ModelError, match=r"not those of the network 'vgg': expected 8 layers .*, got 5"):
         formats.export("false.onnx", form)
 
 
 def test_int8_of_a_network_without_layers_is_refused() -> None:
-    models.write(Path("tiny.onnx"), data={"source": "colours"})
+    models.write(Path("tiny.onnx"), data={"source": "digits"})
     with pytest.raises(ExportError, match="got a network without convolutions and dense layers"):
         formats.export("tiny.onnx", "int8")
 
@@ -346,7 +347,7 @@ def test_names_are_made_what_servers_accept(name: str, plain: str) -> None:
 def tiny() -> Path:
     """A model file of 32 pixels that is right about every picture."""
     path = Path("tiny.onnx")
-    path.write_bytes(models.content(models.graph(32), size=32, data={"source": "colours"}))
+    path.write_bytes(models.content(models.graph(32), size=32, data={"source": "digits"}))
     return path
 
 
@@ -465,12 +466,13 @@ def test_a_file_is_replaced_and_its_folder_made(tiny: Path, monkeypatch: pytest.
     assert [path.name for path in Path("new").iterdir()] == ["one.copy"]
 
 
-def test_data_of_other_classes_are_told(tiny: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = Splits(*(dataclasses.replace(part, names=("a", "b", "c")) for part in splits))
-    monkeypatch.setattr(formats, "load_data", lambda *_, **__: others)
-    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
-    with pytest.raises(DataError, match="the model knows red, green, blue; digits has a, b, c"):
-        formats.export(str(tiny), "copy", data="digits")
+def test_data_of_other_classes_are_told(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "load_parts", load.load_parts)
+    for name in ("a", "b"):
+        Path("others", name).mkdir(parents=True)
+        Path("others", name, "1.png").write_bytes(models.png("red"))
+    with pytest.raises(DataError, match=r"classes that the model does not know: a, b\. It knows: red, green, blue"):
+        formats.export(tiny, "int8", data="others")
 
 
 @pytest.mark.parametrize(
@@ -567,7 +569,7 @@ def test_the_bundled_models_can_be_exported(
     with np.load(cifar10_forms / "cifar10.npz") as real:
         images, labels = real["x_test"][:500], real["y_test"][:500].reshape(-1).astype(np.int64)
     part = Dataset(images, labels, thumbnet.load(name).info.names)
-    monkeypatch.setattr(formats, "load_data", lambda *_, **__: Splits(part, part))
+    monkeypatch.setattr(formats, "load_parts", lambda *_, **__: [part, part])
     with pytest.warns(DataWarning, match="cifar10: not the test pictures that the model file names"):  # but 500
         found = formats.export(name, form).agreement
     assert found is not None
@@ -611,7 +613,7 @@ def test_a_pipe_is_read_once(
         return original.classifier.ask
 
     monkeypatch.setitem(FORMATS, form, dataclasses.replace(FORMATS[form], write=write, packages=()))
-    content = models.content(models.graph(32), size=32, data={"source": "colours"})
+    content = models.content(models.graph(32), size=32, data={"source": "digits"})
     done = formats.export(pipe(content), form)
     assert done.path.name == f"model{FORMATS[form].ending}"  # as a pipe's own name says nothing
     assert seen[0].content == content
@@ -644,7 +646,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise AssertionError("work was begun")
 
-    monkeypatch.setattr(formats, "load_data", fail)
+    monkeypatch.setattr(formats, "load_parts", fail)
     for form in FORMATS:
         monkeypatch.setitem(FORMATS, form, dataclasses.replace(FORMATS[form], write=fail, packages=()))
 
@@ -724,16 +726,20 @@ def test_a_model_of_any_name_is_exported(
 
 @pytest.fixture
 def asked(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """How `load_data` was called, each time."""
+    """How `load_parts` was called, each time, and the seed of the split."""
     calls: list[dict[str, Any]] = []
 
-    def load_data(data: str, size: int, **settings: Any) -> Splits:
+    def load_parts(data: str, size: int, **settings: Any) -> list[Dataset]:
         calls.append({"data": data, "size": size, **settings})
-        if data == "gone":
-            raise DataError("gone: no such file or folder")
-        return splits
+        return list(splits)
 
-    monkeypatch.setattr(formats, "load_data", load_data)
+    def as_splits(_: str, parts: list[Dataset], seed: int) -> Splits:
+        calls[-1]["seed"] = seed
+        return Splits(*parts)
+
+    monkeypatch.setattr(formats, "load_parts", load_parts)
+    monkeypatch.setattr(formats, "as_splits", as_splits)
+    Path("mine").mkdir()
     monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
     return calls
 
@@ -745,32 +751,28 @@ def own(**changes: Any) -> Path:
 
 
 def test_the_file_names_its_data_and_their_split(asked: list[dict[str, Any]], splits: Splits) -> None:
-    data = {"source": "my-pictures", "seed": 7, "test": splits.test.fingerprint()}
+    data = {"source": "mine", "seed": 7, "test": splits.test.fingerprint()}
     formats.export(own(data=data, framing="centre"), "copy")
     formats.export("own.onnx", "copy", data="others")
     formats.export(own(data={**data, "seed": None}), "copy")
+    del data["seed"]
+    formats.export(own(data=data, recipe={"seed": 3}), "copy")  # as older files have it
+    common = {"size": 32, "known": models.NAMES}
     assert asked == [
-        {"data": "my-pictures", "size": 32, "framing": "centre", "seed": 7},
-        {"data": "others", "size": 32, "framing": "centre", "seed": 7},
-        {"data": "my-pictures", "size": 32, "framing": "crop", "seed": 0},
+        {"data": "mine", "framing": "centre", "download": False, "seed": 7, **common},
+        {"data": "others", "framing": "centre", "download": True, "seed": 7, **common},
+        {"data": "mine", "framing": "crop", "download": False, "seed": 0, **common},
+        {"data": "mine", "framing": "crop", "download": False, "seed": 3, **common},
     ]
 
 
-@pytest.mark.parametrize("data", [{}, {"source": None}, {"source": ["a"]}])
-def test_a_file_that_names_no_data_asks_for_them(data: dict[str, Any], asked: list[dict[str, Any]]) -> None:
-    with pytest.raises(
-        DataError, match=r"^the model knows red, green, blue; .* Name pictures of these classes: --data$"
-    ):
+@pytest.mark.parametrize("data", [{}, {"source": None}, {"source": ["a"]}, {"source": "gone"}])
+def test_a_file_that_names_no_data_that_are_here_asks_for_them(
+    data: dict[str, Any], asked: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(DataError, match=r"^own\.onnx: (It was trained on gone, .*)?Name the data .*`--data FOLDER`$"):
         formats.export(own(data=data), "copy")
     assert asked == []
-
-
-def test_data_that_are_gone_are_named_as_the_models(asked: list[dict[str, Any]]) -> None:
-    with pytest.raises(DataError, match=r"^gone: no such file .*the model was trained on.*: --data$"):
-        formats.export(own(data={"source": "gone"}), "copy")
-    with pytest.raises(DataError, match=r"^gone: no such file or folder$"):
-        formats.export("own.onnx", "copy", data="gone")
-    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("given", [None, "cifar10"])
@@ -780,10 +782,12 @@ def test_cifar10_is_not_looked_for_where_the_classes_are_others(given: str | Non
     assert asked == []
 
 
-def test_cifar10_is_taken_where_the_classes_are_its(asked: list[dict[str, Any]]) -> None:
-    with pytest.raises(DataError, match=r"cifar10 has red, green, blue"):  # as the stand-in has them
-        formats.export("cifar10-seed", "copy")
-    assert [call["data"] for call in asked] == ["cifar10"]
+def test_cifar10_is_downloaded_for_the_bundled_models_only(asked: list[dict[str, Any]]) -> None:
+    Path("own.onnx").write_bytes(find("cifar10-seed").read_bytes())
+    for model in ("cifar10-seed", "own.onnx"):
+        with pytest.warns(DataWarning, match=r"^cifar10: not the test pictures"), pytest.raises(DataError):
+            formats.export(model, "copy")  # the stand-in's classes are others
+    assert [(call["data"], call["download"]) for call in asked] == [("cifar10", True), ("cifar10", False)]
 
 
 @pytest.mark.parametrize("seed", ["7", True, -1, 2**32, 1.5])
@@ -800,7 +804,7 @@ def test_other_test_pictures_than_the_files_are_noted(asked: list[dict[str, Any]
 
 
 def test_what_holds_the_file_itself_needs_no_data(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(formats, "load_data")
+    monkeypatch.delattr(formats, "load_parts")
     formats.export(tiny, "triton")
 
 
@@ -820,3 +824,53 @@ def test_an_empty_name_is_no_default(tiny: Path, capsys: pytest.CaptureFixture[s
 def test_the_message_about_a_name_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["export", "\x1b[2Ja.onnx", "--format", "triton"]) == 1
     assert r"error: no model file at \x1b[2Ja.onnx" in capsys.readouterr().err
+
+
+# Numbers and wiring
+
+
+def test_the_pictures_compared_are_from_all_over_the_set(
+    tiny: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[NDArray[np.uint8]] = []
+
+    def write(original: Original, path: Path) -> Answer:
+        path.write_text("made")
+
+        def answers(squares: NDArray[np.uint8]) -> Asked:
+            seen.append(squares)
+            return original.classifier.ask(squares)
+
+        return answers
+
+    monkeypatch.setitem(FORMATS, "copy", Format(".copy", False, None, write, samples=10))
+    formats.export(tiny, "copy")
+    np.testing.assert_array_equal(seen[0], splits.test.images[::30])
+
+
+def test_as_many_pictures_are_compared_as_the_documents_say() -> None:
+    counts = {name: form.samples for name, form in FORMATS.items() if form.tolerance}
+    assert counts == {"keras": 1000, "savedmodel": 1000, "litert": 1000, "int8": None}
+
+
+def test_what_was_found_is_told_of_each_side() -> None:
+    found = Agreement(2000, agreeing=1990, accuracy_before=0.9, accuracy=0.875, lost_by_chance=False, moved=0.0123)
+    assert str(found) == (
+        "the same answer to 1,990 of 2,000 test images, 87.50% of them right (the model file: 90.00%), "
+        "probabilities and sureness at most 1.2e-02 apart"
+    )
+
+
+@pytest.mark.usefixtures("lenient")
+def test_int8_has_a_scale_for_each_output_channel(trained: dict[str, Path]) -> None:
+    graph = onnx.load(formats.export(trained["seed"], "int8").path).graph
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    scales = [
+        list(held[node.input[1]].dims)
+        for node in graph.node
+        if node.op_type == "DequantizeLinear"
+        and node.input[0] in held
+        and held[node.input[0]].data_type == onnx.TensorProto.INT8
+    ]
+    assert len(scales) >= 3
+    assert all(len(dims) == 1 and dims[0] >= 3 for dims in scales), scales

@@ -542,3 +542,10 @@ def test_the_number_of_threads_changes_no_answer(tmp_path: Path) -> None:
     squares = np.stack([square(colour, SIZE) for colour in NAMES])
     np.testing.assert_array_equal(load(path, threads=1).probabilities(squares), load(path).probabilities(squares))
     assert load(path, threads=1)._session.get_session_options().intra_op_num_threads == 1
+
+
+def test_three_classes_are_named_unless_told_otherwise() -> None:
+    bundled = load("cifar10-seed")
+    squares = [bundled.squares(square("red", 32))]
+    assert [len(each.top) for each in bundled.describe(["red"], squares)] == [3]
+    assert len(bundled.predict(square("red", 32)).top) == 3

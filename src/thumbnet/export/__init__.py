@@ -16,10 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from thumbnet.data import cifar_archives
-from thumbnet.data.dataset import Splits
-from thumbnet.data.load import load_data
+from thumbnet.data.dataset import Splits, as_splits
+from thumbnet.data.load import load_parts
 from thumbnet.errors import DataError, DataWarning, ExportError, MissingExtraError
 from thumbnet.evaluation import judge
+from thumbnet.evaluation.held_out import MAX_SEED, source_for
 from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
 from thumbnet.files import check_output, write_atomically
 from thumbnet.model.classifier import Classifier, find, load_with_content
@@ -35,10 +36,11 @@ INT8 = Tolerance(differing=0.03, lost=0.003)
 class Original:
     """The model file to convert, and the data to compare on."""
 
+    model: str | None  # as the user named it
     name: str  # without folder and ending
     content: bytes
     classifier: Classifier  # of this content
-    data: str | None = None  # what `load_data` takes; None for the data that the model file names
+    data: str | None = None  # what `load_parts` takes; None for the data that the model file names
     runtime: Path | None = None  # where ONNX Runtime Web is; None to download it
 
     @classmethod
@@ -47,7 +49,7 @@ class Original:
 
         Args:
             model: A bundled model's name or a file's path; None for the best bundled one.
-            data: What `load_data` takes; None for the data that the model file names.
+            data: What `load_parts` takes; None for the data that the model file names.
             runtime: The archive or folder of ONNX Runtime Web; None to download it.
 
         Raises:
@@ -56,7 +58,8 @@ class Original:
         path = find(model)
         classifier, content = load_with_content(model)
         name = path.stem if path.is_file() else "model"  # a pipe is called /dev/fd/63
-        return cls(name, content, classifier, data, None if runtime is None else Path(runtime))
+        named = None if model is None else str(model)
+        return cls(named, name, content, classifier, data, None if runtime is None else Path(runtime))
 
     @cached_property
     def splits(self) -> Splits:
@@ -66,47 +69,24 @@ class Original:
             DataError: The model file names no data, or they cannot be read, or they have other classes.
         """
         info = self.classifier.info
-        data = _trained_on(info) if self.data is None else self.data
-        if data == "cifar10" and info.names != cifar_archives.NAMES:  # before it is downloaded
-            raise _other_classes(info, data, cifar_archives.NAMES)
-        try:
-            splits = load_data(data, info.size, framing=info.framing, seed=_seed(info))
-        except DataError as error:
-            if self.data is not None:
-                raise
-            raise DataError(f"{error}. These are the data the model was trained on. Name others: --data") from error
-        if splits.test.names != info.names:
-            raise _other_classes(info, data, splits.test.names)
+        source = source_for(self.model, info, self.data)
+        if source.data == "cifar10" and info.names != cifar_archives.NAMES:  # before it is downloaded
+            raise DataError(
+                f"the model knows {first_few(info.names)}; cifar10 has {first_few(cifar_archives.NAMES)}. "
+                "Name the data that it was trained on: --data"
+            )
+        parts = load_parts(source.data, info.size, framing=info.framing, known=info.names, download=source.download)
+        splits = as_splits(source.data, parts, _seed(info))
         if info.data.get("test", "") not in ("", splits.test.fingerprint()):
             report = "not the test pictures that the model file names. It may have been trained on some of them"
-            warnings.warn(f"{data}: {report}", DataWarning, stacklevel=2)
+            warnings.warn(f"{source.data}: {report}", DataWarning, stacklevel=2)
         return splits
 
 
-def _trained_on(info: ModelInfo) -> str:
-    """The data to compare on if the user names none."""
-    source = info.data.get("source")
-    if isinstance(source, str) and source:
-        return source
-    if info.names == cifar_archives.NAMES:
-        return "cifar10"
-    raise DataError(
-        f"the model knows {first_few(info.names)}; its file does not say where its data are. "
-        "Name pictures of these classes: --data"
-    )
-
-
 def _seed(info: ModelInfo) -> int:
-    """The seed by which the training split its data, if it did."""
-    seed = info.data.get("seed")
-    return seed if type(seed) is int and 0 <= seed < 2**32 else 0
-
-
-def _other_classes(info: ModelInfo, data: str, names: tuple[str, ...]) -> DataError:
-    return DataError(
-        f"the model knows {first_few(info.names)}; {data} has {first_few(names)}. "
-        "Name the data that it was trained on: --data"
-    )
+    """The seed by which the training split its data, if it did; older files have it in the recipe."""
+    seed = info.data.get("seed", info.recipe.get("seed"))
+    return seed if type(seed) is int and 0 <= seed <= MAX_SEED else 0
 
 
 @dataclass(frozen=True)
@@ -193,7 +173,7 @@ def export(
         form: A name in `FORMATS`.
         output: The path to write; None for the model's name with the format's ending, in the working folder. An
             existing file is replaced, an existing folder is not.
-        data: What `load_data` takes: pictures of the model's classes, to compare on and to quantise by. None for the
+        data: What `load_parts` takes: pictures of the model's classes, to compare on and to quantise by. None for the
             data that the model file names, or CIFAR-10 for its classes. Formats that hold the file itself need none.
         runtime: For `web`: the archive or folder of ONNX Runtime Web; None to download it.
 
