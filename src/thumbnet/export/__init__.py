@@ -36,12 +36,12 @@ INT8 = Tolerance(differing=0.03, lost=0.003)
 class Original:
     """The model file to convert, and the data to compare on."""
 
-    model: str | None  # as the user named it
     name: str  # without folder and ending
     content: bytes
     classifier: Classifier  # of this content
     data: str | None = None  # what `load_parts` takes; None for the data that the model file names
     runtime: Path | None = None  # where ONNX Runtime Web is; None to download it
+    model: str | None = None  # as the user named it; None for the best bundled one
 
     @classmethod
     def read(cls, model: str | Path | None, data: str | None = None, runtime: str | Path | None = None) -> "Original":
@@ -58,8 +58,10 @@ class Original:
         path = find(model)
         classifier, content = load_with_content(model)
         name = path.stem if path.is_file() else "model"  # a pipe is called /dev/fd/63
-        named = None if model is None else str(model)
-        return cls(named, name, content, classifier, data, None if runtime is None else Path(runtime))
+        return cls(
+            name, content, classifier, data, None if runtime is None else Path(runtime),
+            None if model is None else str(model),
+        )  # fmt: skip
 
     @cached_property
     def splits(self) -> Splits:
