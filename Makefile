@@ -6,7 +6,7 @@ DATA ?= cifar10
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check install --quiet
 
-.PHONY: help run train test lint bench docs clean
+.PHONY: help run train test lint bench docs release clean
 
 help:
 	@echo "make run     classify the example photograph with the bundled model"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make bench   measure start-up, bulk prediction and training against what people write (25 minutes)"
 	@echo "make docs    write docs/commands.md again"
+	@echo "make release build the wheel and the source archive in dist/, check both, and try the wheel alone"
 
 run: $(VENV)/installed-base
 	$(BIN)/thumbnet predict examples/cat.png
@@ -39,6 +40,15 @@ bench: $(VENV)/installed-train
 docs: $(VENV)/installed-dev
 	$(BIN)/python docs/commands.py > docs/commands.md
 
+# The wheel has to work where nothing else is: in an empty environment, from another folder.
+release: $(VENV)/installed-release
+	rm -rf dist build/release
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/release
+	build/release/bin/pip --disable-pip-version-check install --quiet dist/*.whl
+	cd build/release && env -u PYTHONPATH bin/thumbnet predict --format jsonl $(CURDIR)/examples/cat.png | grep '"label": "cat"'
+
 clean:
 	rm -rf $(VENV) build dist
 
@@ -52,6 +62,11 @@ $(VENV)/installed-base: $(BIN)/python pyproject.toml
 
 $(VENV)/installed-train: $(VENV)/installed-base
 	$(PIP) --editable '.[train]'
+	@touch $@
+
+$(VENV)/installed-release: $(BIN)/python pyproject.toml
+	$(PIP) --upgrade 'pip>=25.1'
+	$(PIP) --group release
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed-train

@@ -1,10 +1,11 @@
-"""A model in each format: its size, whether it is as good, and how fast it is here.
+"""Measure a model in each format: its size, its accuracy and its speed on this machine.
 
-    python benchmarks/formats.py [--data cifar10] [--model NAME|FILE …] [--images 10000] [--seconds 5]
+    python benchmarks/formats.py [--data DATA] [--model NAME|FILE …] [--images 10000] [--seconds 5]
 
-Accuracy and agreement with the model file are of the first test pictures, all by default. Each format is run by its own
-package, as `thumbnet export` runs it to compare; .keras files by `predict`, whose start costs a single picture most.
-The speeds are of pictures in memory, 256 at once and one alone, the median of all runs in so many seconds.
+Accuracy and agreement with the model file are measured on the first test pictures, all by default. Each format is run
+by its own package, as `thumbnet export` does to compare. A .keras file is run by `predict`, whose start dominates the
+time of a single picture. The speeds are for pictures in memory, 256 at once and one alone: the median of all runs in
+the given seconds.
 """
 
 import argparse
@@ -17,7 +18,6 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-import thumbnet
 from thumbnet import export
 from thumbnet.evaluation.judge import answer
 from thumbnet.evaluation.scores import Answers
@@ -28,15 +28,15 @@ from thumbnet.model.classifier import BATCH, BUNDLED, find
 def main() -> None:
     """Measure, and print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="cifar10")
+    parser.add_argument("--data", help="pictures of the models' classes (what each was trained on)")
     parser.add_argument("--model", nargs="*", default=BUNDLED)
-    parser.add_argument("--images", type=int, default=10_000, help="test pictures, at the most (10000)")
-    parser.add_argument("--seconds", type=float, default=5, help="for each speed (5)")
+    parser.add_argument("--images", type=int, default=10_000, help="test pictures at most (10000)")
+    parser.add_argument("--seconds", type=float, default=5, help="seconds for each speed (5)")
     arguments = parser.parse_args()
     print(f"{os.cpu_count()} cores")
     for model in arguments.model:
         path = find(model)
-        original = export.Original(path.stem, path.read_bytes(), thumbnet.load(model), arguments.data)
+        original = export.Original.read(model, arguments.data)
         test = original.splits.test.take(np.arange(min(arguments.images, len(original.splits.test))))
         before = answer(original.classifier, test)
         print(f"\n{original.name}, {len(test):,} test pictures\n")
@@ -45,7 +45,9 @@ def main() -> None:
         row("model file", path, original.classifier.ask, before, test.images, arguments.seconds)
         with tempfile.TemporaryDirectory() as folder:
             for name, form in export.FORMATS.items():
-                made = Path(folder) / f"{original.name}{form.ending}"
+                if form.tolerance is None:  # it holds the model file itself
+                    continue
+                made = Path(folder) / f"made{form.ending}"
                 if (answers := form.write(original, made)) is not None:
                     row(name, made, answers, before, test.images, arguments.seconds)
 
@@ -55,14 +57,14 @@ def row(name: str, path: Path, answers: Answer, before: Answers, images: NDArray
     found = agreement(before, answers(images))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 1e6
-    batch = np.resize(images, (BATCH, *images.shape[1:]))  # over again, if they are fewer
+    batch = np.resize(images, (BATCH, *images.shape[1:]))  # repeated if there are fewer
     many, one = BATCH / once(answers, batch, seconds), 1 / once(answers, images[:1], seconds)
     shares = f"{found.accuracy:.2%} | {found.agreeing / found.images:.2%} | {found.moved:.0e}"
     print(f"| {name} | {size:.1f} MB | {shares} | {many:,.0f} | {one:,.0f} |", flush=True)
 
 
 def once(answers: Answer, images: NDArray[np.uint8], seconds: float) -> float:
-    """Seconds of a run, the median, after one to warm up."""
+    """The median seconds of a run, after one to warm up."""
     answers(images)
     times: list[float] = []
     while sum(times) < seconds:

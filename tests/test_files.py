@@ -194,3 +194,10 @@ def test_lock_is_of_the_name_and_not_of_a_file_that_was_renamed_meanwhile(
         file.write(b"next")
     assert (tmp_path / "done").read_bytes() == b""
     assert path.read_bytes() == b"next"
+
+
+def test_name_that_is_too_long_is_reported_before_the_work(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 300)
+    with pytest.raises(ThumbnetError, match=r"x: cannot be written: .*long\. Free the place, or name another$"):
+        check_output(path)
+    assert list(tmp_path.iterdir()) == []

@@ -50,20 +50,14 @@ def check_output(path: Path) -> None:
     Raises:
         ThumbnetError: What `refuse_place` raises; or the folder cannot be made or written to, or the disk is full.
     """
-    refuse_place(path)
-    probe = _beside(_target(path))
     try:
-        probe.parent.mkdir(parents=True, exist_ok=True)
-        with probe.open("xb") as file:
-            file.write(bytes(_PROBE))
-            file.flush()
-            os.fsync(file.fileno())
+        refuse_place(path)
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # raises where the name is too long; the probe's is not
+        _probe(_beside(_target(path)))
     except OSError as error:
         reason = error.strerror or error
         raise ThumbnetError(f"{path}: cannot be written: {reason}. Free the place, or name another") from error
-    finally:
-        with contextlib.suppress(OSError):
-            probe.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -127,6 +121,19 @@ def sha256(path: Path) -> str:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _probe(path: Path) -> None:
+    """Write a few bytes to a new file, and remove it. Makes its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with path.open("xb") as file:
+            file.write(bytes(_PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
 
 def _target(path: Path) -> Path:

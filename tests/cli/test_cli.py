@@ -504,3 +504,14 @@ def test_predict_py_takes_the_bundled_model_else(
         runpy.run_path(str(ROOT / "predict.py"), run_name="__main__")
     assert end.value.code == 0
     assert capsys.readouterr() == ("red\n   100.0%  red\n", "Model: cifar10-seed\n")
+
+
+def test_info_shows_the_history_an_epoch_a_line_and_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"epoch": 1, "loss": 2.5}, {"epoch": 2, "loss": 1.25}]
+    write(Path("mine.onnx"), history=rows, data={"source": "Bilder/Äpfel\x1b[2J"})
+    code, output, _ = run(capsys, "info", "mine.onnx")
+    assert code == 0
+    lines = output.splitlines()
+    start = lines.index("history")
+    assert lines[start + 1 : start + 3] == ['  {"epoch": 1, "loss": 2.5}', '  {"epoch": 2, "loss": 1.25}']
+    assert lines[lines.index("data") + 1] == '  source              "Bilder/Äpfel\\u001b[2J"'

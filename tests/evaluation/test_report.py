@@ -1,5 +1,6 @@
 """report: what `thumbnet evaluate` prints and writes. The page is read as a browser's parser reads it."""
 
+import dataclasses
 import json
 import os
 import re
@@ -458,3 +459,32 @@ def test_page_shows_the_error_before_calibration(data: str, tmp_path: Path) -> N
     assert "0.190" in page.text
     assert "0 is best; 0.087 before calibration" in page.text
     assert json.loads(report.as_json(judged, SPOILT, None))["uncalibrated_error"] == pytest.approx(0.0874, abs=1e-3)
+
+
+def test_each_count_of_a_comparison_is_told_of_its_own_model() -> None:
+    compared = Comparison(50, 12, 3, 20, p=0.04, difference=-0.1, difference_low=-0.2, difference_high=0.0)
+    assert verdict(compared, "a", "b")[0] == "Right in both 50, only in a 12, only in b 3, in neither 20."
+
+
+def test_speeds_are_printed_in_their_units() -> None:
+    lines = report.text(judgement(NAMES, 30)).splitlines()
+    assert [line.split()[-1] for line in lines if re.match("pictures a second|ms for one alone", line)] == [
+        "1,234",
+        "0.5",
+    ]
+
+
+def test_speeds_are_measured_in_their_units(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "_median_seconds", lambda _, squares: 0.002 * len(squares))
+    speed = judge.measure_speed(Classifier(content()), np.stack([square("red", SIZE)]))
+    assert speed.pictures_a_second == pytest.approx(500)
+    assert speed.milliseconds == pytest.approx(2)
+
+
+def test_json_has_the_error_before_calibration() -> None:
+    judged = judgement(NAMES, 60)
+    answers = dataclasses.replace(judged.answers, info=models.info(threshold=0.4, temperature=3.0))
+    judged = dataclasses.replace(judged, answers=answers, classifier=Classifier(content(temperature=3.0)))
+    fields = json.loads(report.as_json(judged, SPOILT, None))
+    assert fields["uncalibrated_error"] == pytest.approx(judged.uncalibrated)
+    assert fields["uncalibrated_error"] != pytest.approx(fields["scores"]["calibration_error"], abs=0.01)

@@ -1,12 +1,14 @@
-"""formats: each is written, answers as the model file does, and is not written where it does not."""
+"""export: each format answers as the model file does, or is not written."""
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
+import threading
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +22,16 @@ import thumbnet
 from thumbnet import cli
 from thumbnet import export as formats
 from thumbnet.cli import arguments
+from thumbnet.data import load
 from thumbnet.data.dataset import Dataset, Splits
-from thumbnet.errors import DataError, ExportError, ModelError
+from thumbnet.errors import DataError, DataWarning, ExportError, ModelError, ThumbnetError
 from thumbnet.evaluation.scores import Answers
 from thumbnet.export import FORMATS, INT8, Format, Original, triton
-from thumbnet.export.agreement import Answer, Tolerance, agreement, refuse
-from thumbnet.model.classifier import BUNDLED, Asked
+from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
+from thumbnet.model.classifier import BUNDLED, Asked, Classifier, find
 from thumbnet.model.info import write_info
 
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and devices of POSIX")
 BY_KERAS = ("keras", "savedmodel", "litert")
 
 
@@ -58,7 +62,10 @@ def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> dict[st
 
     folder = tmp_path_factory.mktemp("trained")
     for name in ("seed", "vgg"):
-        fields: dict[str, Any] = {"recipe": {"network": name}, "data": {"test": splits.test.fingerprint()}}
+        fields: dict[str, Any] = {
+            "recipe": {"network": name},
+            "data": {"source": "digits", "test": splits.test.fingerprint()},
+        }
         info = models.info(size=32, temperature=1.3, mirror_average=True, scores={"accuracy": 2.0}, **fields)
         (folder / f"{name}.onnx").write_bytes(export(network(name), info, splits.test.images[:20]))
     return {path.stem: path for path in folder.iterdir()}
@@ -107,7 +114,7 @@ def lenient(monkeypatch: pytest.MonkeyPatch) -> None:
 def _data(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working folder, and these pictures in place of all data."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(formats, "load_data", lambda *_, **__: splits)
+    monkeypatch.setattr(formats, "load_parts", lambda *_, **__: list(splits))
 
 
 def answers_of(form: str, path: Path, images: NDArray[np.uint8]) -> Asked:
@@ -204,7 +211,9 @@ def test_int8_has_no_scores_where_they_would_be_of_other_images(trained: dict[st
     model = onnx.load(trained["seed"])
     write_info(model, models.info(size=32, data={"test": "others"}, scores={"accuracy": 2.0}))
     onnx.save(model, "other.onnx")
-    assert thumbnet.load(formats.export("other.onnx", "int8").path).info.scores == {}
+    with pytest.warns(DataWarning, match="not the test pictures that the model file names"):
+        done = formats.export("other.onnx", "int8", data="digits")
+    assert thumbnet.load(done.path).info.scores == {}
 
 
 @pytest.mark.usefixtures("lenient")
@@ -251,7 +260,9 @@ def test_a_sureness_of_an_older_version_is_refused(
 @pytest.mark.parametrize("form", BY_KERAS)
 def test_a_strangers_network_is_refused(form: str) -> None:
     need(form)
-    models.write(Path("tiny.onnx"), recipe={"network": "keras"})  # a name that networks.py does have
+    models.write(
+        Path("tiny.onnx"), recipe={"network": "keras"}, data={"source": "digits"}
+    )  # a name that networks.py does have
     with pytest.raises(ModelError, match=r"network is 'keras'. Expected one that is known here: seed, vgg"):
         formats.export("tiny.onnx", form)
     assert [path.name for path in Path().iterdir()] == ["tiny.onnx"]
@@ -261,14 +272,14 @@ def test_a_strangers_network_is_refused(form: str) -> None:
 def test_a_network_under_a_false_name_is_refused(form: str, trained: dict[str, Path]) -> None:
     need(form)
     model = onnx.load(trained["seed"])
-    write_info(model, models.info(size=32, recipe={"network": "vgg"}))
+    write_info(model, models.info(size=32, recipe={"network": "vgg"}, data={"source": "digits"}))
     onnx.save(model, "false.onnx")
     with pytest.raises(ModelError, match=r"not those of the network 'vgg': expected 8 layers .*, got 5"):
         formats.export("false.onnx", form)
 
 
 def test_int8_of_a_network_without_layers_is_refused() -> None:
-    models.write(Path("tiny.onnx"))
+    models.write(Path("tiny.onnx"), data={"source": "digits"})
     with pytest.raises(ExportError, match="got a network without convolutions and dense layers"):
         formats.export("tiny.onnx", "int8")
 
@@ -336,7 +347,7 @@ def test_names_are_made_what_servers_accept(name: str, plain: str) -> None:
 def tiny() -> Path:
     """A model file of 32 pixels that is right about every picture."""
     path = Path("tiny.onnx")
-    path.write_bytes(models.content(models.graph(32), size=32))
+    path.write_bytes(models.content(models.graph(32), size=32, data={"source": "digits"}))
     return path
 
 
@@ -433,13 +444,13 @@ def test_a_folder_that_is_there_is_kept(tiny: Path) -> None:
     ("form", "output", "told"),
     [
         ("keras", "a.h5", r"expected a file's name that ends in \.keras"),
-        ("litert", "folder.tflite", r"expected a file's name that ends in \.tflite"),
+        ("litert", "folder.tflite", "expected a file to write to, got a folder"),
         ("int8", "tiny.onnx", "is the model file itself"),
     ],
 )
 def test_a_place_that_does_not_fit_is_told_before_the_work(tiny: Path, form: str, output: str, told: str) -> None:
     Path("folder.tflite").mkdir()
-    with pytest.raises(ExportError, match=told):
+    with pytest.raises(ThumbnetError, match=told):
         formats.export(str(tiny), form, output)
 
 
@@ -455,12 +466,13 @@ def test_a_file_is_replaced_and_its_folder_made(tiny: Path, monkeypatch: pytest.
     assert [path.name for path in Path("new").iterdir()] == ["one.copy"]
 
 
-def test_data_of_other_classes_are_told(tiny: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = Splits(*(dataclasses.replace(part, names=("a", "b", "c")) for part in splits))
-    monkeypatch.setattr(formats, "load_data", lambda *_, **__: others)
-    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
-    with pytest.raises(DataError, match="the model knows red, green, blue; digits has a, b, c"):
-        formats.export(str(tiny), "copy", data="digits")
+def test_data_of_other_classes_are_told(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "load_parts", load.load_parts)
+    for name in ("a", "b"):
+        Path("others", name).mkdir(parents=True)
+        Path("others", name, "1.png").write_bytes(models.png("red"))
+    with pytest.raises(DataError, match=r"classes that the model does not know: a, b\. It knows: red, green, blue"):
+        formats.export(tiny, "int8", data="others")
 
 
 @pytest.mark.parametrize(
@@ -534,7 +546,7 @@ def test_the_command_passes_everything_on(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(formats, "export", export)
     cli.main(["export", "a.onnx", "--format", "int8", "--output", "b.onnx", "--data", "digits"])
     cli.main(["export", "--format", "keras"])
-    assert seen == [("a.onnx", "int8", "b.onnx", "digits", None), (None, "keras", None, "cifar10", None)]
+    assert seen == [("a.onnx", "int8", "b.onnx", "digits", None), (None, "keras", None, None, None)]
 
 
 def test_a_model_that_is_named_twice_is_wrong_usage() -> None:
@@ -557,8 +569,308 @@ def test_the_bundled_models_can_be_exported(
     with np.load(cifar10_forms / "cifar10.npz") as real:
         images, labels = real["x_test"][:500], real["y_test"][:500].reshape(-1).astype(np.int64)
     part = Dataset(images, labels, thumbnet.load(name).info.names)
-    monkeypatch.setattr(formats, "load_data", lambda *_, **__: Splits(part, part))
-    found = formats.export(name, form).agreement
+    monkeypatch.setattr(formats, "load_parts", lambda *_, **__: [part, part])
+    with pytest.warns(DataWarning, match="cifar10: not the test pictures that the model file names"):  # but 500
+        found = formats.export(name, form).agreement
     assert found is not None
     assert found.images == 500
     assert found.moved < (0.5 if form == "int8" else 1e-4)
+
+
+# The model is read once
+
+
+@pytest.fixture
+def pipe() -> Iterator[Callable[[bytes], Path]]:
+    """What makes a named pipe that gives these bytes once."""
+    writers: list[threading.Thread] = []
+
+    def make(content: bytes) -> Path:
+        path = Path("pipe")
+        os.mkfifo(path)
+        writers.append(threading.Thread(target=path.write_bytes, args=(content,), daemon=True))
+        writers[-1].start()
+        return path
+
+    yield make
+    for writer in writers:
+        writer.join(10)
+
+
+@POSIX
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_pipe_is_read_once(
+    form: str, pipe: Callable[[bytes], Path], splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Original] = []
+
+    def write(original: Original, path: Path) -> Answer:
+        seen.append(original)
+        if FORMATS[form].folder:
+            path.mkdir()
+        else:
+            path.write_bytes(b"made")
+        return original.classifier.ask
+
+    monkeypatch.setitem(FORMATS, form, dataclasses.replace(FORMATS[form], write=write, packages=()))
+    content = models.content(models.graph(32), size=32, data={"source": "digits"})
+    done = formats.export(pipe(content), form)
+    assert done.path.name == f"model{FORMATS[form].ending}"  # as a pipe's own name says nothing
+    assert seen[0].content == content
+    asked = Classifier(content).ask(splits.test.images)
+    np.testing.assert_array_equal(seen[0].classifier.ask(splits.test.images).probabilities, asked.probabilities)
+
+
+@POSIX
+def test_what_the_shell_substitutes_is_exported_whole(tiny: Path) -> None:
+    command = f"{sys.executable} -m thumbnet export <(cat tiny.onnx) --format triton --output one"
+    subprocess.run(["bash", "-c", command], check=True)
+    assert Path("one/model/1/model.onnx").read_bytes() == tiny.read_bytes()
+
+
+def test_a_model_that_is_not_there_is_named() -> None:
+    with pytest.raises(ModelError, match=r"^no model file at none\.onnx\. Expected a file made by `thumbnet train`"):
+        formats.export("none.onnx", "triton")
+    Path("text.onnx").write_text("text")
+    with pytest.raises(ModelError, match=r"^text\.onnx: not a model file"):
+        formats.export("text.onnx", "triton")
+
+
+# The place is looked at before the work
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No data are read and nothing is made."""
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise AssertionError("work was begun")
+
+    monkeypatch.setattr(formats, "load_parts", fail)
+    for form in FORMATS:
+        monkeypatch.setitem(FORMATS, form, dataclasses.replace(FORMATS[form], write=fail, packages=()))
+
+
+@POSIX
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("link", "got a device or a pipe|exists. Expected a new folder"),
+        ("fifo", "got a device or a pipe|exists. Expected a new folder"),
+        ("folder", "got a folder|exists. Expected a new folder"),
+        ("/proc/new", "cannot be written: "),
+        ("tiny.onnx/new", "cannot be written: Not a directory"),
+        ("x" * 255, "cannot be written: File name too long"),
+    ],
+)
+@pytest.mark.usefixtures("idle")
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tiny: Path, form: str, place: str, told: str) -> None:
+    suffix = "" if FORMATS[form].folder else "." + FORMATS[form].ending.rpartition(".")[2]
+    output = Path(f"{place}{suffix or '-folder'}")
+    if place == "link":
+        output.symlink_to("/dev/null")
+    elif place == "fifo":
+        os.mkfifo(output)
+    elif place == "folder":
+        output.mkdir()
+    with pytest.raises(ThumbnetError, match=told) as caught:
+        formats.export(tiny, form, output)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(output))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.usefixtures("idle")
+def test_an_output_without_a_name_is_no_default(tiny: Path, form: str) -> None:
+    with pytest.raises(ExportError, match=r"expected a file.s name that ends in|exists\. Expected a new folder"):
+        formats.export(tiny, form, "")
+
+
+@POSIX
+def test_a_file_that_is_replaced_keeps_its_mode_and_the_link_to_it(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
+    Path("real.copy").write_text("old")
+    Path("real.copy").chmod(0o600)
+    Path("link.copy").symlink_to("real.copy")
+    formats.export(tiny, "copy", "link.copy")
+    assert Path("link.copy").is_symlink()
+    assert Path("real.copy").read_text() == "made of tiny"
+    assert Path("real.copy").stat().st_mode & 0o777 == 0o600
+
+
+# Names as they come
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names that are no text")
+@pytest.mark.parametrize("form", ["keras", "savedmodel", "litert", "int8", "triton"])
+@pytest.mark.usefixtures("lenient")
+def test_a_model_of_any_name_is_exported(
+    form: str, trained: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    need(form)
+    name = os.fsdecode(b"caf\xe9\x1b[2J\n" + b"x" * 220)
+    folder = Path(os.fsdecode(b"\xff"))
+    folder.mkdir()
+    (folder / f"{name}.onnx").write_bytes(trained["seed"].read_bytes())
+    os.chdir(folder)
+    assert cli.main(["export", f"{name}.onnx", "--format", form]) == 0
+    assert {path.name for path in Path().iterdir()} == {f"{name}.onnx", f"{name}{FORMATS[form].ending}"}
+    out = capsys.readouterr().out
+    assert out.startswith(r"caf\udce9\x1b[2J\nxxx")
+    assert out.count("\n") == 1
+
+
+# The pictures to compare on
+
+
+@pytest.fixture
+def asked(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """How `load_parts` was called, each time, and the seed of the split."""
+    calls: list[dict[str, Any]] = []
+
+    def load_parts(data: str, size: int, **settings: Any) -> list[Dataset]:
+        calls.append({"data": data, "size": size, **settings})
+        return list(splits)
+
+    def as_splits(_: str, parts: list[Dataset], seed: int) -> Splits:
+        calls[-1]["seed"] = seed
+        return Splits(*parts)
+
+    monkeypatch.setattr(formats, "load_parts", load_parts)
+    monkeypatch.setattr(formats, "as_splits", as_splits)
+    Path("mine").mkdir()
+    monkeypatch.setitem(FORMATS, "copy", copy(lambda given: given))
+    return calls
+
+
+def own(**changes: Any) -> Path:
+    path = Path("own.onnx")
+    path.write_bytes(models.content(models.graph(32), size=32, **changes))
+    return path
+
+
+def test_the_file_names_its_data_and_their_split(asked: list[dict[str, Any]], splits: Splits) -> None:
+    data = {"source": "mine", "seed": 7, "test": splits.test.fingerprint()}
+    formats.export(own(data=data, framing="centre"), "copy")
+    formats.export("own.onnx", "copy", data="others")
+    formats.export(own(data={**data, "seed": None}), "copy")
+    del data["seed"]
+    formats.export(own(data=data, recipe={"seed": 3}), "copy")  # as older files have it
+    common = {"size": 32, "known": models.NAMES}
+    assert asked == [
+        {"data": "mine", "framing": "centre", "download": False, "seed": 7, **common},
+        {"data": "others", "framing": "centre", "download": True, "seed": 7, **common},
+        {"data": "mine", "framing": "crop", "download": False, "seed": 0, **common},
+        {"data": "mine", "framing": "crop", "download": False, "seed": 3, **common},
+    ]
+
+
+@pytest.mark.parametrize("data", [{}, {"source": None}, {"source": ["a"]}, {"source": "gone"}])
+def test_a_file_that_names_no_data_that_are_here_asks_for_them(
+    data: dict[str, Any], asked: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(DataError, match=r"^own\.onnx: (It was trained on gone, .*)?Name the data .*`--data FOLDER`$"):
+        formats.export(own(data=data), "copy")
+    assert asked == []
+
+
+@pytest.mark.parametrize("given", [None, "cifar10"])
+def test_cifar10_is_not_looked_for_where_the_classes_are_others(given: str | None, asked: list[dict[str, Any]]) -> None:
+    with pytest.raises(DataError, match=r"^the model knows red, green, blue; cifar10 has airplane, automobile, "):
+        formats.export(own(data={"source": "cifar10"}), "copy", data=given)
+    assert asked == []
+
+
+def test_cifar10_is_downloaded_for_the_bundled_models_only(asked: list[dict[str, Any]]) -> None:
+    Path("own.onnx").write_bytes(find("cifar10-seed").read_bytes())
+    for model in ("cifar10-seed", "own.onnx"):
+        with pytest.warns(DataWarning, match=r"^cifar10: not the test pictures"), pytest.raises(DataError):
+            formats.export(model, "copy")  # the stand-in's classes are others
+    assert [(call["data"], call["download"]) for call in asked] == [("cifar10", True), ("cifar10", False)]
+
+
+@pytest.mark.parametrize("seed", ["7", True, -1, 2**32, 1.5])
+def test_a_seed_that_is_none_is_passed_over(seed: Any, asked: list[dict[str, Any]]) -> None:
+    formats.export(own(data={"source": "mine", "seed": seed}), "copy")
+    assert asked[0]["seed"] == 0
+
+
+def test_other_test_pictures_than_the_files_are_noted(asked: list[dict[str, Any]], splits: Splits) -> None:
+    with pytest.warns(DataWarning, match=r"^mine: not the test pictures that the model file names"):
+        formats.export(own(data={"source": "mine", "test": "others"}), "copy")
+    formats.export(own(data={"source": "mine", "test": splits.test.fingerprint()}), "copy")  # no warning, or it fails
+    assert len(asked) == 2
+
+
+def test_what_holds_the_file_itself_needs_no_data(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(formats, "load_parts")
+    formats.export(tiny, "triton")
+
+
+# The command, again
+
+
+def test_an_empty_name_is_no_default(tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for given in (["", "--format", "triton"], ["--model", "", "--format", "triton"]):
+        assert cli.main(["export", *given]) == 1
+        assert "model file" in capsys.readouterr().err
+    for given in (["--format", "int8", "--output", ""], ["--format", "web", "--runtime", ""]):
+        assert cli.main(["export", str(tiny), *given]) == 1
+        assert "error: " in capsys.readouterr().err
+    assert [path.name for path in Path().iterdir()] == ["tiny.onnx"]
+
+
+def test_the_message_about_a_name_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["export", "\x1b[2Ja.onnx", "--format", "triton"]) == 1
+    assert r"error: no model file at \x1b[2Ja.onnx" in capsys.readouterr().err
+
+
+# Numbers and wiring
+
+
+def test_the_pictures_compared_are_from_all_over_the_set(
+    tiny: Path, splits: Splits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[NDArray[np.uint8]] = []
+
+    def write(original: Original, path: Path) -> Answer:
+        path.write_text("made")
+
+        def answers(squares: NDArray[np.uint8]) -> Asked:
+            seen.append(squares)
+            return original.classifier.ask(squares)
+
+        return answers
+
+    monkeypatch.setitem(FORMATS, "copy", Format(".copy", False, None, write, samples=10))
+    formats.export(tiny, "copy")
+    np.testing.assert_array_equal(seen[0], splits.test.images[::30])
+
+
+def test_as_many_pictures_are_compared_as_the_documents_say() -> None:
+    counts = {name: form.samples for name, form in FORMATS.items() if form.tolerance}
+    assert counts == {"keras": 1000, "savedmodel": 1000, "litert": 1000, "int8": None}
+
+
+def test_what_was_found_is_told_of_each_side() -> None:
+    found = Agreement(2000, agreeing=1990, accuracy_before=0.9, accuracy=0.875, lost_by_chance=False, moved=0.0123)
+    assert str(found) == (
+        "the same answer to 1,990 of 2,000 test images, 87.50% of them right (the model file: 90.00%), "
+        "probabilities and sureness at most 1.2e-02 apart"
+    )
+
+
+@pytest.mark.usefixtures("lenient")
+def test_int8_has_a_scale_for_each_output_channel(trained: dict[str, Path]) -> None:
+    graph = onnx.load(formats.export(trained["seed"], "int8").path).graph
+    held = {tensor.name: tensor for tensor in graph.initializer}
+    scales = [
+        list(held[node.input[1]].dims)
+        for node in graph.node
+        if node.op_type == "DequantizeLinear"
+        and node.input[0] in held
+        and held[node.input[0]].data_type == onnx.TensorProto.INT8
+    ]
+    assert len(scales) >= 3
+    assert all(len(dims) == 1 and dims[0] >= 3 for dims in scales), scales

@@ -176,3 +176,9 @@ def test_a_download_of_other_bytes_is_refused(tmp_path: Path, web: Web) -> None:
     web.pages["/runtime.tgz"] = ok(ARCHIVE[:-1] + b"?")
     with pytest.raises(ExportError, match="expected the SHA-256"):
         made(tmp_path, None)
+
+
+def test_the_page_says_how_much_it_loads(tmp_path: Path, runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = {inner: part._replace(size=2_000_000) for inner, part in web_module.PARTS.items()}
+    monkeypatch.setattr(web_module, "PARTS", parts)
+    assert "Loading 4 MB, the model and what runs it" in made(tmp_path, runtime)["index.html"].decode()

@@ -637,3 +637,10 @@ def test_copy_of_a_model_whose_file_has_changed_is_refused(change: str, tmp_path
         with pytest.raises(ModelError, match=r"model\.onnx has changed since it was loaded.*Load it again"):
             copied(classifier)
     assert classifier.predict(square("red")).label == "red"  # which itself goes on
+
+
+def test_three_classes_are_named_unless_told_otherwise() -> None:
+    bundled = load("cifar10-seed")
+    squares = [bundled.squares(square("red", 32))]
+    assert [len(each.top) for each in bundled.describe(["red"], squares)] == [3]
+    assert len(bundled.predict(square("red", 32)).top) == 3

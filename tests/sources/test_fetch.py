@@ -848,3 +848,22 @@ def test_import_is_light() -> None:
     code = "import sys, thumbnet.sources.fetch; print({'tqdm', 'keras', 'tensorflow', 'sklearn'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env=os.environ, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_limits_are_those_of_the_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+
+    def stop(*values: Any) -> None:
+        seen.append(values)
+        raise FetchError("far enough")
+
+    monkeypatch.setattr(fetch, "_Limits", stop)
+    monkeypatch.setattr(fetch, "read_data", stop)
+    with pytest.raises(FetchError):
+        read("http://example.org/a.png")
+    with pytest.raises(FetchError):
+        read("data:,a")
+    with pytest.raises(FetchError):
+        download("http://example.org/a.tgz", tmp_path / "a.tgz", size=1, sha256=SHA256, label="a")
+    assert seen[:2] == [(10.0, 30.0, False), ("data:,a", 32 * 2**20)]
+    assert seen[2][0] == 20.0

@@ -144,16 +144,16 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    if arguments.model and arguments.named:
+    if None not in (arguments.model, arguments.named):
         arguments.wrong("name the model once: as MODEL or by --model")
-    if arguments.runtime and arguments.format != "web":
+    if arguments.runtime is not None and arguments.format != "web":
         arguments.wrong("--runtime is for --format web")
     _settle_training()
     from thumbnet import export
 
-    model = arguments.model or arguments.named
+    model = arguments.named if arguments.model is None else arguments.model  # "" is no model, not the best one
     exported = export.export(model, arguments.format, arguments.output, arguments.data, arguments.runtime)
-    print(f"{exported.path}: {exported.agreement or 'holds the model file itself, unchanged'}")
+    print(f"{printable(str(exported.path))}: {exported.agreement or 'holds the model file itself, unchanged'}")
     return DONE
 
 
@@ -161,12 +161,24 @@ def _info(arguments: argparse.Namespace) -> int:
     from thumbnet.model.classifier import load
 
     for name, value in load(arguments.model).info.as_dict().items():
-        # Escaped, as a stranger's file could hold what steers a terminal.
-        text = printable(", ".join(value)) if name == "names" else json.dumps(value)
-        print(f"{name:15}{text}" if not isinstance(value, dict) else f"{name}")
-        for key, inner in value.items() if isinstance(value, dict) else ():
-            print(f"  {json.dumps(key)[1:-1]:20}{json.dumps(inner)}")
+        if name == "names":
+            print(f"{name:15}{printable(', '.join(value))}")
+        elif isinstance(value, dict):
+            print(name)
+            for key, inner in value.items():
+                print(f"  {printable(key):20}{_json(inner)}")
+        elif isinstance(value, list):  # the history: an epoch a line
+            print(name)
+            for row in value:
+                print(f"  {_json(row)}")
+        else:
+            print(f"{name:15}{_json(value)}")
     return DONE
+
+
+def _json(value: Any) -> str:
+    """JSON for a terminal, which a stranger's model file could steer."""
+    return printable(json.dumps(value, ensure_ascii=False))
 
 
 def _accuracy(scores: dict[str, float]) -> str:

@@ -220,15 +220,19 @@ def _add_export(commands: Any) -> None:
     )  # fmt: skip
     command.add_argument("named", nargs="?", metavar="MODEL", help="the same as --model")
     _add_model(command)
-    command.add_argument("--format", choices=EXPORTS, required=True, help="the format to write")
+    command.add_argument("--format", choices=EXPORTS, required=True, help="the format to convert to")
     command.add_argument(
-        "--output", metavar="PATH", help="the file or folder to write (named after the model, in the working folder)"
+        "--output", metavar="PATH", help="the file or folder to write (the model's name, in the working folder)"
     )
-    _add_data(command)
+    command.add_argument(
+        "--data", metavar="DATA",
+        help="pictures of the model's classes, to compare on: cifar10, digits, a folder or an .npz file (what the "
+        "model was trained on)",
+    )  # fmt: skip
     command.add_argument(
         "--runtime",
         metavar="FOLDER|TGZ",
-        help="for web: the package that `npm pack onnxruntime-web` writes, or its folder (downloaded)",
+        help="for web: what `npm pack onnxruntime-web` made (downloaded if not given)",
     )
     command.set_defaults(wrong=command.error)
 

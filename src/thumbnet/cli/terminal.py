@@ -2,9 +2,11 @@
 
 import sys
 
-DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # argparse exits with 2 for wrong usage
+from thumbnet.text import printable
+
+DONE, FAILED, SOME_FAILED, INTERRUPTED = 0, 1, 3, 130  # 2, wrong usage, is argparse's
 
 
 def say(message: str) -> None:
-    """Print a line to standard error, which takes everything that is not a result."""
-    print(message, file=sys.stderr)
+    """Print a message to standard error, where all goes that is no result. A name in it steers no terminal."""
+    print("\n".join(map(printable, message.split("\n"))), file=sys.stderr)

@@ -1,23 +1,31 @@
-"""model file → chosen format → the same answers? → written. One function, top to bottom.
+"""Model file → chosen format → the same answers? → written. One function, top to bottom.
 
-Each format's packages are imported when it is written, so that the rest of Thumbnet does without them.
+The packages of a format are imported when it is written, so that the rest of Thumbnet does without them.
 """
 
+import os
+import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from thumbnet.data.dataset import Splits
-from thumbnet.data.load import load_data
-from thumbnet.errors import DataError, ExportError, MissingExtraError
+from thumbnet.data import cifar_archives
+from thumbnet.data.dataset import Splits, as_splits
+from thumbnet.data.load import load_parts
+from thumbnet.errors import DataError, DataWarning, ExportError, MissingExtraError
 from thumbnet.evaluation import judge
+from thumbnet.evaluation.held_out import MAX_SEED, source_for
 from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
-from thumbnet.files import write_atomically
-from thumbnet.model.classifier import Classifier, find, load
+from thumbnet.files import check_output, write_atomically
+from thumbnet.model.classifier import Classifier, find, load_with_content
+from thumbnet.model.info import ModelInfo
+from thumbnet.text import first_few
 
 SAMPLES = 1000  # test images on which a float32 format is compared
 FLOAT32 = Tolerance(differing=0.001, lost=0.001, moved=1e-3)
@@ -26,42 +34,79 @@ INT8 = Tolerance(differing=0.03, lost=0.003)
 
 @dataclass(frozen=True)
 class Original:
-    """The model file that another thing is made of, and the data to judge that by."""
+    """The model file to convert, and the data to compare on."""
 
     name: str  # without folder and ending
     content: bytes
-    classifier: Classifier
-    data: str  # what `load_data` takes
-    runtime: Path | None = None  # where ONNX Runtime Web is, if it is not to be downloaded
+    classifier: Classifier  # of this content
+    data: str | None = None  # what `load_parts` takes; None for the data that the model file names
+    runtime: Path | None = None  # where ONNX Runtime Web is; None to download it
+    model: str | None = None  # as the user named it; None for the best bundled one
+
+    @classmethod
+    def read(cls, model: str | Path | None, data: str | None = None, runtime: str | Path | None = None) -> "Original":
+        """Read a model file, once: a pipe gives its content only once.
+
+        Args:
+            model: A bundled model's name or a file's path; None for the best bundled one.
+            data: What `load_parts` takes; None for the data that the model file names.
+            runtime: The archive or folder of ONNX Runtime Web; None to download it.
+
+        Raises:
+            ModelError: There is no such model, or it is not a model file of Thumbnet.
+        """
+        path = find(model)
+        classifier, content = load_with_content(model)
+        name = path.stem if path.is_file() else "model"  # a pipe is called /dev/fd/63
+        return cls(
+            name, content, classifier, data, None if runtime is None else Path(runtime),
+            None if model is None else str(model),
+        )  # fmt: skip
 
     @cached_property
     def splits(self) -> Splits:
-        """The data; their classes are the model's."""
+        """The data, with the model's classes, split as they were for its training.
+
+        Raises:
+            DataError: The model file names no data, or they cannot be read, or they have other classes.
+        """
         info = self.classifier.info
-        splits = load_data(self.data, info.size, framing=info.framing)
-        if splits.test.names != info.names:
+        source = source_for(self.model, info, self.data)
+        if source.data == "cifar10" and info.names != cifar_archives.NAMES:  # before it is downloaded
             raise DataError(
-                f"the model knows {', '.join(info.names)}; {self.data} has {', '.join(splits.test.names)}. "
+                f"the model knows {first_few(info.names)}; cifar10 has {first_few(cifar_archives.NAMES)}. "
                 "Name the data that it was trained on: --data"
             )
+        parts = load_parts(source.data, info.size, framing=info.framing, known=info.names, download=source.download)
+        splits = as_splits(source.data, parts, _seed(info))
+        if info.data.get("test", "") not in ("", splits.test.fingerprint()):
+            report = "not the test pictures that the model file names. It may have been trained on some of them"
+            warnings.warn(f"{source.data}: {report}", DataWarning, stacklevel=2)
         return splits
+
+
+def _seed(info: ModelInfo) -> int:
+    """The seed by which the training split its data, if it did; older files have it in the recipe."""
+    seed = info.data.get("seed", info.recipe.get("seed"))
+    return seed if type(seed) is int and 0 <= seed <= MAX_SEED else 0
 
 
 @dataclass(frozen=True)
 class Format:
-    """What can be made of a model file."""
+    """A format that a model file can be exported to."""
 
-    ending: str  # of its usual name, after the model's
-    folder: bool  # whether it is one
+    ending: str  # of its default name, after the model's
+    folder: bool  # whether it is a folder
     extra: str | None  # that adds its packages
-    write: Callable[[Original, Path], Answer | None]  # to a new path; what it returns answers from what is there
-    tolerance: Tolerance | None = FLOAT32  # None: not compared, as nothing is computed anew, or not by Python
+    write: Callable[[Original, Path], Answer | None]  # writes to a new path; returns a function that runs the result
+    tolerance: Tolerance | None = FLOAT32  # None: not compared, as it holds the model file itself
     samples: int | None = SAMPLES  # test images to compare on; None for all
+    packages: tuple[str, ...] = ()  # that it imports
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What an export leaves behind."""
+    """The result of an export."""
 
     path: Path
     agreement: Agreement | None  # with the model file; None for a format that holds the file itself
@@ -105,11 +150,12 @@ def _web(original: Original, path: Path) -> None:
     web.save(original.content, original.classifier.info, path, runtime=original.runtime)
 
 
+KERAS = ("keras", "tensorflow", "onnx")
 FORMATS = {
-    "keras": Format("-calibrated.keras", False, "train", _keras),
-    "savedmodel": Format("-savedmodel", True, "train", _savedmodel),
-    "litert": Format(".tflite", False, "litert", _litert),
-    "int8": Format("-int8.onnx", False, "int8", _int8, INT8, samples=None),
+    "keras": Format("-calibrated.keras", False, "train", _keras, packages=KERAS),
+    "savedmodel": Format("-savedmodel", True, "train", _savedmodel, packages=KERAS),
+    "litert": Format(".tflite", False, "litert", _litert, packages=(*KERAS, "ai_edge_litert")),
+    "int8": Format("-int8.onnx", False, "int8", _int8, INT8, samples=None, packages=("onnx",)),
     "triton": Format("-triton", True, None, _triton, tolerance=None),
     "web": Format("-web", True, None, _web, tolerance=None),
 }
@@ -119,74 +165,75 @@ def export(
     model: str | Path | None = None,
     form: str = "keras",
     output: str | Path | None = None,
-    data: str = "cifar10",
+    data: str | None = None,
     runtime: str | Path | None = None,
 ) -> Exported:
-    """Make another format of a model file, and prove that it answers as the file does.
+    """Convert a model file to another format, and prove that the result answers as the file does.
 
     Args:
-        model: A bundled model's name or a file's path; nothing means the best bundled one.
+        model: A bundled model's name or a file's path; None for the best bundled one. A pipe is read once.
         form: A name in `FORMATS`.
-        output: Where it goes; nothing means the model's name with the format's ending, in the working folder. A file
-            that is there is replaced, a folder is not.
-        data: What `load_data` takes: pictures of the model's classes to compare on, and to quantise by.
-        runtime: For `web`: the archive or folder of ONNX Runtime Web; nothing means that it is downloaded.
+        output: The path to write; None for the model's name with the format's ending, in the working folder. An
+            existing file is replaced, an existing folder is not.
+        data: What `load_parts` takes: pictures of the model's classes, to compare on and to quantise by. None for the
+            data that the model file names, or CIFAR-10 for its classes. Formats that hold the file itself need none.
+        runtime: For `web`: the archive or folder of ONNX Runtime Web; None to download it.
 
     Raises:
-        DataError: The data cannot be had, or are of other classes.
-        ExportError: No such format, or a place that is taken, or what was made does not answer as the model file does.
-            Nothing was written.
+        DataError: The data cannot be read, or have other classes, or have to be named.
+        ExportError: There is no such format, or the output exists, or the result does not answer as the model file
+            does. Nothing was written.
         MissingExtraError: The format's packages are not installed.
-        ModelError: No such model, or not one that training here leaves.
+        ModelError: There is no such model, or it is none that was trained here.
+        ThumbnetError: The output cannot be written.
     """
     if form not in FORMATS:
         raise ExportError(f"no format {form!r}. There is: {', '.join(FORMATS)}")
-    chosen, path = FORMATS[form], find(model)
-    loaded = load(model)  # which says what is wrong with the file
-    original = Original(path.stem, path.read_bytes(), loaded, data, Path(runtime) if runtime else None)
-    output = Path(output or f"{original.name}{chosen.ending}")
-    _refuse_place(output, chosen, path)
+    chosen = FORMATS[form]
+    original = Original.read(model, data, runtime)
+    output = Path(f"{original.name}{chosen.ending}" if output is None else output)
+    _check_place(output, chosen, find(model))
+    if chosen.extra and (missing := next((name for name in chosen.packages if find_spec(name) is None), None)):
+        raise MissingExtraError(f"exporting to {form}", missing, chosen.extra)
     if chosen.tolerance:
-        _ = original.splits  # so that what is wrong with the data is told before the work
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        made = Path(folder) / output.name
-        try:
-            answer = chosen.write(original, made)
-        except ModuleNotFoundError as error:
-            missing = (error.name or "a package").partition(".")[0]
-            if missing == "thumbnet" or chosen.extra is None:
-                raise
-            raise MissingExtraError(f"exporting to {form}", missing, chosen.extra) from error
+        _ = original.splits  # now, so that a fault in the data is reported before the work
+    with tempfile.TemporaryDirectory() as folder:  # TensorFlow and LiteRT open no path outside UTF-8
+        made = Path(folder) / f"made{chosen.ending}"
+        answer = chosen.write(original, made)
         found = _compare(original, answer, chosen, form)
-        if chosen.folder:
-            made.rename(output)
-        else:
-            with write_atomically(output) as file:
-                file.write(made.read_bytes())
+        _put(made, output)
     return Exported(output, found)
 
 
-def _refuse_place(output: Path, chosen: Format, model: Path) -> None:
-    """A folder cannot be replaced in one step, so it is not replaced at all."""
-    if chosen.folder:
-        if output.exists() or output.is_symlink():
-            raise ExportError(f"{output} exists. Expected a new folder's name: remove it, or name another by --output")
-        return
+def _check_place(output: Path, chosen: Format, model: Path) -> None:
+    """Reject a place for the output before the work. A folder cannot be replaced in one step, so none is replaced."""
     ending = "." + chosen.ending.rpartition(".")[2]  # by which its readers know it
-    if output.suffix != ending or output.is_dir():
+    if chosen.folder and os.path.lexists(output):
+        raise ExportError(f"{output} exists. Expected a new folder's name: remove it, or name another by --output")
+    if not chosen.folder and output.suffix != ending:
         raise ExportError(f"{output}: expected a file's name that ends in {ending}")
+    check_output(output)
     if output.exists() and output.samefile(model):
         raise ExportError(f"{output} is the model file itself. Name another by --output")
 
 
 def _compare(original: Original, answer: Answer | None, chosen: Format, form: str) -> Agreement | None:
-    """What `refuse` lets pass."""
+    """Compare the answers with the model file's, and raise what `refuse` raises."""
     if answer is None or chosen.tolerance is None:
         return None
     test = original.splits.test
     step = max(1, len(test) // chosen.samples) if chosen.samples else 1
-    sample = test.take(np.arange(0, len(test), step))  # from all over the set, were it sorted
+    sample = test.take(np.arange(0, len(test), step))  # from all over the set, which may be sorted
     found = agreement(judge.answer(original.classifier, sample), answer(sample.images))
     refuse(found, chosen.tolerance, form)
     return found
+
+
+def _put(made: Path, output: Path) -> None:
+    """Copy what was made to its place, whole or not at all."""
+    if made.is_file():
+        with write_atomically(output) as file:
+            file.write(made.read_bytes())
+        return
+    with tempfile.TemporaryDirectory(prefix=".thumbnet-", dir=output.parent) as beside:
+        shutil.copytree(made, Path(beside) / "made").rename(output)

@@ -1,4 +1,4 @@
-"""Whether what was made of a model file answers as the file does, on real pictures."""
+"""Does an exported model answer as the model file does, on real pictures?"""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,26 +17,26 @@ Answer: TypeAlias = Callable[[NDArray[np.uint8]], Asked]  # (N, S, S, 3) → pro
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far the answers may move. The shares are of the pictures; one picture is always allowed to differ."""
+    """How far the answers may move. Shares are of all pictures; one picture may always differ."""
 
-    differing: float  # top answers that are others, 0 to 1
-    lost: float  # accuracy, 0 to 1
-    moved: float = 1.0  # any probability or sureness, 0 to 1
+    differing: float  # the share of pictures with another top answer, 0 to 1
+    lost: float  # the loss of accuracy, 0 to 1
+    moved: float = 1.0  # the change of any probability or sureness, 0 to 1
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Two answers to the same pictures."""
+    """How two models' answers to the same pictures compare."""
 
     images: int
-    agreeing: int  # of them, those with the same top answer
+    agreeing: int  # pictures with the same top answer
     accuracy_before: float  # of the model file, 0 to 1
-    accuracy: float  # of what was made of it
-    lost_by_chance: bool  # whether a loss of accuracy can well be chance (McNemar's test)
+    accuracy: float  # of the exported model
+    lost_by_chance: bool  # whether chance explains the loss of accuracy (McNemar's test)
     moved: float  # the largest difference of a probability or a sureness
 
     def __str__(self) -> str:
-        """In one line, for people."""
+        """One line for people."""
         return (
             f"the same answer to {self.agreeing:,} of {self.images:,} test images, "
             f"{self.accuracy:.2%} of them right (the model file: {self.accuracy_before:.2%}), "
@@ -45,7 +45,7 @@ class Agreement:
 
 
 def agreement(before: Answers, asked: Asked) -> Agreement:
-    """Hold what was answered against the model file's answers to the same pictures."""
+    """Compare the exported model's answers with the model file's answers to the same pictures."""
     after = dataclasses.replace(before, **asked._asdict())
     moved = [
         np.abs(mine - other).max() for mine, other in zip((before.probabilities, before.sureness), asked, strict=True)
@@ -61,15 +61,18 @@ def agreement(before: Answers, asked: Asked) -> Agreement:
 
 
 def refuse(found: Agreement, tolerance: Tolerance, form: str) -> None:
-    """Raise ExportError where the answers moved further than is tolerated.
+    """Reject answers that moved further than is tolerated.
 
-    A loss of accuracy counts only if it is more than chance: of few pictures, one is a large share.
+    A loss of accuracy counts only if chance does not explain it: among few pictures, one is a large share.
+
+    Raises:
+        ExportError: They did.
     """
     differing, lost = found.images - found.agreeing, found.accuracy_before - found.accuracy
     if (
         differing <= max(1, tolerance.differing * found.images)
         and (lost <= tolerance.lost or found.lost_by_chance)
-        and found.moved <= tolerance.moved  # so written that a NaN is refused
+        and found.moved <= tolerance.moved  # false for a NaN, too
     ):
         return
     raise ExportError(

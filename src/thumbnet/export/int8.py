@@ -1,8 +1,8 @@
-"""Model file → model file of 8-bit integers, through ONNX Runtime's static quantisation. Needs `onnx`, no TensorFlow.
+"""Model file → model file of 8-bit integers, by ONNX Runtime's static quantisation. Needs `onnx`, not TensorFlow.
 
-What decides its form (docs/export.md has the figures): activations unsigned and weights signed, a scale for each
-output channel, ranges as they occur (no percentiles); and the first convolution stays float32, as it holds next to no
-weights and most of what quantisation loses is lost there.
+Activations are unsigned and weights signed. Each output channel has a scale of its own. Ranges are the observed minima
+and maxima, not percentiles. The first convolution stays float32: it holds few weights, and most of the loss of accuracy
+would come from it. docs/export.md has the figures.
 """
 
 import contextlib
@@ -26,19 +26,19 @@ from thumbnet.model import graph as graph_module
 from thumbnet.model.classifier import Classifier
 from thumbnet.model.info import ModelInfo, write_info
 
-CALIBRATION = 512  # training images on which the ranges are measured
-BATCH = 64  # of them at once
+CALIBRATION = 512  # training images that the ranges are measured on
+BATCH = 64  # images a run of the calibration
 
 
 def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
-    """The same network with its layers' products in 8-bit integers, as a model file again.
+    """Make a model file whose layers multiply in 8-bit integers.
 
-    Its scores are its own, measured, if the test images are those that it names; else it has none.
+    It is measured anew if the test images are those that the model file names. Otherwise it has no scores.
 
     Args:
         content: The model file.
-        info: What it says of itself.
-        splits: The ranges of the layers are taken from training images, all over the set; the scores from the others.
+        info: The model file's metadata.
+        splits: The training images give the layers' ranges, the test images the scores.
 
     Raises:
         ExportError: The network has no layer to quantise, or is quantised already.
@@ -60,7 +60,9 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_quantize=[node.name for node in layers if node.input[1] != first],  # which is there for each view
+            nodes_to_quantize=[
+                node.name for node in layers if node.input[1] != first
+            ],  # which occurs once for each view
         )
         quantised = onnx.load(path)
     origin = {"format": "int8", "sha256": hashlib.sha256(content).hexdigest(), "calibration_images": CALIBRATION}
@@ -83,7 +85,7 @@ class _Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]  # it
 
 @contextlib.contextmanager
 def _without_advice() -> Iterator[None]:
-    """Quantisation advises on its root logger to optimise the graph first, which the converter has done."""
+    """Silence the root logger: quantisation advises there to optimise the graph first, which the converter has done."""
     root = logging.getLogger()
     before = root.level
     root.setLevel(logging.ERROR)

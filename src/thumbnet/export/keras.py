@@ -1,8 +1,8 @@
-"""Model file → the formats of Keras and TensorFlow. Each holds all that probabilities and sureness come of.
+"""Model file → the formats of Keras and TensorFlow. Each computes the probabilities and the sureness by itself.
 
-The class names are in each as `labels.txt`, a name a line, and all else that a model file says of itself as
-`thumbnet.json`: members of the archive that a .keras file is, assets of a SavedModel, and, as TensorFlow's own tools
-attach labels to a LiteRT file, an archive at its end.
+Each also holds `labels.txt`, with a class name a line, and `thumbnet.json`, with the model file's metadata. They are
+members of the archive that a .keras file is, assets of a SavedModel, and an archive at the end of a LiteRT file, as
+TensorFlow's own tools attach labels.
 """
 
 import json
@@ -27,18 +27,18 @@ BATCH = 500  # pictures a run
 
 
 def save_keras(content: bytes, info: ModelInfo, path: Path) -> Answer:
-    """Write a `.keras` file of Keras's own layers and operations, which loads without Thumbnet.
+    """Write a `.keras` file of Keras's own layers and operations. It loads without Thumbnet.
 
     Args:
         content: The model file.
-        info: What it says of itself. Its temperature and mirror average go into the network.
-        path: Ends in `.keras`.
+        info: The model file's metadata. Its temperature and mirror average become part of the network.
+        path: The file to write; it ends in `.keras`.
 
     Returns:
-        What the file answers.
+        A function that runs the written file.
 
     Raises:
-        ModelError: The model file's network or its sureness is none that is known here.
+        ModelError: The model file's network or its sureness is not known here.
     """
     _rebuilt(content, info).save(path)
     _attach(path, info)
@@ -47,13 +47,13 @@ def save_keras(content: bytes, info: ModelInfo, path: Path) -> Answer:
 
 
 def save_savedmodel(content: bytes, info: ModelInfo, path: Path) -> Answer:
-    """Write a SavedModel, a folder. Its signature `serving_default`: `images` → `probabilities` and `sureness`.
+    """Write a SavedModel, a folder. Its signature `serving_default` maps `images` to `probabilities` and `sureness`.
 
-    Arguments and result are those of `save_keras`.
+    Arguments, result and errors are those of `save_keras`.
     """
     whole = _rebuilt(content, info)
     module = tf.Module()
-    # As TensorFlow's own: of Keras's variables the LiteRT converter keeps none, and says nothing.
+    # TensorFlow's variables: the LiteRT converter silently drops Keras's.
     module.weights = [weight.value for weight in whole.variables]
     with tempfile.TemporaryDirectory() as folder:
         _write_asides(Path(folder), info)
@@ -69,11 +69,12 @@ def save_litert(content: bytes, info: ModelInfo, path: Path) -> Answer:
     Arguments and result are those of `save_keras`.
 
     Raises:
-        ModuleNotFoundError: The package ai-edge-litert is not there to run it.
+        ModelError: As for `save_keras`.
+        ModuleNotFoundError: The package ai-edge-litert, which runs the file, is not installed.
     """
     from ai_edge_litert.interpreter import Interpreter
 
-    with tempfile.TemporaryDirectory() as folder:  # by way of a SavedModel, which keeps the names
+    with tempfile.TemporaryDirectory() as folder:  # through a SavedModel, which keeps the names
         save_savedmodel(content, info, Path(folder))
         converted = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
     path.write_bytes(converted)
@@ -83,7 +84,7 @@ def save_litert(content: bytes, info: ModelInfo, path: Path) -> Answer:
 
 
 def _rebuilt(content: bytes, info: ModelInfo) -> keras.Model:
-    """All that a model file computes, as Keras computes it."""
+    """Rebuild what a model file computes as a Keras model."""
     return computation(from_onnx.rebuild(content, info), info, from_onnx.familiar(content))
 
 
@@ -91,7 +92,7 @@ def _in_batches(answer: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> Ans
     def answers(squares: NDArray[np.uint8]) -> Asked:
         starts = range(0, len(squares), BATCH)
         given = (answer(squares[start : start + BATCH]) for start in starts)
-        # Copied, as LiteRT gives views of memory that the next call overwrites.
+        # LiteRT returns views of memory that its next call overwrites.
         rows = [[np.array(each[name]) for name in Asked._fields] for each in given]
         return Asked(*map(np.concatenate, zip(*rows, strict=True)))
 
@@ -99,7 +100,7 @@ def _in_batches(answer: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> Ans
 
 
 def _attach(path: Path, info: ModelInfo) -> None:
-    """Put the texts into the archive that a file is, or make one at its end."""
+    """Add the texts to the ZIP archive that a file is, or append one to it."""
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(path, "a") as archive:
         _write_asides(Path(folder), info)
         for aside in sorted(Path(folder).iterdir()):

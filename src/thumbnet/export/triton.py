@@ -1,11 +1,11 @@
-"""Model file → a model repository of the Triton Inference Server, with the manifest that serves it by KServe."""
+"""Model file → a model repository for the Triton Inference Server, and a manifest to serve it with KServe."""
 
 import re
 from pathlib import Path
 
 from thumbnet.model.classifier import Classifier
 
-BATCH = 256  # pictures that the server may put together
+BATCH = 256  # pictures that the server may combine into a batch
 
 CONFIG = """\
 name: "{name}"
@@ -21,10 +21,10 @@ dynamic_batching {{ }}
 """
 
 SURENESS = """,
-  { name: "sureness", data_type: TYPE_FP32, dims: [ 1 ], reshape: { shape: [ ] } }"""  # a number a picture
+  { name: "sureness", data_type: TYPE_FP32, dims: [ 1 ], reshape: { shape: [ ] } }"""  # one number a picture
 
 MANIFEST = """\
-# Copy this folder to where storageUri says: here, the root of a volume whose claim is called "models". Then:
+# Copy this folder to the place that storageUri names: here, the root of a volume whose claim is called "models". Then:
 # kubectl apply -f inference-service.yaml
 apiVersion: serving.kserve.io/v1beta1
 kind: InferenceService
@@ -41,13 +41,13 @@ spec:
 
 
 def save(content: bytes, classifier: Classifier, name: str, folder: Path) -> None:
-    """Write `config.pbtxt`, `labels.txt` and the model file, unchanged, under a name that both servers accept.
+    """Write `config.pbtxt`, `labels.txt` and the unchanged model file under a name that both servers accept.
 
     Args:
         content: The model file.
-        classifier: It, loaded.
-        name: What the model is to be called; what a host's name cannot hold becomes a hyphen.
-        folder: The repository, which holds the model's folder and `inference-service.yaml`.
+        classifier: The loaded model file.
+        name: The model's name; what a host's name cannot hold becomes a hyphen.
+        folder: The repository to make, with the model's folder and `inference-service.yaml`.
     """
     name, info = host_name(name), classifier.info
     model = folder / name
@@ -62,6 +62,6 @@ def save(content: bytes, classifier: Classifier, name: str, folder: Path) -> Non
 
 
 def host_name(name: str) -> str:
-    """A name as Kubernetes takes it: small letters, digits and hyphens, a letter first, 40 at most."""
+    """A name that Kubernetes accepts: lower-case letters, digits and hyphens, a letter first, at most 40 characters."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower())
     return re.sub(r"^[^a-z]+", "", plain)[:40].strip("-") or "model"

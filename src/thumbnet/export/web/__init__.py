@@ -1,7 +1,7 @@
-"""A model file → a folder of static files, which classifies pictures in its visitor's browser: docs/web.md.
+"""Model file → a folder of static files that classifies pictures in its visitor's browser: docs/web.md.
 
-The page is the server's (`page/`), with another module for what answers: `browser.js` in place of `backend.js`. It runs
-the model by ONNX Runtime Web, which is not part of Thumbnet: it comes from npm's registry, or from a copy.
+The page is the server's (`page/`), but `browser.js` takes the place of `backend.js`. It runs the model with ONNX
+Runtime Web, which is not part of Thumbnet: it comes from npm's registry, or from a copy.
 """
 
 import hashlib
@@ -28,9 +28,9 @@ SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
 
 
 class Part(NamedTuple):
-    """A file of ONNX Runtime Web that is needed, and nothing else that would be called so."""
+    """A file of ONNX Runtime Web, identified by its checksum."""
 
-    name: str  # in our folder; every server knows what .js is, and some do not know .mjs
+    name: str  # in the written folder; every server knows the type of .js, some do not know .mjs
     size: int
     sha256: str
 
@@ -43,23 +43,23 @@ PARTS = {
         "ort.wasm", 14_239_897, "3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2"
     ),
 }
-LICENCES = ("LICENSE", "ThirdPartyNotices.txt")  # of ONNX Runtime, as its Python package has them
-# 'wasm-unsafe-eval' lets the browser compile WebAssembly, and no text.
+LICENCES = ("LICENSE", "ThirdPartyNotices.txt")  # ONNX Runtime's, from its Python package
+# 'wasm-unsafe-eval' lets the browser compile WebAssembly, but evaluate no text.
 POLICY = (
     "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob:; "
     "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'"
 )
-# What the server's page says that is not so here. Each stands there once.
+# Statements of the server's page that are not true here. Each occurs there once.
 CHANGES = {
     '<meta charset="utf-8">': f'<meta charset="utf-8">\n<meta http-equiv="Content-Security-Policy" content="{POLICY}">',
     "Loading the model’s description …": "Loading {megabytes} MB, the model and what runs it …",
     ' Without it: <a href="docs">the API</a>.': "",
-    'accept="image/*,.tif,.tiff,.jp2,.ppm,.pgm,.pbm"': 'accept="image/*"',  # the others are shown by no browser
+    'accept="image/*,.tif,.tiff,.jp2,.ppm,.pgm,.pbm"': 'accept="image/*"',  # no browser shows the others
     '<a href="docs">API</a>': "Pictures are looked at in this browser. They are sent nowhere.",
 }
 README = """\
-Made by `thumbnet export --format web`. Opened as a file, index.html cannot work: browsers run such pages only from a
-server. Any that sends files will do, and any folder on it:
+Made by `thumbnet export --format web`. Serve this folder from any web server, in any place on it. Opened as a file,
+index.html does not work, because browsers run such pages only from a server:
 
     python -m http.server 8000      (in this folder; then open http://127.0.0.1:8000/)
 
@@ -68,16 +68,16 @@ onnxruntime/ is ONNX Runtime Web by Microsoft, under the MIT licence: onnxruntim
 
 
 def save(content: bytes, info: ModelInfo, folder: Path, *, runtime: Path | None = None) -> None:
-    """Write the folder, which is new.
+    """Write the folder, which must not exist.
 
     Args:
         content: The model file.
-        info: What it says of itself; the browser cannot read that from the file.
-        folder: Where all files go.
-        runtime: ONNX Runtime Web, as `npm pack` gives it or unpacked; downloaded into the cache if not given.
+        info: The model file's metadata, which the browser cannot read from the file.
+        folder: The folder to make.
+        runtime: ONNX Runtime Web, as `npm pack` makes it or unpacked; None to download it into the cache.
 
     Raises:
-        ExportError: ONNX Runtime Web is not to be had, or is another version.
+        ExportError: ONNX Runtime Web cannot be read or downloaded, or is another version.
     """
     about = {"names": info.names, "size": info.size, "framing": info.framing, "threshold": info.threshold}
     files = {
@@ -96,7 +96,7 @@ def save(content: bytes, info: ModelInfo, folder: Path, *, runtime: Path | None 
 
 
 def _index(size: int) -> bytes:
-    """The server's page with `CHANGES`; of so many bytes is what a visitor loads."""
+    """The server's page with `CHANGES`; a visitor loads `size` bytes."""
     text = (PAGE / "index.html").read_text(encoding="utf-8")
     for old, new in CHANGES.items():
         text = text.replace(old, new.format(megabytes=f"{size / 1e6:.0f}"))
@@ -107,7 +107,7 @@ def _index(size: int) -> bytes:
 
 
 def _runtime(given: Path | None) -> dict[str, bytes]:
-    """What is needed of it, and its licences, by the names in our folder."""
+    """The needed files and the licences, by their names in the written folder."""
     source = given or _downloaded()
     try:
         contents = _from_folder(source) if source.is_dir() else _from_archive(source)
@@ -121,10 +121,10 @@ def _runtime(given: Path | None) -> dict[str, bytes]:
 
 
 def _downloaded() -> Path:
-    """The archive, once it is in the cache."""
+    """The archive in the cache, downloaded if it is not there yet."""
     path = cache_folder() / ARCHIVE
     if not path.is_file():
-        from thumbnet.sources.fetch import download  # ssl and urllib.request: not where there is a copy
+        from thumbnet.sources.fetch import download  # imports ssl and urllib.request, which a copy does not need
 
         try:
             download(URL, path, size=SIZE, sha256=SHA256, label="onnxruntime-web")
@@ -137,7 +137,7 @@ def _downloaded() -> Path:
 
 
 def _from_archive(path: Path) -> dict[str, bytes]:
-    """Read, and not unpacked: no name in it becomes a path here. Of a part no more than its size is taken."""
+    """The parts in an archive. No name in it becomes a path here, and no more than a part's size is read."""
     found = {}
     with tarfile.open(path, "r:gz") as archive:
         for member in archive:
@@ -150,7 +150,7 @@ def _from_archive(path: Path) -> dict[str, bytes]:
 
 
 def _from_folder(path: Path) -> dict[str, bytes]:
-    """As `npm install` leaves it, or as the archive unpacks."""
+    """The parts in a folder: what `npm install` makes, or the unpacked archive."""
     found = {}
     for inner, part in PARTS.items():
         for file in (path / inner, path / "package" / inner):

@@ -1,20 +1,20 @@
-// What answers: the model itself, in the visitor's browser. A picture is a Blob. Nothing is sent anywhere.
+// Answers with the model itself, in the visitor's browser. A picture is a Blob. Nothing is sent anywhere.
 
 import * as ort from './onnxruntime/ort.js';
 import { resize, seen } from './resize.js';
 
 const TOP = 5;
-const WIDEST = 32_767; // pixels; a browser's canvas that is wider stays empty, and says nothing
-const squares = new WeakMap(); // of pictures that were seen already
+const WIDEST = 32_767; // pixels; a wider canvas silently stays empty
+const squares = new WeakMap(); // the pixels of pictures that were asked for already
 
-/** The same picture would be refused again: 422, as a server says it. */
+/** An error that another try would not change: status 422, as from a server. */
 class Refused extends Error {
   status = 422;
 }
 
 const loading = load();
 
-/** What the model file says of itself, once it can answer. */
+/** The model file's metadata, once the model can answer. */
 export async function model() {
   const { about } = await loading;
   return { ...about, model: 'This model', urls: false };
@@ -38,7 +38,7 @@ export async function classify(picture) {
   return { ...top[0], known: sure >= Math.fround(threshold), top };
 }
 
-/** What the network sees of a picture: a PNG. */
+/** The square that the network sees of a picture, as a PNG. */
 export async function square(picture) {
   const { about } = await loading;
   const [canvas, context] = paper(about.size, about.size);
@@ -55,7 +55,7 @@ async function load() {
   }
   const names = ['model.json', 'model.onnx', 'onnxruntime/ort.wasm'];
   const [about, network, runtime] = await Promise.all(names.map(read));
-  Object.assign(ort.env.wasm, { wasmBinary: runtime, numThreads: 1 }); // more need headers that few hosts send
+  Object.assign(ort.env.wasm, { wasmBinary: runtime, numThreads: 1 }); // more threads need headers that few hosts send
   ort.env.logLevel = 'error';
   try {
     const session = await ort.InferenceSession.create(new Uint8Array(network));
@@ -71,7 +71,7 @@ async function read(name) {
   return response.arrayBuffer();
 }
 
-/** RGBA bytes, which are made once. */
+/** A picture's square as RGBA bytes, computed once. */
 function squareOf(picture, about) {
   if (!squares.has(picture)) squares.set(picture, see(picture, about));
   return squares.get(picture);
@@ -96,7 +96,7 @@ async function see(picture, { size, framing }) {
   }
 }
 
-/** Something white to draw on. */
+/** A white canvas and its context. */
 function paper(width, height) {
   const canvas = document.createElement('canvas');
   [canvas.width, canvas.height] = [width, height];
@@ -106,7 +106,7 @@ function paper(width, height) {
   return [canvas, context];
 }
 
-/** Some browsers give pages noise in place of what was drawn, so that nobody is known again by it. */
+/** Whether the canvas gives back what was drawn: some browsers add noise against fingerprinting. */
 function givesPixels() {
   const [, context] = paper(16, 16);
   context.fillStyle = '#123456';

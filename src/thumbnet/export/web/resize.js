@@ -1,10 +1,10 @@
-// A picture → the square that a network takes, as `images.resize` of Thumbnet makes it, which is OpenCV's. All numbers
-// are rounded where OpenCV rounds them, so that the same pixels give the same square.
+// A picture → the square that a network takes, as `resize` in pictures/framing.py makes it with OpenCV. All numbers are
+// rounded where OpenCV rounds them, so the same pixels give the same square.
 
-const MARGIN = 16; // REDUCED_MARGIN of images.py
-const ONE = 2048; // what OpenCV's bilinear weights, whole numbers, add up to
+const MARGIN = 16; // REDUCED_MARGIN in pictures/decode.py
+const ONE = 2048; // the sum of OpenCV's bilinear weights, which are whole numbers
 
-/** What of a picture becomes a square of `size` pixels a side, as `images.seen` has it: [top, left, bottom, right]. */
+/** The part of a picture that becomes the square, as `region` in pictures/framing.py: [top, left, bottom, right]. */
 export function seen(height, width, size, framing) {
   const centre = framing === 'centre' || framing === 'soft-centre';
   if (framing === 'stretch' || (centre && Math.min(height, width) * 7 < size * 8)) return [0, 0, height, width];
@@ -17,7 +17,7 @@ export function seen(height, width, size, framing) {
   return [top, left, top + side, left + side];
 }
 
-/** A sixteenth of a side, in the steps that a JPEG decoded smaller has too. */
+/** A sixteenth of a side, in steps that a JPEG decoded at a smaller size has, too. */
 function room(side, size) {
   let step = 1;
   while (2 * step * MARGIN * size <= side) step *= 2;
@@ -25,8 +25,8 @@ function room(side, size) {
 }
 
 /**
- * The square of a picture, RGBA bytes. `rows(top, bottom)` gives the picture's rows as RGBA bytes, and is asked for a
- * few at a time: a large picture need not be in memory as a whole.
+ * The square of a picture, as RGBA bytes. `rows(top, bottom)` returns rows of the picture as RGBA bytes. It is called
+ * for a few rows at a time, so that a large picture need not be in memory as a whole.
  */
 export function resize(rows, height, width, size, framing) {
   const square = new Uint8ClampedArray(size * size * 4).fill(255);
@@ -40,7 +40,7 @@ export function resize(rows, height, width, size, framing) {
   return framing === 'soft-centre' && Math.min(height, width) >= 2 * size ? soften(square, size) : square;
 }
 
-/** Blurred by half a pixel: one, six and one eighths of three pixels beside each other, both ways. */
+/** Blur by half a pixel: three neighbours count one, six and one eighths, across and down. */
 function soften(square, size) {
   const sums = (levels, step, at) => levels.map((level, index) => {
     const place = at(index);
@@ -51,9 +51,9 @@ function soften(square, size) {
   return Uint8ClampedArray.from(down, (sum) => (sum + 32) >> 6);
 }
 
-/** Every pixel of the square is the mean of the area that it stands for. */
+/** Shrink: each pixel of the square is the mean of its area of the picture. */
 function average(rows, height, width, size, square) {
-  const whole = height % size === 0 && width % size === 0; // then the pixels are counted, else they have weights
+  const whole = height % size === 0 && width % size === 0; // then all pixels count alike, otherwise they have weights
   const [down, across] = [areas(height, size, whole), areas(width, size, whole)];
   const pixelsEach = whole ? (height / size) * (width / size) : 1;
   const scale = Math.fround(1 / pixelsEach);
@@ -72,7 +72,7 @@ function average(rows, height, width, size, square) {
   });
 }
 
-/** Of one row, from pixel `start` on, the weighted sums: into `line`, three numbers a pixel of the square. */
+/** Write the weighted sums of one row, from pixel `start`, to `line`: three numbers a pixel of the square. */
 function squeeze(pixels, start, across, line) {
   let at = 0;
   for (const { first, weights } of across) {
@@ -87,9 +87,9 @@ function squeeze(pixels, start, across, line) {
   }
 }
 
-/** Which pixels of a side each of `size` stands for, and the share of each: `first`, and `weights` from there on. */
+/** For each of `size` areas of a side: its `first` pixel, and the `weights` of the pixels from there on. */
 function areas(side, size, whole) {
-  const scale = 1 / (size / side); // as OpenCV computes it, which may differ from side / size in the last digit
+  const scale = 1 / (size / side); // OpenCV's expression, which may differ from side / size in the last digit
   return Array.from({ length: size }, (_, index) => {
     const [start, end] = [index * scale, (index + 1) * scale];
     const last = Math.min(Math.floor(end), side - 1);
@@ -103,12 +103,12 @@ function areas(side, size, whole) {
   });
 }
 
-/** Every pixel of the square lies between two by two of the picture's, where at least one side grows. */
+/** Enlarge at least one side: each pixel of the square lies between two by two pixels of the picture. */
 function blend(rows, height, width, size, square) {
-  // OpenCV has a way of its own for a picture that is larger one way and smaller the other.
+  // OpenCV treats a picture differently that is larger than the square one way and smaller the other.
   const mixed = height > size || width > size;
   const [down, across] = [pairs(height, size, mixed), pairs(width, size, mixed)];
-  for (const weights of across) if (weights.outside) [weights.before, weights.after] = [ONE, 0]; // but not of `down`
+  for (const weights of across) if (weights.outside) [weights.before, weights.after] = [ONE, 0]; // OpenCV does not do this to `down`
   down.forEach((line, y) => {
     const [upper, lower] = [rows(line.first, line.first + 1), rows(line.second, line.second + 1)];
     across.forEach(({ first, second, before, after }, x) => {
@@ -122,7 +122,7 @@ function blend(rows, height, width, size, square) {
   });
 }
 
-/** Between which two pixels of a side each of `size` lies, and their weights. */
+/** For each of `size` places on a side: the two pixels that it lies between, and their weights. */
 function pairs(side, size, mixed) {
   const [share, scale] = [size / side, 1 / (size / side)];
   return Array.from({ length: size }, (_, index) => {
@@ -136,7 +136,7 @@ function pairs(side, size, mixed) {
   });
 }
 
-/** To the next whole number, and from the middle to the even one. */
+/** Round to the nearest whole number, and a half to the even one. */
 function toEven(value) {
   const low = Math.floor(value);
   const rest = value - low;
