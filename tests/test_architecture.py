@@ -76,3 +76,11 @@ def test_named_paths_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     paths = [name for name in names(text) if re.fullmatch(r"[\w./-]+/[\w.-]*\w\.(py|md|js|css|html|json)", name)]
     assert [path for path in paths if not (ROOT / path).exists() and not (SOURCE / path).exists()] == []
+
+
+@pytest.mark.parametrize("program", sorted((ROOT / "benchmarks").glob("*.py")), ids=lambda path: path.name)
+def test_a_benchmark_imports_modules_that_are_there(program: Path) -> None:
+    """Those in its scripts for other processes too, which no type check sees."""
+    for name in re.findall(r"(?:from|import) thumbnet\.([\w.]+)", program.read_text(encoding="utf-8")):
+        place = SOURCE / name.replace(".", "/")
+        assert place.is_dir() or place.with_suffix(".py").exists(), name
