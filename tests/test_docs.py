@@ -1,11 +1,14 @@
 """The documents are true: their commands run, their generated pages are up to date, their links lead somewhere."""
 
+import math
 import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +18,7 @@ from support.web import Web, ok
 from thumbnet import export
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.model.classifier import PRETRAINED, load
+from thumbnet.training.recipes import RECIPES, Recipe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -140,6 +144,36 @@ def test_the_page_of_commands_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("NO_COLOR", "1")
     made = runpy.run_path(str(ROOT / "docs" / "commands.py"))["page"]()
     assert made == (ROOT / "docs" / "commands.md").read_text(), "run: make docs"
+
+
+SETTINGS: dict[str, Callable[[Recipe], float]] = {  # by the row of docs/training.md
+    "epochs": lambda recipe: recipe.epochs,
+    "peak learning rate": lambda recipe: recipe.learning_rate,
+    "warm-up, share of the training": lambda recipe: recipe.warmup,
+    "weight decay": lambda recipe: recipe.weight_decay,
+    "label smoothing": lambda recipe: recipe.label_smoothing,
+    "moved by, pixels": lambda recipe: recipe.shift,
+    "enlarged or shrunk by up to": lambda recipe: round(math.exp(recipe.zoom), 2),
+    "stretched by up to": lambda recipe: round(math.exp(recipe.stretch), 2),
+    "share of the training at three quarters of the side": lambda recipe: recipe.small,
+    "moving average, a step": lambda recipe: recipe.averaging,
+    "held out": lambda recipe: recipe.validation,
+}
+
+NEUTRAL = {  # what a dash means there
+    "enlarged or shrunk by up to": "1",
+    "stretched by up to": "1",
+    "share of the training at three quarters of the side": "0",
+}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_page_on_training_has_the_recipes_settings(setting: str) -> None:
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs" / "training.md").read_text().splitlines()]
+    assert [f"`{name}`" for name in RECIPES] in rows
+    (written,) = [row[1:] for row in rows if row[0] == setting]
+    for recipe, text in zip(RECIPES.values(), written, strict=True):
+        assert float(Fraction(NEUTRAL[setting] if text == "–" else text)) == pytest.approx(SETTINGS[setting](recipe))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
