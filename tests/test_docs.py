@@ -152,7 +152,7 @@ SETTINGS: dict[str, Callable[[Recipe], float]] = {  # by the row of docs/trainin
     "warm-up, share of the training": lambda recipe: recipe.warmup,
     "weight decay": lambda recipe: recipe.weight_decay,
     "label smoothing": lambda recipe: recipe.label_smoothing,
-    "moved by, pixels": lambda recipe: recipe.shift,
+    "moved by, pixels at 32": lambda recipe: recipe.shift,
     "enlarged or shrunk by up to": lambda recipe: round(math.exp(recipe.zoom), 2),
     "stretched by up to": lambda recipe: round(math.exp(recipe.stretch), 2),
     "share of the training at three quarters of the side": lambda recipe: recipe.small,
