@@ -56,9 +56,6 @@ def work(seen: "multiprocessing.sharedctypes.SynchronizedArray[int]", end: float
     told = os.fdopen(os.dup(2), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"] = str(PIXELS)
-    from thumbnet.pictures import decode
-
-    decode.MAX_PIXELS = PIXELS
     for case in CASES.values():  # what every codec sets up once is no memory of an input
         is_decoded(case.data)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -92,7 +89,7 @@ def is_decoded(data: bytes) -> bool:
     from thumbnet.pictures.decode import decode
 
     try:
-        image = decode(data, least=1)
+        image = decode(data, least=1, max_pixels=PIXELS)
     except ImageError:
         return False
     if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3 or not image.size:

@@ -143,7 +143,7 @@ def test_every_broken_file_is_listed_with_the_reason_and_the_rest_is_checked(tmp
     write(tmp_path / "a/test/red/leak.png", encoded(made["train/red/3.png"]))
     found = check.check(str(tmp_path / "a"))
     assert len(found.pictures.unreadable) == 15  # far more than training puts up with
-    assert check.Note("train/green/note.png", "this is text, not a picture; read are " + READABLE) in (
+    assert check.Note("train/green/note.png", "this is text, not a picture; Thumbnet reads " + READABLE) in (
         found.pictures.unreadable
     )
     assert rows(found, found.leaks) == {"test/red/leak.png"}

@@ -18,6 +18,7 @@ FULL = info(
     recipe={"name": "seed", "epochs": 20, "minutes": None},
     data={"train": "abc", "train_images": 50_000},
     scores={"accuracy": 0.75},
+    history=[{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}],
     origin={"format": "int8"},
     version="0.1.0",
 )
@@ -133,6 +134,8 @@ def test_hostile_text_is_refused(field: str, text: str) -> None:
         ("recipe", []),
         ("data", "x"),
         ("scores", [0.5]),
+        ("history", {}),
+        ("history", [{}, 0.5]),
         ("origin", "int8"),
         ("version", 1),
     ],

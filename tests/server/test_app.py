@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from support.models import NAMES, encode, lost, png, square, write
-from support.web import Web, ok
+from support.web import Web, bomb, ok
 
 pytest.importorskip("starlette", reason="serving is not installed: pip install -e '.[serve]'")
 
@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 
 import thumbnet
 from thumbnet.model.classifier import Asked, Classifier
-from thumbnet.server import Limits, create_app
+from thumbnet.server import Limits, create_app, service
 from thumbnet.server.batching import LARGEST, Batcher
 from thumbnet.server.metrics import Metrics
 
@@ -122,6 +122,137 @@ def test_no_urls_turns_them_off(classifier: Classifier) -> None:
     answer = client.post("/classify", json={"url": "https://example.org/a.png"})
     assert answer.status_code == 403
     assert client.get("/model").json()["urls"] is False
+
+
+def test_what_a_request_fetches_has_a_limit(classifier: Classifier, web: Web) -> None:
+    web.pages["/a"] = bomb(400_000)  # packed, 400 bytes or so
+    web.pages["/b.png"] = ok(png("red"))
+    client = serving(classifier, private_urls=True, limits=Limits(body=1_000_000))
+    urls = [*[web.url("/a")] * 4, web.url("/b.png")]
+    rows = client.post("/classify", json={"urls": urls}).json()
+    assert sum("of one request are larger than 1,000,000 bytes together" in str(row) for row in rows) == 2
+    assert rows[-1]["label"] == "red"
+    assert client.post("/classify", json={"url": web.url("/b.png")}).json()["label"] == "red"
+
+
+def test_what_all_requests_fetch_has_a_limit(classifier: Classifier, web: Web) -> None:
+    web.pages["/a"] = bomb(400_000)
+    client = serving(classifier, private_urls=True, limits=Limits(bodies=500_000))  # of which a client has 375,000
+    for _ in range(2):
+        assert client.post("/classify", json={"url": web.url("/a")}).status_code == 503
+    assert 'refusals_total{reason="bodies"} 2.0' in client.get("/metrics").text
+    assert client.post("/classify", content=bytes(370_000)).status_code == 422  # those before hold nothing any more
+
+
+def test_more_urls_than_are_read_at_once_are_read_in_their_order(classifier: Classifier, web: Web) -> None:
+    colours = ["red", "green", "blue"] * 10
+    for place, colour in enumerate(colours):
+        web.pages[f"/{place}"] = ok(png(colour))
+    client = serving(classifier, private_urls=True)
+    rows = client.post("/classify", json={"urls": [web.url(f"/{place}") for place in range(30)]}).json()
+    assert [row["label"] for row in rows] == colours
+
+
+def test_a_picture_has_a_limit_on_pixels(classifier: Classifier) -> None:
+    client = serving(classifier, limits=Limits(pixels=64))
+    assert client.post("/classify", content=png("red", 8)).status_code == 200
+    for path in ("/classify", "/explain", "/square"):
+        answer = client.post(path, content=png("red", 9))
+        assert answer.status_code == 422
+        assert "larger than 6.4e-05 megapixels: 9 × 9" in answer.text
+
+
+def deep(side: int) -> bytes:
+    """A PNG of 16 bits with transparency, which takes most memory a pixel."""
+    return encode(np.full((side, side, 4), 30_000, np.uint16))
+
+
+def test_a_picture_has_a_limit_on_the_memory_that_decoding_takes(classifier: Classifier) -> None:
+    client = serving(classifier, limits=Limits(decoding=20 * 10_000))
+    assert client.post("/classify", content=deep(100)).status_code == 200
+    assert client.post("/classify", content=png("red", 120)).status_code == 200
+    assert client.post("/classify", content=deep(101)).status_code == 422
+
+
+@pytest.mark.parametrize(("decoding", "at_once"), [(20 * 10_000, 1), (2 * 20 * 10_000, 2)])
+def test_pictures_are_decoded_together_as_long_as_they_fit(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch, decoding: int, at_once: int
+) -> None:
+    lock, now, most = threading.Lock(), 0, 0
+    original = Classifier.squares
+
+    def counted(self: Classifier, *arguments: Any, **options: Any) -> NDArray[np.uint8]:
+        nonlocal now, most
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.02)
+        found = original(self, *arguments, **options)
+        with lock:
+            now -= 1
+        return found
+
+    monkeypatch.setattr(Classifier, "squares", counted)
+    client = serving(classifier, decoders=4, limits=Limits(decoding=decoding))
+    answer = client.post("/classify", files=[("file", ("a.png", deep(100)))] * 8)
+    assert len(answer.json()) == 8
+    assert most == at_once
+
+
+def test_pictures_that_take_too_long_together_are_refused(classifier: Classifier) -> None:
+    client = serving(classifier, limits=Limits(queued=4 * 20 * 10_000))  # a client has room for three
+    assert client.post("/classify", files=[("file", ("a", deep(100)))] * 3).status_code == 200
+    answer = client.post("/classify", files=[("file", ("a", deep(100)))] * 4)
+    assert answer.status_code == 413
+    assert "fewer or smaller pictures" in answer.json()["error"]
+
+
+def test_large_packed_bodies_are_unpacked_beside_the_loop(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, threads, sizes = service.unpack, set(), []
+
+    def noting(*arguments: Any) -> Iterator[bytes]:
+        for block in original(*arguments):
+            threads.add(threading.current_thread().name.partition("_")[0])
+            sizes.append(len(block))
+            yield block
+
+    monkeypatch.setattr(service, "unpack", noting)
+    content = png("red") + bytes(3_000_000)
+    answer = serving(classifier).post("/classify", content=gzip.compress(content), headers={"Content-Encoding": "gzip"})
+    assert answer.json()["label"] == "red"
+    assert threads == {"asyncio"}
+    assert max(sizes) <= 2**18
+
+
+def test_a_forms_parts_may_be_of_any_kind(client: TestClient) -> None:
+    content = png("blue") + b"\r\n--x\r\n--\r\n"
+    part = (
+        b'\r\nContent-Disposition: form-data; name="a"; filename="C:/\xc3\xa9 \\"1\\".png"\r\nContent-Type: a/b\r\n\r\n'
+    )
+    field = b"\r\ncontent-disposition:form-data; name=b\r\n\r\n\r\n"
+    line = b"\r\n--boundary of it"
+    body = b"a preamble" + line + b" \t" + part + content + line + field + line + b"--\r\nan epilogue"
+    kind = {"Content-Type": 'multipart/form-data; boundary="boundary of it"'}
+    for given in (body, body[len(b"a preamble\r\n") :]):
+        answer = client.post("/classify", content=given, headers=kind).json()
+        assert (answer["source"], answer["label"]) == ('C:/é "1".png', "blue")
+
+
+def test_a_form_of_too_many_parts_is_refused(client: TestClient) -> None:
+    part = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n\r\n'
+    kind = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = client.post("/classify", content=part * 1000 + b"--x--", headers=kind)
+    assert answer.status_code == 413
+    assert answer.json()["error"] == "expected at most 272 parts in the form, got more"
+
+
+def test_the_api_tells_the_sureness_and_describes_it(client: TestClient, classifier: Classifier) -> None:
+    found = client.post("/classify", content=png("grey")).json()
+    assert found["sureness"] == round(classifier.predict(png("grey")).sureness, 6)
+    described = client.get("/openapi.json").json()["components"]["schemas"]["Prediction"]
+    assert set(described["required"]) == set(described["properties"]) == set(found)
 
 
 @pytest.mark.parametrize(
@@ -269,7 +400,7 @@ def test_a_full_queue_is_told_at_once(classifier: Classifier) -> None:
 
 def test_an_answer_that_takes_too_long_is_given_up(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = threading.Event()
-    monkeypatch.setattr(Classifier, "square", lambda *_: stuck.wait(10) and square("red", 4))
+    monkeypatch.setattr(Classifier, "square", lambda *_, **__: stuck.wait(10) and square("red", 4))
     with serving(classifier, limits=Limits(seconds=0.2)) as client:
         answer = client.post("/classify", content=png("red"))
         stuck.set()
@@ -302,6 +433,42 @@ def test_cors_is_off_unless_named(classifier: Classifier) -> None:
     assert answer.headers["access-control-allow-origin"] == "https://example.org"
     other = client.get("/health/live", headers={"Origin": "https://example.com"})
     assert "access-control-allow-origin" not in other.headers
+
+
+@pytest.mark.parametrize("key", ["", " ", "\n", "café", "a\0b"])
+def test_a_key_that_nobody_could_send_is_refused(classifier: Classifier, key: str) -> None:
+    with pytest.raises(thumbnet.ThumbnetError, match="expected an API key"):
+        create_app(classifier, api_key=key)
+
+
+def test_white_space_around_a_key_does_not_count(classifier: Classifier) -> None:
+    client = serving(classifier, api_key="secret\n")
+    assert client.get("/model", headers={"X-API-Key": "secret"}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://example.org/", "HTTPS://EXAMPLE.org", " https://example.org", "https://example.org:443", "*"],
+)
+def test_an_origin_is_taken_as_a_browser_writes_it(classifier: Classifier, origin: str) -> None:
+    answer = serving(classifier, cors=[origin]).get("/health/live", headers={"Origin": "https://example.org"})
+    assert answer.headers["access-control-allow-origin"] in ("https://example.org", "*")
+
+
+def test_an_origin_may_have_a_port_and_a_foreign_host(classifier: Classifier) -> None:
+    client = serving(classifier, cors=["http://localhost:3000/", "https://bücher.example"])
+    for origin in ("http://localhost:3000", "https://xn--bcher-kva.example"):
+        assert client.get("/health/live", headers={"Origin": origin}).headers["access-control-allow-origin"] == origin
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["", "/", "example.org", "//example.org", "https://", "https://example.org/app", "https://example.org?a",
+     "https://me@example.org", "ftp://example.org", "https://example.org:port", "https://*.example.org"],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(classifier: Classifier, origin: str) -> None:
+    with pytest.raises(thumbnet.ThumbnetError, match=r"expected an origin such as https://example\.org"):
+        create_app(classifier, cors=[origin])
 
 
 def test_what_is_not_there_is_told_in_json(client: TestClient) -> None:
@@ -470,9 +637,9 @@ def test_with_one_decoder_only_a_small_jpeg_is_decoded_without_it(
     seen = set()
     original = Classifier.square
 
-    def noting(*arguments: Any) -> NDArray[np.uint8]:
+    def noting(*arguments: Any, **options: Any) -> NDArray[np.uint8]:
         seen.add(threading.current_thread().name)
-        return original(*arguments)
+        return original(*arguments, **options)
 
     monkeypatch.setattr(Classifier, "square", noting)
     with serving(classifier, decoders=1) as client:
@@ -490,7 +657,7 @@ def test_a_broken_jpeg_is_refused_where_it_is_decoded(classifier: Classifier) ->
 def test_the_loop_is_free_while_pictures_are_decoded(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     decoding = threading.Event()
 
-    def slow(*_: Any) -> NDArray[np.uint8]:
+    def slow(*_: Any, **__: Any) -> NDArray[np.uint8]:
         decoding.set()
         time.sleep(0.5)
         return square("red", 4)

@@ -3,17 +3,20 @@
 import base64
 import gzip
 import json
+import re
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.models import SIZE, png, square, write
+from support.models import SIZE, graph, png, square, write
 
 pytest.importorskip("starlette", reason="serving is not installed: pip install -e '.[serve]'")
 pytest.importorskip("tritonclient", reason="part of the test group: pip install --group test")
@@ -244,7 +247,95 @@ def strings(*contents: bytes) -> bytes:
 def test_binary_strings_come_back_as_they_were(contents: list[bytes]) -> None:
     from thumbnet.server.open_inference import _strings
 
-    assert _strings(strings(*contents)) == contents
+    assert _strings(memoryview(strings(*contents)), len(contents)) == contents
+
+
+@pytest.mark.parametrize(
+    ("tail", "got"), [(bytes(4_000_000), "more"), (strings(b"a"), "1"), (strings(b"a", b"b", b"c"), "more"), (b"", "0")]
+)
+def test_no_more_binary_strings_are_read_than_the_shape_says(client: TestClient, tail: bytes, got: str) -> None:
+    parameters = {"binary_data_size": len(tail)}
+    head = {"inputs": [{"name": "images", "datatype": "BYTES", "shape": [2], "parameters": parameters}]}
+    body, headers = binary(head, tail)
+    answer = client.post(INFER, content=body, headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"] == f"expected 2 pictures, as shape says, got {got}"
+
+
+def test_mlservers_client_may_send_a_column_of_pictures(client: TestClient, classifier: Classifier) -> None:
+    contents = [png("red"), png("blue")]
+    expected = classifier.probabilities(np.stack([classifier.square(content) for content in contents]))
+    texts = [base64.b64encode(content).decode() for content in contents]
+    as_json = asking(datatype="BYTES", shape=[2, 1], data=texts, parameters={"content_type": "base64"})
+    tail = strings(*contents)
+    as_binary, headers = binary(
+        {"inputs": [{"name": "images", "datatype": "BYTES", "shape": [2, 1],
+                     "parameters": {"binary_data_size": len(tail)}}]}, tail,
+    )  # fmt: skip
+    for answer in (client.post(INFER, json=as_json), client.post(INFER, content=as_binary, headers=headers)):
+        found = np.reshape(answer.json()["outputs"][0]["data"], (2, 3))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_classes_are_named_as_triton_names_them(client: TestClient, classifier: Classifier) -> None:
+    wanted = [{"name": "probabilities", "parameters": {"classification": 3}}]
+    found = client.post(INFER, json={**asking(), "outputs": wanted}).json()["outputs"][0]["data"]
+    rows = classifier.probabilities(SQUARES)
+    assert found[0] == f"{rows[0, 0]:.6f}:0:red"
+    assert all(re.fullmatch(r"[01]\.\d{6}:[012]:(red|green|blue)", text) for text in found)
+
+
+def test_a_header_may_be_the_whole_body(client: TestClient) -> None:
+    body, headers = binary(asking(), b"")
+    assert headers[HEADER_LENGTH] == str(len(body))
+    assert client.post(INFER, content=body, headers=headers).status_code == 200
+    headers[HEADER_LENGTH] = str(len(body) + 1)
+    assert client.post(INFER, content=body, headers=headers).status_code == 400
+
+
+def test_texts_in_place_of_numbers_take_no_memory(client: TestClient) -> None:
+    texts = ["x" * 100_000, *[""] * (3 * SIZE * SIZE * 3 - 1)]  # as an array of texts, 57 MB
+    tracemalloc.start()
+    answer = client.post(INFER, json=asking(data=texts))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert answer.status_code == 400
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("values", [b"1,", b'"",', b'"ab",', b"[],", b"{},", b'{"a":1},', b'"%41",'])
+def test_json_of_too_many_values_is_counted_and_not_read(classifier: Classifier, values: bytes) -> None:
+    body = b'{"inputs": [' + values * (1_000_000 // len(values)) + b"1]}"
+    whole = TestClient(create_app(classifier, name="tiny", limits=Limits(values=6_000_000)))
+    for path, kind in ((INFER, ""), ("/v1/models/tiny:predict", ""), ("/classify", "application/json")):
+        answer = whole.post(path, content=body, headers={"Content-Type": kind})
+        assert answer.status_code == 413
+        assert answer.json()["error"] == "expected JSON with fewer values: these would take too much memory"
+
+
+@pytest.mark.parametrize("wide", ["é", "\U0001f600", "\\u1234"])
+def test_long_json_of_wide_characters_is_refused(client: TestClient, wide: str) -> None:
+    body = b'{"id": "' + wide.encode() + b"x" * 2_000_000 + b'"}'
+    answer = client.post(INFER, content=body)
+    assert answer.status_code == 413
+    assert "ASCII" in answer.json()["error"]
+    fine = client.post(INFER, content=b'{"id": "\\u003d\\/' + b"x" * 2_000_000 + b'"}')
+    assert fine.json()["error"] == "expected one input, images"
+
+
+def test_json_has_a_limit_of_its_own(classifier: Classifier) -> None:
+    client = TestClient(create_app(classifier, name="tiny", limits=Limits(json=1000)))
+    for path, kind in ((INFER, ""), ("/v1/models/tiny:predict", ""), ("/classify", "application/json")):
+        answer = client.post(path, content=b'"' + b" " * 1000, headers={"Content-Type": kind})
+        assert answer.status_code == 413
+        assert answer.json()["error"] == "expected JSON of at most 1,000 bytes, got 1,001"
+
+
+def test_as_many_pictures_as_are_taken_fit_as_numbers(tmp_path: Path) -> None:
+    large = thumbnet.load(write(tmp_path / "large.onnx", model=graph(32), size=32))
+    client = TestClient(create_app(large, name="tiny"))
+    numbers = np.full((256, 32, 32, 3), 255, np.uint8).tolist()
+    assert client.post("/v1/models/tiny:predict", json={"instances": numbers}).status_code == 200
 
 
 def test_unknown_models_and_versions_are_not_found(client: TestClient) -> None:

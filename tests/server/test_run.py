@@ -23,6 +23,9 @@ pytest.importorskip("starlette", reason="serving is not installed: pip install -
 pytest.importorskip("schemathesis", reason="part of the test group: pip install --group test")
 
 import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import Response
+from starlette.routing import Route
 from support import live
 
 import thumbnet
@@ -95,6 +98,54 @@ def test_the_key_comes_from_the_environment(model: Path) -> None:
         assert classify(port, Authorization="Bearer secret")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("options", "key", "message"),
+    [
+        (["--api-key", ""], None, "expected an API key"),
+        (["--workers", "2"], "", "expected an API key"),
+        (["--cors", "example.org", "--workers", "2"], None, "expected an origin"),
+    ],
+)
+def test_settings_that_protect_nobody_are_refused(
+    model: Path, options: list[str], key: str | None, message: str
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "THUMBNET_API_KEY"}
+    if key is not None:
+        environment["THUMBNET_API_KEY"] = key
+    command = [sys.executable, "-m", "thumbnet", "serve", "--model", str(model), "--port", "0", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        try:
+            said_first = process.stderr.readline()
+            process.wait(20)
+        finally:
+            process.kill()
+    assert said_first.startswith(f"error: {message}")
+    assert process.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux shows them")
+def test_a_restarted_worker_answers_by_the_first_file(model: Path) -> None:
+    with running(model, "--workers", "2") as (process, port):
+        assert until(lambda: listeners(port) == 2)
+        write(model, names=("rot", "grün", "blau"))
+        before = children(process.pid)
+        os.kill(min(before), signal.SIGKILL)
+        assert until(lambda: len(children(process.pid)) == 2 and children(process.pid) != before)
+        assert until(lambda: listeners(port) == 2)
+        assert {classify(port)[1]["label"] for _ in range(40)} == {"red"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a pipe with a name")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_model_may_come_from_a_pipe(model: Path, tmp_path: Path, workers: str) -> None:
+    pipe = tmp_path / "piped.onnx"
+    os.mkfifo(pipe)
+    threading.Thread(target=pipe.write_bytes, args=(model.read_bytes(),), daemon=True).start()
+    with running(pipe, "--workers", workers) as (_, port):
+        assert classify(port)[1]["label"] == "red"
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_port_that_is_taken_is_told(model: Path, workers: str) -> None:
     with running(model, "--workers", workers) as (_, port):
@@ -155,6 +206,20 @@ def test_a_killed_worker_comes_back_and_the_others_go_on(model: Path) -> None:
         assert 'path="/classify",status="200"} 22.0' in numbers  # of both workers together, the dead one's too
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux shows them")
+def test_a_dead_workers_queue_is_not_counted(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from thumbnet.server.metrics import Metrics; metrics = Metrics(); metrics.queue.inc(7);"
+        "print(metrics.text().decode()) if sys.argv[1] == 'ask' else os.kill(os.getpid(), 9)"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for what in ("die", "ask"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, what], env=environment, capture_output=True, text=True, check=False
+        )
+    assert "thumbnet_queue_pictures 7.0" in done.stdout
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the workers share a socket")
 def test_connections_that_come_at_once_are_spread_over_the_workers(model: Path) -> None:
     with running(model, "--workers", "2") as (process, port):
@@ -187,6 +252,76 @@ def test_long_headers_are_cut_off(model: Path, monkeypatch: pytest.MonkeyPatch) 
         assert b" 400 " in said(port, b"no http at all\r\n\r\n")
 
 
+@pytest.mark.parametrize("first", range(1, 5))
+def test_the_end_of_the_headers_may_come_in_two_parts(model: Path, monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    content = png("red") + bytes(100_000)
+    head = b"POST /classify HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(content)
+    with listening(model, Limits(header_bytes=2000), monkeypatch) as (_, port):
+        assert b" 200 OK" in said(port, head[:-first], head[-first:] + content, pause=0.2)
+        long = head[:-2] + b"a: b\r\n" * 1000 + b"\r\n"
+        assert b" 431 " in said(port, long[:-first], long[-first:] + content, pause=0.2)
+
+
+def test_requests_that_come_without_waiting_for_answers_are_limited(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
+    with listening(model, Limits(pipelined=4), monkeypatch) as (_, port):
+        few = said(port, asked * 3 + asked.replace(b"Host: a", b"Host: a\r\nConnection: close"))
+        assert few.count(b" 200 OK") == 4
+        many = said(port, asked * 1000)
+        assert many.count(b" 200 OK") <= 4
+        assert b" 400 " in many
+
+
+def test_one_client_leaves_connections_for_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with listening(model, Limits(connections=8), monkeypatch) as (_, port), contextlib.ExitStack() as stack:
+        for _ in range(6):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+        time.sleep(0.2)
+        assert b" 503 " in said(port)
+        other = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0)))
+        other.sendall(asked)
+        assert other.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        stack.close()
+        assert until(lambda: b" 200 OK" in said(port, asked), 5)
+
+
+def test_one_client_leaves_room_for_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stuck = threading.Event()
+    square = thumbnet.Classifier.square
+
+    def slow(self: thumbnet.Classifier, content: Any, **options: Any) -> Any:
+        stuck.wait(20)
+        return square(self, content, **options)
+
+    monkeypatch.setattr(thumbnet.Classifier, "square", slow)
+    content = png("red")
+    asked = b"POST /classify HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+    with listening(model, Limits(queue=4), monkeypatch) as (_, port), contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(asked)
+        assert until(lambda: classify(port)[0] == 503, 5)
+        other = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0)))
+        other.sendall(asked)
+        time.sleep(0.2)
+        stuck.set()
+        assert other.recv(65536).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_an_answer_that_nobody_reads_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def large(_: Any) -> Response:
+        return Response(bytes(50_000_000))
+
+    monkeypatch.setattr(protocol, "LIMITS", Limits(seconds=0.5))
+    app = Starlette(routes=[Route("/", large)])
+    with live.listening(app) as (server, port), socket.create_connection(("127.0.0.1", port)) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert until(lambda: server.server_state.connections, 5)
+        assert until(lambda: not server.server_state.connections, 5)
+
+
 def test_slow_bodies_are_cut_off(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(body_seconds=0.5, header_seconds=0.5)
     head = b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n"
@@ -209,7 +344,7 @@ def test_the_rest_of_a_large_body_is_read_only_so_long(model: Path, monkeypatch:
 
 def test_a_client_that_leaves_frees_its_place(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = threading.Event()
-    monkeypatch.setattr(thumbnet.Classifier, "square", lambda *_: stuck.wait(20) and None)
+    monkeypatch.setattr(thumbnet.Classifier, "square", lambda *_, **__: stuck.wait(20) and None)
     with listening(model, Limits(queue=1), monkeypatch) as (_, port):
         content = png("red")
         with socket.create_connection(("127.0.0.1", port)) as client:
@@ -224,10 +359,10 @@ def test_what_is_under_way_is_finished_on_shutdown(model: Path, monkeypatch: pyt
     begun, go_on = threading.Event(), threading.Event()
     square = thumbnet.Classifier.square
 
-    def slow(self: thumbnet.Classifier, content: Any) -> Any:
+    def slow(self: thumbnet.Classifier, content: Any, **options: Any) -> Any:
         begun.set()
         go_on.wait(20)
-        return square(self, content)
+        return square(self, content, **options)
 
     monkeypatch.setattr(thumbnet.Classifier, "square", slow)
     answers: list[int] = []

@@ -84,3 +84,37 @@ def test_deep_json_is_refused(client: TestClient) -> None:
     for depth in (60, 100_000):
         body = b'{"instances": ' + b"[" * depth + b"]" * depth + b"}"
         assert client.post(PREDICT, content=body).status_code == 400
+
+
+def test_base64_may_have_line_breaks_and_no_padding(client: TestClient) -> None:
+    text = base64.b64encode(png("blue") + b"\0" * (-(len(png("blue")) + 1) % 3)).decode()  # with padding at its end
+    assert text.endswith("=")
+    wrapped = "\r\n".join(text[start : start + 76] for start in range(0, len(text), 76)) + "\n"
+    for given_ in (text, wrapped, text.rstrip("="), wrapped.rstrip("=\r\n")):
+        answer = client.post(PREDICT, json={"instances": [{"b64": given_}]})
+        assert answer.status_code == 200, answer.text
+        assert np.argmax(answer.json()["predictions"][0]) == 2
+
+
+@pytest.mark.parametrize("text", ["A", "AAAAA", "AA=A", "A===", "AA*A", "AAAA====", ""])
+def test_what_is_no_base64_is_refused(client: TestClient, text: str) -> None:
+    answer = client.post(PREDICT, json={"instances": [{"b64": text}]})
+    assert answer.status_code in (400, 422)
+    assert ("base64" in answer.json()["error"]) == (text != "")
+
+
+def test_an_empty_signature_is_the_usual_one(client: TestClient) -> None:
+    asked = {"instances": SQUARES.tolist(), "signature_name": ""}
+    assert client.post(PREDICT, json=asked).status_code == 200
+
+
+def test_another_inputs_name_is_refused_with_ours(client: TestClient) -> None:
+    picture = {"b64": base64.b64encode(png("red")).decode()}
+    for asked in (
+        {"instances": [{"image_bytes": picture}]},
+        {"inputs": {"image_bytes": [picture]}},
+        {"instances": [{"images": picture, "key": 1}]},
+    ):
+        answer = client.post(PREDICT, json=asked)
+        assert answer.status_code == 400
+        assert "expected the input images" in answer.json()["error"]

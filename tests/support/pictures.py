@@ -40,6 +40,7 @@ def photo() -> Pixels:
 RGB = photo()
 GREY = RGB[..., 0]  # (H, W)
 GREYS = np.dstack([GREY] * 3)
+LEVELS = np.arange(HEIGHT * WIDTH, dtype=np.uint16).astype(np.uint8).reshape(HEIGHT, WIDTH)  # all 256
 ALPHA = np.rint(np.tile(np.linspace(0, 255, WIDTH), (HEIGHT, 1))).astype(np.uint8)
 RGBA = np.dstack([RGB, ALPHA])
 NOISE = np.random.default_rng(1).integers(0, 2**16, (HEIGHT, WIDTH, 4)).astype(np.uint16)
@@ -152,6 +153,13 @@ def gif_of_part(version: bytes = b"GIF89a") -> bytes:
     return bytes(gif)
 
 
+def gif_with_own_palette() -> bytes:
+    """A GIF whose palette is its frame's, and not the file's."""
+    gif = pil(palette_image(), "GIF", interlace=0)
+    palette, frame = gif[13 : 13 + 48], gif.index(b",", 13 + 48)
+    return gif[:10] + b"\0" + gif[11:13] + gif[61 : frame + 9] + b"\x83" + palette + gif[frame + 10 :]
+
+
 def bmp(
     pixels: bytes, bits: int, packing: int = 0, size: int = 40, masks: tuple[int, ...] = (), height: int = HEIGHT
 ) -> bytes:
@@ -173,14 +181,17 @@ def rle_bmp() -> bytes:
     return b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start) + header + palette + runs
 
 
-def tiff(pixels: Pixels, colours: int, order: str = "<", **more: tuple[int, ...]) -> bytes:
-    """Uncompressed, in one strip. `more`: tags by their names."""
-    names = {"extra": 338, "sort": 339, "orientation": 274, "tile": 322}
+def tiff(pixels: Pixels, colours: int, order: str = "<", bits: int = 0, **more: tuple[int, ...]) -> bytes:
+    """Uncompressed, in one strip. `bits`: of a sample, where these are packed. `more`: tags by their names."""
+    names = {"extra": 338, "sort": 339, "orientation": 274, "tile": 322, "page": 254, "parts": 330, "dng": 50706}
     height, width = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
     data = pixels.astype(pixels.dtype.newbyteorder("<" if order == "<" else ">")).tobytes()
+    if bits:
+        each_bit = pixels.astype(np.uint16)[..., None] >> np.arange(bits - 1, -1, -1) & 1  # (…, bits)
+        data = np.packbits(each_bit.reshape(height, -1).astype(np.uint8), axis=1).tobytes()
     tags: dict[int, tuple[int, ...]] = {
-        256: (width,), 257: (height,), 258: (pixels.dtype.itemsize * 8,) * samples, 259: (1,), 262: (colours,),
+        256: (width,), 257: (height,), 258: (bits or pixels.dtype.itemsize * 8,) * samples, 259: (1,), 262: (colours,),
         273: (8,), 277: (samples,), 278: (height,), 279: (len(data),), **{names[name]: more[name] for name in more},
     }  # fmt: skip
     data += b"\0" * (len(data) % 2)
@@ -430,6 +441,8 @@ def gifs() -> dict[str, Case]:
     return {
         "gif": Case("GIF", "as it is", whole, COLOURS),
         "gif-interlaced": Case("interlaced", "as it is", pil(image, "GIF", interlace=1), COLOURS),
+        "gif-256": Case("256 colours", "as it is", pil(LEVELS, "GIF"), np.dstack([LEVELS] * 3)),
+        "gif-own": Case("a palette of the frame's own", "its colours", gif_with_own_palette(), COLOURS),
         "gif-clear": Case("a transparent colour", "white", pil(image, "GIF", transparency=hole), clear),
         "gif-animated": Case("animated", "the first frame", pil(image, "GIF", **frames), COLOURS),
         "gif-animated-clear": Case(
@@ -479,7 +492,8 @@ def tiffs() -> dict[str, Case]:
     deep = on_white(NOISE[..., :3] >> 8, NOISE[..., 3] >> 8)
     multiplied = np.dstack([np.rint(RGB * (ALPHA / 255)[..., None]).astype(np.uint8), ALPHA])
     cmyk = np.dstack([255 - RGB, np.full_like(GREY, 20)])
-    other, whole = "got one of another kind", tiff(RGB, 2)
+    whole, raw = tiff(RGB, 2), "this is a camera raw file"
+    upper = "the upper 8 bits"
     pages = {"save_all": True, "append_images": [Image.fromarray(FLIPPED)]}
     cases = {
         "tiff": Case("TIFF", "as it is", whole, RGB),
@@ -494,6 +508,18 @@ def tiffs() -> dict[str, Case]:
         "tiff-palette": Case("palette", "its colours", pil(palette_image(), "TIFF"), COLOURS),
         "tiff-16": Case("16 bits", "8 bits", tiff(NOISE[..., :3], 2), NOISE[..., :3] / 257, 1),
         "tiff-16-grey": Case("16 bits, grey", "8 bits", tiff(NOISE[..., 0], 1), NOISE[..., [0] * 3] / 257, 1),
+        "tiff-4-grey": Case("4 bits, grey", "to 255", tiff(INDEX, 1, bits=4), np.dstack([INDEX * 17] * 3)),
+        "tiff-4-grey-inverted": Case("4 bits, grey, 0 for white", "to 255", tiff(15 - INDEX, 0, ">", 4),
+                                     np.dstack([INDEX * 17] * 3)),
+        "tiff-4-grey-odd": Case("4 bits, grey, an odd width, on its side", "to 255, upright",
+                                tiff(INDEX[:, :-1], 1, bits=4, orientation=(6,)),
+                                TURNS[6](np.dstack([INDEX[:, :-1] * 17] * 3))),
+        "tiff-10-grey": Case("10 bits, grey", upper, tiff(NOISE[..., 0] >> 6, 1, bits=10), NOISE[..., [0] * 3] >> 8),
+        "tiff-12": Case("12 bits", upper, tiff(NOISE[..., :3] >> 4, 2, bits=12), NOISE[..., :3] >> 8),
+        "tiff-12-grey": Case("12 bits, grey", upper, tiff(NOISE[..., 0] >> 4, 1, ">", 12), NOISE[..., [0] * 3] >> 8),
+        "tiff-12-grey-inverted": Case("12 bits, grey, 0 for white", upper, tiff(~NOISE[..., 0] >> 4, 0, bits=12),
+                                      NOISE[..., [0] * 3] >> 8),
+        "tiff-14": Case("14 bits", upper, tiff(NOISE[..., :3] >> 2, 2, bits=14), NOISE[..., :3] >> 8),
         "tiff-alpha": Case("transparent", "laid on white", tiff(RGBA, 2, extra=(2,)), white),
         "tiff-alpha-multiplied": Case("multiplied by its alpha", "laid on white",
                                       tiff(multiplied, 2, extra=(1,)), white),
@@ -504,11 +530,21 @@ def tiffs() -> dict[str, Case]:
                                   tiff(RGBA, 2, extra=(2,), orientation=(6,)), TURNS[6](white)),
         "tiff-pages": Case("several pages", "the first", pil(Image.fromarray(RGBA[..., :3].copy()), "TIFF", **pages),
                            RGB),
-        "tiff-float": Case("floating point", "an error", tiff((RGB / 255).astype(np.float32), 2, sort=(3,)), other),
-        "tiff-signed": Case("signed", "an error", tiff(RGB.astype(np.int8), 2, sort=(2,)), other),
-        "tiff-32": Case("32 bits", "an error", tiff(RGB.astype(np.uint32), 2), other),
-        "tiff-grey-alpha": Case("grey, transparent", "an error", tiff(RGBA[..., [0, 3]], 1, extra=(2,)), other),
-        "tiff-lab": Case("L*a*b*", "an error", tiff(RGB, 8), other),
+        "tiff-float": Case("floating point", "an error", tiff((RGB / 255).astype(np.float32), 2, sort=(3,)),
+                           "got RGB of 32 bits, floating point"),
+        "tiff-signed": Case("signed", "an error", tiff(RGB.astype(np.int8), 2, sort=(2,)), "got RGB of 8 bits, signed"),
+        "tiff-32": Case("32 bits", "an error", tiff(RGB.astype(np.uint32), 2), r"got RGB of 32 bits\."),
+        "tiff-2-grey": Case("2 bits, grey", "an error", tiff(GREY >> 6, 1, bits=2), "got grey of 2 bits"),
+        "tiff-4": Case("4 bits", "an error", tiff(RGB >> 4, 2, bits=4), "got RGB of 4 bits"),
+        "tiff-12-alpha": Case("12 bits, transparent", "an error", tiff(NOISE >> 4, 2, bits=12, extra=(2,)),
+                              "got RGB of 12 bits, 4 samples a pixel"),
+        "tiff-grey-alpha": Case("grey, transparent", "an error", tiff(RGBA[..., [0, 3]], 1, extra=(2,)),
+                                "got grey of 8 bits, 2 samples a pixel"),
+        "tiff-lab": Case("L*a*b*", "an error", tiff(RGB, 8), r"got L\*a\*b\* of 8 bits"),
+        "tiff-preview": Case("a camera's raw file: a small picture before the large one", "an error",
+                             tiff(RGB, 2, page=(1,), parts=(8,)), raw),
+        "tiff-dng": Case("a camera's raw file: DNG", "an error", tiff(RGB, 2, dng=(1,)), raw),
+        "tiff-sensor": Case("a camera's raw file: as the sensor sees", "an error", tiff(GREY, 32803), raw),
         "tiff-cut": Case("cut off", "an error", whole[:-20], "broken or cut off"),
         **{
             f"tiff-turned-{turn}": Case(f"orientation {turn}", "upright", tiff(RGB, 2, orientation=(turn,)),

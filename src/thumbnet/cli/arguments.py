@@ -1,6 +1,7 @@
 """The command line's arguments and its help. What is imported here counts against every start."""
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias, TypeVar
 
@@ -9,6 +10,7 @@ from thumbnet._version import __version__
 RECIPES = ("seed", "fast", "best")  # as in training.recipes, which cannot be imported without Keras
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 LEAST_SIZE = 18  # as in training.networks
+MOST_SEED = 2**32 - 1  # as in training.settings
 FORMATS = ("text", "json", "jsonl", "csv")  # as in rows, which takes longer to import than --help should
 CLUSTER_FORMATS = ("jsonl", "parquet")  # as in cluster, which cannot be imported without Ray
 EXPORTS = ("keras", "savedmodel", "litert", "int8", "triton", "web")  # as in formats, likewise
@@ -64,6 +66,9 @@ def _add_predict(commands: Any) -> None:
     command.add_argument("--top-k", type=_count, default=3, metavar="K", help="classes to name for each picture (3)")
     _add_views(command)
     command.add_argument(
+        "--threshold", type=_share, metavar="T", help='0 to 1: answer "unsure" below this sureness (the model\'s)'
+    )
+    command.add_argument(
         "--format", choices=(*FORMATS, "parquet"), default="text", help="how answers are printed (text)"
     )
     command.add_argument(
@@ -94,41 +99,48 @@ def _add_train(commands: Any) -> None:
     _add_data(command)
     command.add_argument("--recipe", choices=RECIPES, default="fast", help="network and training (fast)")
     command.add_argument(
-        "--size", type=_size, metavar="PIXELS", help="a side of what the network sees; larger takes longer (32)"
+        "--size", type=_size, metavar="PIXELS", help="the side of the network's pictures; more takes longer (32)"
     )
     length = command.add_mutually_exclusive_group()
-    length.add_argument("--epochs", type=_count, metavar="N", help="times over all images (the recipe's)")
-    length.add_argument("--time", type=_minutes, metavar="MINUTES", help="stop after so long; the schedule fits that")
-    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="the same seed gives the same model (0)")
-    command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="where it goes (model.onnx)")
-    command.add_argument("--resume", action="store_true", help="go on with a training that was broken off")
-    command.add_argument("--refit", action="store_true", help="train again on all images, held-out ones too")
+    length.add_argument("--epochs", type=_count, metavar="N", help="passes over all images (the recipe's)")
+    length.add_argument("--time", type=_minutes, metavar="MINUTES", help="train for so long; the schedule fits it")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same model (0)")
+    command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="the model file (model.onnx)")
+    command.add_argument(
+        "--resume", action="store_true", help="continue a training that was broken off, or make it longer"
+    )
+    command.add_argument("--refit", action="store_true", help="train a second time, on the held-out images too")
     command.add_argument(
         "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
     )
-    command.add_argument("--logs", metavar="FOLDER", help="write curves for TensorBoard there, a point an epoch")
+    command.add_argument("--logs", metavar="FOLDER", help="write curves for TensorBoard there")
     command.add_argument(
-        "--foreign", metavar="FOLDER", help="pictures of other things: the model file then says how many it rejects"
+        "--foreign", metavar="FOLDER", help="pictures of other things; the model file records how many it rejects"
     )
     command.add_argument(
-        "--precision", choices=PRECISIONS, help="of the training; the model file is float32 (what the processor has)"
+        "--precision",
+        choices=PRECISIONS,
+        help="of the training (what the processor computes fast); the model file is float32",
     )
     command.add_argument(
-        "--no-mirror", dest="mirror", action="store_false", help="mirror images mean something else: letters, signs"
+        "--no-mirror",
+        dest="mirror",
+        action="store_false",
+        help="for pictures such as letters and signs, whose mirror images differ",
     )
 
 
 def _add_evaluate(commands: Any) -> None:
     command = _add(
         commands, "evaluate", "measure a model on test pictures",
-        "thumbnet evaluate --model model.onnx --data cifar10\n"
+        "thumbnet evaluate model.onnx --data my-pictures/\n"
         "thumbnet evaluate model.onnx --report report/         (a page with pictures)\n"
         "thumbnet evaluate model.onnx other.onnx               (is one better?)\n"
         "thumbnet evaluate model.onnx --foreign other-things/  (is it unsure where it should be?)",
     )  # fmt: skip
     command.add_argument("models", nargs="*", metavar="MODEL", help="as --model; a second one is compared with it")
     _add_model(command)
-    _add_data(command)
+    _add_data(command, default=None)
     command.add_argument("--report", metavar="FOLDER", help="write a page, index.html, and scores.json there")
     command.add_argument("--foreign", metavar="FOLDER", help="pictures of other things: how many are rejected?")
     command.set_defaults(wrong=command.error)
@@ -142,7 +154,7 @@ def _add_check_data(commands: Any) -> None:
     )  # fmt: skip
     _add_data(command)
     command.add_argument("--labels", action="store_true", help="look for wrong labels, too, by training networks")
-    command.add_argument("--seed", type=_natural, default=0, metavar="N", help="of these trainings (0)")
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="of these trainings (0)")
     command.add_argument("--report", metavar="FILE.html", help="write a page with the pictures side by side")
 
 
@@ -210,10 +222,11 @@ def _add_model(command: Any) -> None:
     command.add_argument("--model", metavar="NAME|FILE", help="a bundled model's name or a file (the best bundled one)")
 
 
-def _add_data(command: Any) -> None:
+def _add_data(command: Any, default: str | None = "cifar10") -> None:
     command.add_argument(
-        "--data", default="cifar10", metavar="DATA",
-        help="cifar10, digits, a folder of pictures (a subfolder a class) or an .npz file (cifar10)",
+        "--data", default=default, metavar="DATA",
+        help="cifar10, digits, a folder or ZIP file of pictures (a subfolder a class), a table of labels (.csv) or an "
+        f".npz file ({default or 'what the model was trained on'})",
     )  # fmt: skip
 
 
@@ -221,8 +234,8 @@ def _count(text: str) -> int:
     return _number(text, int, 1, "a whole number from 1")
 
 
-def _natural(text: str) -> int:
-    return _number(text, int, 0, "a whole number from 0")
+def _seed(text: str) -> int:
+    return _number(text, int, 0, f"a whole number from 0 to {MOST_SEED}", MOST_SEED)
 
 
 def _port(text: str) -> int:
@@ -239,11 +252,17 @@ def _minutes(text: str) -> float:
     return _number(text, float, 0.01, "minutes, 0.01 or more")
 
 
-def _number(text: str, kind: Callable[[str], Number], least: float, expected: str) -> Number:
+def _share(text: str) -> float:
+    return _number(text, float, 0, "a number from 0 to 1", 1)
+
+
+def _number(
+    text: str, kind: Callable[[str], Number], least: float, expected: str, most: float = sys.float_info.max
+) -> Number:
     try:
         value = kind(text)
     except ValueError:
         value = None
-    if value is None or not least <= value < float("inf"):
+    if value is None or not least <= value <= most:
         raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
     return value

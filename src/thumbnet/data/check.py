@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,11 +16,14 @@ from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.duplicates import FINE, SIDE, Match, find
-from thumbnet.data.folder import read_tree
-from thumbnet.data.load import located, unsplit
-from thumbnet.errors import DataError, ImageError, MissingExtraError
+from thumbnet.data.folder import Budget, Tree
+from thumbnet.data.load import BUILT_IN, load_parts, located, read_labelled
+from thumbnet.data.npz import is_npz
+from thumbnet.data.store import Store
+from thumbnet.errors import DataError, MissingExtraError, SourceError
 from thumbnet.pictures import kinds
-from thumbnet.pictures.decode import decode
+from thumbnet.pictures.decode import MAX_PIXELS, decode
+from thumbnet.pictures.decode import pixels as claimed_pixels
 from thumbnet.pictures.framing import resize
 from thumbnet.pictures.kinds import SUFFIXES
 from thumbnet.progress import progress
@@ -71,8 +75,8 @@ class Pictures:
     is_test: NDArray[np.bool_]  # (N,); none are where the source is not split
     keys: list[bytes]  # the same for two pictures only if all their pixels are
     mirrored: bool = True  # mirror images show the same
-    root: Path | None = None  # of a folder
-    files: list[Path] = field(default_factory=list)  # of a folder
+    store: Store | None = None  # where the files are, if these were files
+    files: list[str] = field(default_factory=list)  # each picture's, in `store`
     unreadable: list[Note] = field(default_factory=list)
     misnamed: list[Note] = field(default_factory=list)
     odd: list[Note] = field(default_factory=list)
@@ -82,13 +86,13 @@ class Pictures:
 
     def where(self, row: int) -> str:
         """What a person finds the picture by: its file, or its split and its place in that."""
-        if self.root is not None:
-            return _within(self.root, self.files[row])
+        if self.store is not None:
+            return printable(self.files[row])
         return f"test {row - int((~self.is_test).sum())}" if self.is_test[row] else f"train {row}"
 
     def name(self, row: int) -> str:
         """The picture's class."""
-        return self.names[int(self.labels[row])]
+        return printable(self.names[int(self.labels[row])])
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +127,7 @@ def check(data: str, *, judge: Judge | None = None) -> Findings:
     """Look for what is wrong with a data set.
 
     Args:
-        data: `cifar10`, `digits`, a folder of pictures, or an `.npz` file.
+        data: `cifar10`, `digits`, a folder or a ZIP file of pictures, a table of labels, or an `.npz` file.
         judge: Judges the labels, if they are to be looked at; such as `training.cross_validation.out_of_fold`.
 
     Raises:
@@ -146,9 +150,9 @@ def read(data: str) -> Pictures:
         DataError: `data` is no data source, or none of its pictures can be read.
         MissingExtraError: scikit-learn is needed and not installed.
     """
-    if data not in ("cifar10", "digits") and (root := located(data)).is_dir():
-        return _of_folder(data, root)
-    parts = unsplit(data, SIDE)
+    if data not in BUILT_IN and not is_npz(path := located(data)):
+        return _of_files(data, read_labelled(path))
+    parts = load_parts(data, SIDE)
     pixels = np.concatenate([part.images for part in parts])  # (N, SIDE, SIDE, 3)
     is_test = np.arange(len(pixels)) >= len(parts[0])
     labels = np.concatenate([part.labels for part in parts])
@@ -166,43 +170,43 @@ class _Seen(NamedTuple):
     kind: str
 
 
-def _of_folder(data: str, root: Path) -> Pictures:
-    names, parts = read_tree(root)
-    entries = [(file, label, part > 0) for part, files in enumerate(parts) for label, file in files]
+def _of_files(data: str, tree: Tree) -> Pictures:
+    store = tree.store
+    entries = [(file, label, part > 0) for part, files in enumerate(tree.parts) for label, file in files]
     unreadable: list[Note] = []
     misnamed: list[Note] = []
     odd: list[Note] = []
-    kept: list[tuple[_Seen, Path, int, bool]] = []
+    kept: list[tuple[_Seen, str, int, bool]] = []
+    see = partial(_see, store, Budget(MAX_PIXELS))
     with progress("reading pictures", len(entries), " pictures") as show, ThreadPoolExecutor() as pool:
-        for place, seen in enumerate(pool.map(_see, [file for file, _, _ in entries])):
+        for place, seen in enumerate(pool.map(see, [file for file, _, _ in entries])):
             file, label, is_test = entries[place]
             if isinstance(seen, str):
-                unreadable.append(Note(_within(root, file), seen))
+                unreadable.append(Note(printable(file), seen))
             else:
                 kept.append((seen, file, label, is_test))
-                misnamed += [Note(_within(root, file), what) for what in _misnamed(seen, file)]
-                odd += [Note(_within(root, file), what) for what in _odd(seen)]
+                misnamed += [Note(printable(file), what) for what in _misnamed(seen, file)]
+                odd += [Note(printable(file), what) for what in _odd(seen)]
             show(place + 1)
     if not kept:
         reason = ": ".join(unreadable[0])
-        raise DataError(f"{root}: none of {len(entries)} files is a picture that can be read. {reason}")
+        raise DataError(f"{store.where}: none of {len(entries)} files is a picture that can be read. {reason}")
     seen_all, files, labels, tests = zip(*kept, strict=True)
     pixels = np.stack([seen.square for seen in seen_all])  # (N, SIDE, SIDE, 3)
     return Pictures(
-        data, names, pixels, np.array(labels, np.int64), np.array(tests, np.bool_),
-        [seen.key for seen in seen_all], root=root, files=list(files),
+        data, tree.names, pixels, np.array(labels, np.int64), np.array(tests, np.bool_),
+        [seen.key for seen in seen_all], store=store, files=list(files),
         unreadable=unreadable, misnamed=misnamed, odd=odd,
     )  # fmt: skip
 
 
-def _see(file: Path) -> _Seen | str:
+def _see(store: Store, budget: Budget, file: str) -> _Seen | str:
     """What is in a file, or why it cannot be read."""
     try:
-        if not file.is_file():  # a pipe would be waited for
-            return "not a regular file"
-        content = file.read_bytes()
-        image = decode(content)
-    except (OSError, ImageError) as error:
+        content = store.read(file)
+        with budget.take(claimed_pixels(content)):
+            image = decode(content)
+    except SourceError as error:
         return str(error)
     height, width, _ = image.shape
     return _Seen(resize(image, SIDE, "stretch"), _key(image), width, height, kinds.kind(content))
@@ -214,8 +218,8 @@ def _key(image: NDArray[np.uint8]) -> bytes:
     return digest.digest()
 
 
-def _misnamed(seen: _Seen, file: Path) -> Iterator[str]:
-    suffix = file.suffix.lower()
+def _misnamed(seen: _Seen, file: str) -> Iterator[str]:
+    suffix = PurePosixPath(file).suffix.lower()
     if suffix and suffix not in SUFFIXES[seen.kind]:
         yield f"this is {seen.kind}, not {printable(suffix)}"
 
@@ -269,9 +273,10 @@ def _worst(pictures: Pictures, pairs: list[Copy], *, across: bool) -> list[Copy]
 def _uneven(pictures: Pictures) -> list[Note]:
     """Classes with far fewer training pictures than the largest, the smallest first."""
     counts = np.bincount(pictures.labels[~pictures.is_test], minlength=len(pictures.names))  # (C,)
-    largest, most = pictures.names[int(counts.argmax())], counts.max()
+    names = [printable(name) for name in pictures.names]
+    largest, most = names[int(counts.argmax())], counts.max()
     return [
-        Note(pictures.names[label], f"{counts[label]:,} training pictures; {largest} has {most:,}")
+        Note(names[label], f"{counts[label]:,} training pictures; {largest} has {most:,}")
         for label in np.argsort(counts, kind="stable")
         if counts[label] * MOST_UNEVEN < most
     ]
@@ -369,10 +374,6 @@ def text(found: Findings) -> str:
     return "\n".join(lines)
 
 
-def _within(root: Path, file: Path) -> str:
-    return printable(file.relative_to(root).as_posix())
-
-
 def _notes(title: str, advice: str, notes: list[Note]) -> Section:
     return Section(f"{len(notes):,} {title}", advice, [f"{where}: {what}" for where, what in notes], [])
 
@@ -386,5 +387,5 @@ def _copy(seen: Pictures, copy: Copy) -> str:
 def _suspect(seen: Pictures, suspect: Suspect) -> str:
     return (
         f"{seen.where(suspect.row)}: labelled {seen.name(suspect.row)} ({suspect.given:.0%}), "
-        f"looks like {seen.names[suspect.label]} ({suspect.other:.0%})"
+        f"looks like {printable(seen.names[suspect.label])} ({suspect.other:.0%})"
     )

@@ -33,7 +33,7 @@ CIFAR10_COPIES = (
 CIFAR10_FORMS = "an official archive of CIFAR-10, its unpacked folder, an .npz or a folder of pictures"
 
 
-def read_cifar10(size: int = 32) -> Splits:
+def read_cifar10(size: int = 32, *, download: bool = True) -> Splits:
     """CIFAR-10: 50,000 training and 10,000 test photographs of ten classes, in the official order.
 
     Read is, in this order: what `$THUMBNET_CIFAR10` names; the copies that Keras (`~/.keras/datasets`) and torchvision
@@ -43,6 +43,7 @@ def read_cifar10(size: int = 32) -> Splits:
 
     Args:
         size: Pixels a side; the pictures have 32.
+        download: Whether it may be downloaded.
 
     Raises:
         DataError: `$THUMBNET_CIFAR10` cannot be used, there is no copy and no download, or not enough memory.
@@ -59,6 +60,11 @@ def read_cifar10(size: int = 32) -> Splits:
             return _cifar10_at(copy, size)
         except DataError as error:
             warnings.warn(f"a copy of CIFAR-10 is passed over: {error}", DataWarning, stacklevel=2)
+    if not download:
+        raise DataError(
+            f"CIFAR-10 was not found. Looked at: $THUMBNET_CIFAR10 (not set), {first_few(map(str, places))}. "
+            "`--data cifar10` downloads it"
+        )
     return _cifar10_at(_download_cifar10(places), size)
 
 

@@ -4,7 +4,9 @@ import hashlib
 import json
 import math
 import os
+import unicodedata
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from thumbnet.errors import DataError, DataWarning, MissingExtraError
 from thumbnet.pictures.framing import Framing
-from thumbnet.text import CONTROL, first_few
+from thumbnet.text import CONTROL, first_few, natural_key, printable
 
 TEST_SHARE = 0.2  # of a source without a test split
 # Of the free memory. Splitting and shuffling copy the pictures once, and the training needs room for itself.
@@ -98,7 +100,11 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
     counts = np.bincount(dataset.labels, minlength=len(dataset.names))  # (C,)
     single = [name for name, count in zip(dataset.names, counts, strict=True) if count == 1]
     if single:
-        raise DataError(f"a class with one picture cannot be split: {first_few(single)}. Add pictures or leave it out")
+        raise DataError(
+            f"one picture is left of a class, and one picture cannot be split: {first_few(single)}. Each class needs "
+            "three or more, to learn, to calibrate and to test; two where the test pictures are apart. Add pictures, "
+            "or leave the class out"
+        )
     held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
     try:
         rows = train_test_split(
@@ -118,7 +124,39 @@ def split(every: Dataset, seed: int) -> Splits:
     return Splits(*hold_out(every, TEST_SHARE, seed))
 
 
-def both_splits(source: Path, train: Dataset, test: Dataset) -> Splits:
+def named_once(name: str) -> str:
+    """A class's name in Unicode's form NFC. macOS stores `é` as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def settle_names(found: Iterable[str], known: Sequence[str] | None = None) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The classes' names, and the place in them of each name that was found.
+
+    Args:
+        found: The names in the data. Those that differ only in Unicode's form are one.
+        known: The names that a model has, of which the data may lack some. Without them, it is those found, in natural
+            order.
+
+    Raises:
+        DataError: A name is none of the model's.
+    """
+    forms = {name: named_once(name) for name in found}
+    names = tuple(sorted(set(forms.values()), key=natural_key)) if known is None else tuple(known)
+    places = {named_once(name): place for place, name in enumerate(names)}
+    if strange := sorted(set(forms.values()) - places.keys(), key=natural_key):
+        raise DataError(
+            f"the data has classes that the model does not know: {first_few(map(printable, strange))}. "
+            f"It knows: {first_few(map(printable, names))}"
+        )
+    return names, {name: places[form] for name, form in forms.items()}
+
+
+def as_splits(source: str | Path, parts: Sequence[Dataset], seed: int) -> Splits:
+    """Training and test pictures: the two parts, or the only one, split. Raises what these raise."""
+    return both_splits(source, *parts) if len(parts) == 2 else split(parts[0], seed)
+
+
+def both_splits(source: str | Path, train: Dataset, test: Dataset) -> Splits:
     """The two, after it has been said which classes one of them lacks."""
     for dataset, split, effect in ((train, "training", "learned"), (test, "test", "measured")):
         if not len(dataset):

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.load import load_data
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.evaluation import scores as scores_module
+from thumbnet.evaluation.held_out import choose, source_for
 from thumbnet.evaluation.scores import (
     Answers,
     ClassScores,
@@ -28,6 +29,7 @@ from thumbnet.model.classifier import BATCH, BUNDLED, Asked, Classifier, Predict
 from thumbnet.prediction import bulk
 from thumbnet.progress import progress
 from thumbnet.sources.expand import expand
+from thumbnet.sources.failure import Failure
 
 SECONDS = 0.3  # that each speed is measured for, at the least
 SHOWN = 12  # foreign pictures that are kept, the surest ones
@@ -78,16 +80,29 @@ def answer(classifier: Classifier, dataset: Dataset) -> Answers:
     return Answers(info, dataset.labels, probabilities, sureness)
 
 
+def list_foreign(folder: str | Path) -> list[str | Failure]:
+    """The pictures in `folder`, however deep. None is opened, so that a wrong folder is known before long work.
+
+    Raises:
+        DataError: There is no such folder, or no picture in it.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if Path(folder).exists() else 'none'}")
+    found = list(expand([str(folder)]))
+    failures = [each for each in found if isinstance(each, Failure)]
+    if len(failures) == len(found):
+        raise DataError(f"{failures[0].source}: {failures[0].message}")
+    return found
+
+
 def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> Foreign:
-    """Ask `classifier` about every picture in `folder`, however deep, and hold that against its `answers`.
+    """Ask `classifier` about every picture in `folder`, however deep, and compare with its `answers`.
 
     Raises:
         DataError: There is no such folder, or no picture in it can be read.
         ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
     """
-    if not Path(folder).is_dir():
-        raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if Path(folder).exists() else 'none'}")
-    rows = list(bulk.predict(classifier, expand([str(folder)]), top_k=1))
+    rows = list(bulk.predict(classifier, list_foreign(folder), top_k=1))
     found = [row for row in rows if isinstance(row, Prediction)]
     failures = [row for row in rows if not isinstance(row, Prediction)]
     if not found:
@@ -129,7 +144,8 @@ class Judgement:
     dataset: Dataset
     answers: Answers
     speed: Speed
-    foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and what was said to them
+    foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and the answers to them
+    note: str = ""  # which pictures of the data these are, where that is not plain
 
     @cached_property
     def scores(self) -> Scores:
@@ -152,22 +168,35 @@ class Judgement:
         return per_class(self.confusion, self.answers.names)
 
 
-def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement:
-    """Ask a model file about the test pictures of a data set.
+def judge(model: str | None, data: str | None = None, foreign: str | None = None) -> Judgement:
+    """Ask a model file about the test pictures of a data set. As `judge_each`, for one model."""
+    [judged] = judge_each([model], data, foreign)
+    return judged
+
+
+def judge_each(models: Sequence[str | None], data: str | None = None, foreign: str | None = None) -> list[Judgement]:
+    """Ask model files about the same test pictures.
 
     Args:
-        model: A bundled model's name or a file's path; nothing means the best bundled one.
-        data: What `load_data` takes.
+        models: Bundled models' names or files' paths; nothing means the best bundled one.
+        data: What `load_data` takes; without it, what the first model was trained on.
         foreign: A folder of pictures that show none of the classes.
 
     Raises:
-        DataError: The data cannot be had or are not the model's, or there is no foreign picture.
+        DataError: The data cannot be used or are not the model's, or there is no foreign picture.
         ModelError: No such model, or its network fails.
         MissingExtraError: The data have to be split and scikit-learn is not installed.
     """
-    loaded = load(model)
-    dataset = load_data(data, loaded.info.size, framing=loaded.info.framing).test
-    answers = answer(loaded, dataset)
-    beside = (foreign, ask_foreign(loaded, answers, foreign)) if foreign is not None else None
-    speed = measure_speed(loaded, dataset.images)
-    return Judgement(model or BUNDLED[0], data, loaded, dataset, answers, speed, beside)
+    classifiers = [load(model) for model in models]
+    if foreign is not None:
+        list_foreign(foreign)
+    source = source_for(models[0], classifiers[0].info, data)
+    chosen = choose([classifier.info for classifier in classifiers], source)
+    judged: list[Judgement] = []
+    for model, classifier, (dataset, note) in zip(models, classifiers, chosen, strict=True):
+        answers = answer(classifier, dataset)
+        beside = (foreign, ask_foreign(classifier, answers, foreign)) if foreign is not None else None
+        speed = measure_speed(classifier, dataset.images)
+        told = "; ".join(filter(None, (source.note, note)))
+        judged.append(Judgement(model or BUNDLED[0], source.data, classifier, dataset, answers, speed, beside, told))
+    return judged

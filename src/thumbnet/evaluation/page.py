@@ -1,9 +1,8 @@
 """What was measured of a model file, as one HTML page that needs nothing around it."""
 
-import contextlib
-import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,16 +22,16 @@ from thumbnet.evaluation.scores import (
     macro_f1,
     reliability,
 )
-from thumbnet.files import write_atomically
+from thumbnet.files import check_output, write_atomically
 from thumbnet.html import Html, document, element, join, picture
-from thumbnet.model.classifier import BUNDLED
 from thumbnet.prediction import explain
 from thumbnet.progress import progress
 
 PAIR_PICTURES = 6  # of each
 MISTAKES = 24  # shown, the most confident ones
 THUMBNAIL = 96  # pixels a side at the most, of a picture on the page
-CURVES = "results.csv"  # what a training leaves beside its model file, a row an epoch
+PAGE, SCORES = "index.html", "scores.json"
+EPOCHS, LOSS = 1e6, 1e6  # the most of each that is drawn
 
 
 def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> Path:
@@ -48,18 +47,30 @@ def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> 
         ModelError: The network of a stranger's file fails.
         ThumbnetError: The folder cannot be made.
     """
+    prepare(folder)
+    compared = compare(judged.answers, against.answers) if against else None
+    spoilt = robustness(judged.classifier, judged.dataset)
+    other = (against.model, compared) if against and compared else None
+    content = {PAGE: page(judged, spoilt, other), SCORES: as_json(judged, spoilt, other)}
+    for name, written in content.items():
+        with write_atomically(folder / name) as file:
+            # A file's name may be no Unicode. In JSON, what this makes of it is an escape that means the same.
+            file.write(written.encode("utf-8", "backslashreplace"))
+    return folder / PAGE
+
+
+def prepare(folder: Path) -> None:
+    """Make the report's folder, and make sure that it can be written to: before the long work.
+
+    Raises:
+        ThumbnetError: It cannot.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ThumbnetError(f"{folder}: expected a folder to write to: {error.strerror or error}") from error
-    compared = compare(judged.answers, against.answers) if against else None
-    spoilt = robustness(judged.classifier, judged.dataset)
-    other = (against.model, compared) if against and compared else None
-    content = {"index.html": page(judged, spoilt, other), "scores.json": as_json(judged, spoilt, other)}
-    for name, written in content.items():
-        with write_atomically(folder / name) as file:
-            file.write(written.encode())
-    return folder / "index.html"
+    for name in (PAGE, SCORES):
+        check_output(folder / name)
 
 
 def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> Html:
@@ -72,7 +83,7 @@ def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | 
         ("robustness", "Worse pictures", _robustness(judged, spoilt)),
         ("foreign", "Pictures of other things", _foreign(judged)),
         ("comparison", "Against another model", _comparison(judged.model, other)),
-        ("training", "Training", _training(judged.model)),
+        ("training", "Training", _training(judged.classifier.info.history)),
     ]
     there = [each for each in sections if each[2]]
     links = [element("a", key.capitalize(), href=f"#{key}") for key, _, _ in there]
@@ -104,6 +115,7 @@ def _top(judged: Judgement) -> Html:
         element("p", "Thumbnet evaluation", class_="over"),
         element("h1", judged.model),
         element("p", " · ".join(about), class_="about"),
+        *([element("p", judged.note, class_="about")] if judged.note else []),
         element(
             "div",
             element("p", element("b", f"{scores.accuracy:.2%}"), " right", class_="accuracy"),
@@ -274,30 +286,25 @@ def _comparison(model: str, other: tuple[str, Comparison] | None) -> Html:
     return join(*(element("p", line) for line in verdict(other[1], model, other[0]))) if other else Html("")
 
 
-def _training(model: str) -> Html:
-    rows = [] if model in BUNDLED else _epochs(Path(model).with_name(CURVES))
-    if not rows:
-        return Html("")
+def _training(history: Sequence[Mapping[str, Any]]) -> Html:
+    """A training's curves, from the model file: rows of `epoch`, `loss`, `training` and perhaps `validation`."""
 
-    def line(column: str) -> list[tuple[float, float]]:
-        return [(row["epoch"], row[column]) for row in rows if column in row]
+    def line(column: str, most: float) -> list[tuple[float, float]]:
+        # The file may be a stranger's: numbers that are none, or beyond all sense, are left out.
+        pairs = [(row.get("epoch"), row.get(column)) for row in history]
+        return [(x, y) for x, y in pairs if _is_number(x, EPOCHS) and _is_number(y, most)]
 
-    accuracies = {"training": line("training")} | ({"held out": held} if (held := line("validation")) else {})
-    return element(
-        "div",
-        element("figure", plots.curves(accuracies, "accuracy", shares=True)),
-        element("figure", plots.curves({"training": line("loss")}, "loss", shares=False)),
-        class_="two",
-    )
+    accuracies = {"training": line("training", 1), "held out": line("validation", 1)}
+    drawn = [
+        plots.curves({name: points for name, points in lines.items() if points}, label, shares=shares)
+        for lines, label, shares in ((accuracies, "accuracy", True), ({"training": line("loss", LOSS)}, "loss", False))
+        if any(lines.values())
+    ]
+    return element("div", *(element("figure", each) for each in drawn), class_="two") if drawn else Html("")
 
 
-def _epochs(path: Path) -> list[dict[str, float]]:
-    """The rows of a training: `epoch`, `loss`, `training` and perhaps `validation`. Another program's file has none."""
-    with contextlib.suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-        if all({"epoch", "loss", "training"} <= row.keys() for row in rows):
-            return rows
-    return []
+def _is_number(value: object, most: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _scrolled(label: str, content: Html) -> Html:

@@ -63,7 +63,7 @@ def reliability(bins: Sequence[Bin]) -> Html:
 
 def coverage(shares: NDArray[np.float64], accuracies: NDArray[np.float64], known: float, known_accuracy: float) -> Html:
     """Accuracy against the share answered, `(K,)` each, with a dot where the threshold is."""
-    some = np.unique(np.linspace(0, len(shares) - 1, POINTS).astype(int))
+    some = np.array(_some(len(shares)))
     some = some[(shares[some] >= 0.02) | (some == len(shares) - 1)]  # the accuracy of a handful only flickers
     lowest = math.floor(min(accuracies[some].min(), known_accuracy if known else 1) * 10) / 10
     plot = Plot((0, 1), (min(lowest, 0.9), 1))
@@ -78,9 +78,10 @@ def coverage(shares: NDArray[np.float64], accuracies: NDArray[np.float64], known
 
 def curves(lines: Mapping[str, Points], y_label: str, *, shares: bool) -> Html:
     """Lines over the epochs; of numbers from 0 to 1 if they are shares."""
+    lines = {name: [line[place] for place in _some(len(line))] for name, line in lines.items()}
     every = [point for line in lines.values() for point in line]
-    most = max(y for _, y in every)
-    low = math.floor(min(y for _, y in every) * 10) / 10 if shares else 0.0
+    most = max(y for _, y in every) or 1  # axes have a length, also where all is 0 or, of shares, 1
+    low = min(math.floor(min(y for _, y in every) * 10) / 10, 0.9) if shares else 0.0
     plot = Plot((min(x for x, _ in every) - 1, max(x for x, _ in every)), (low, 1 if shares else most * 1.05), shares)
     parts = [plot.frame("epoch", y_label)]
     for place, (name, line) in enumerate(lines.items()):
@@ -172,6 +173,11 @@ def _cells(shades: NDArray[np.int64], shade: int, margin: float, cell: float) ->
         ]
         parts.append(element("path", d="".join(corners), class_=kind, opacity=shade / SHADES) if corners else "")
     return join(*parts)
+
+
+def _some(count: int) -> list[int]:
+    """The places of `POINTS` points at most among so many, the first and the last one with them."""
+    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).astype(int)).tolist()  # type: ignore[no-any-return]
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -17,7 +17,7 @@ from thumbnet.evaluation.scores import (
     macro_f1,
     reliability,
 )
-from thumbnet.text import shorten, width
+from thumbnet.text import printable, shorten, width
 
 PAIRS = 8  # of classes that are confused most: shown with pictures
 COLUMNS = 40  # of a class's name in a terminal, at the most
@@ -30,7 +30,7 @@ def text(judged: Judgement) -> str:
     if any(None in (each.precision, each.recall) for each in judged.classes):
         lines.append("–: there is no such picture, or no such answer")
     if pairs := confused(judged.confusion, PAIRS):
-        names = [shorten(name, COLUMNS) for name in judged.answers.names]
+        names = [shorten(printable(name), COLUMNS) for name in judged.answers.names]
         rows = [(names[truth], "taken for", names[guess], times(judged, truth, guess)) for truth, guess in pairs]
         lines += ["", "most often confused", *_table(rows, right=3)]
     return "\n".join(lines)
@@ -40,9 +40,12 @@ def versus(first: Judgement, second: Judgement) -> str:
     """Two models side by side, and whether their difference could be chance: for a terminal."""
     sides = [("accuracy", f"{each.scores.accuracy:.2%}") for each in (first, second)]
     figures = zip([sides[0], *_figures(first)], [sides[1], *_figures(second)], strict=True)
-    rows = [("", first.model, second.model), *((label, one, other) for (label, one), (_, other) in figures)]
+    rows = [
+        ("", printable(first.model), printable(second.model)),
+        *((label, one, other) for (label, one), (_, other) in figures),
+    ]
     compared = compare(first.answers, second.answers)
-    return "\n".join([*_table(rows), "", *verdict(compared, first.model, second.model)])
+    return "\n".join([*_table(rows), "", *verdict(compared, printable(first.model), printable(second.model))])
 
 
 def _figures(judged: Judgement) -> list[tuple[str, str]]:
@@ -86,7 +89,7 @@ def verdict(compared: Comparison, first: str, second: str) -> list[str]:
 
 def _row(each: ClassScores) -> tuple[str, ...]:
     return (
-        shorten(each.name, COLUMNS),
+        shorten(printable(each.name), COLUMNS),
         f"{each.images:,}",
         percent(each.precision),
         percent(each.recall),
@@ -127,6 +130,7 @@ def as_json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison]
     fields: dict[str, Any] = {
         "model": judged.model,
         "data": judged.data,
+        "note": judged.note,
         "test": judged.dataset.fingerprint(),
         "version": __version__,
         "scores": judged.scores.as_dict(),

@@ -1,10 +1,13 @@
 """A model file in use: pictures → predictions, through ONNX Runtime alone."""
 
+import contextlib
+import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import IO, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import onnxruntime
@@ -12,16 +15,19 @@ from numpy.typing import NDArray
 
 from thumbnet.errors import ImageError, ModelError
 from thumbnet.model.graph import refuse_external_data
-from thumbnet.model.info import ModelInfo
+from thumbnet.model.info import ModelInfo, check_threshold
 from thumbnet.pictures import framing
-from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.decode import MAX_PIXELS, RGB, decode
 from thumbnet.pictures.framing import resize
-from thumbnet.sources.read import read
+from thumbnet.pictures.pillow import Pillow, from_pillow
+from thumbnet.sources import read
 from thumbnet.sources.urls import without_password
 
-Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
+Source: TypeAlias = read.Source | NDArray[np.uint8] | Pillow
+FileState: TypeAlias = tuple[int, int, int, int]
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
+DIGITS = 6  # of a confidence and a sureness, where they are written down
 BATCH = 256  # squares a run of the network; more gain nothing and take memory
 
 
@@ -53,13 +59,14 @@ class Prediction:
         return self.top[0].confidence
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in JSON."""
+        """As it stands in JSON, numbers rounded to six digits."""
         return {
             "source": self.source,
             "label": self.label,
-            "confidence": self.confidence,
+            "confidence": round(self.confidence, DIGITS),
             "known": self.known,
-            "top": [{"label": guess.label, "confidence": guess.confidence} for guess in self.top],
+            "sureness": round(self.sureness, DIGITS),
+            "top": [{"label": guess.label, "confidence": round(guess.confidence, DIGITS)} for guess in self.top],
         }
 
 
@@ -70,24 +77,48 @@ class Asked(NamedTuple):
     sureness: NDArray[np.float32]  # (N,), 0 to 1: the confidence, less where training had nothing like the picture
 
 
-def load(model: str | Path | None = None, *, threads: int = 0, views: bool = False) -> "Classifier":
+def load(
+    model: str | Path | None = None, *, threads: int = 0, views: bool = False, threshold: float | None = None
+) -> "Classifier":
     """The classifier in a model file.
 
     Args:
         model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
         threads: That the network computes with; 0 for one a core.
         views: Look at large pictures twice, at their middle more closely: tells better what is foreign, and is slower.
+        threshold: In place of the file's: an answer with less sureness is "unsure". 0 to 1.
 
     Raises:
         ModelError: No such file or name, or no model file of Thumbnet.
+        ValueError: `threshold` is out of its range.
     """
+    if threshold is not None:
+        check_threshold(threshold)  # here, as below a ValueError is the name's
+    with _opened(model) as file:
+        # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
+        # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
+        opened = Path(f"/proc/self/fd/{file.fileno()}")
+        return Classifier(opened if opened.is_file() else file.read(), threads, views, threshold)
+
+
+def load_with_content(model: str | Path | None = None) -> tuple["Classifier", bytes]:
+    """The classifier in a model file, and the file's bytes: just those that were loaded, as a pipe gives them once.
+
+    Raises:
+        ModelError: As `load` raises it.
+    """
+    with _opened(model) as file:
+        content = file.read()
+        return Classifier(content), content
+
+
+@contextlib.contextmanager
+def _opened(model: str | Path | None) -> Iterator[IO[bytes]]:
+    """A model file, open. An error inside the block becomes a ModelError with the file's name."""
     name, path = _located(model)
     try:
         with path.open("rb") as file:
-            # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
-            # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
-            opened = Path(f"/proc/self/fd/{file.fileno()}")
-            return Classifier(opened if opened.is_file() else file.read(), threads, views)
+            yield file
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
@@ -112,19 +143,32 @@ def find(model: str | Path | None = None) -> Path:
 
 
 class Classifier:
-    """A loaded model file. `info` is what the file says of itself."""
+    """A loaded model file. `info` is what the file says of itself.
 
-    def __init__(self, model: bytes | Path, threads: int = 0, views: bool = False) -> None:
-        """Load a model file, from its bytes or its path. It holds no code: nothing in it is run but its network.
+    It can be pickled and copied, with the whole model file in the pickle: then the file it came of is read once more.
+    """
 
-        `threads` and `views` are as for `load`.
+    def __init__(
+        self,
+        model: bytes | bytearray | memoryview | str | os.PathLike[str],
+        threads: int = 0,
+        views: bool = False,
+        threshold: float | None = None,
+    ) -> None:
+        """Load a model file, from its bytes or its path. It holds no code: only its network is run.
+
+        `threads`, `views` and `threshold` are as for `load`.
 
         Raises:
             ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
             OSError: The path cannot be read; `load` tells that in words.
+            ValueError: `threshold` is out of its range.
         """
-        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
+        self._model: bytes | tuple[Path, FileState]
+        loaded = bytes(model) if isinstance(model, bytes | bytearray | memoryview) else Path(model)
+        with io.BytesIO(loaded) if isinstance(loaded, bytes) else loaded.open("rb") as file:
             refuse_external_data(file)
+            self._model = loaded if isinstance(loaded, bytes) else (Path(os.path.realpath(loaded)), _state(file))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # what goes wrong comes back as an exception
@@ -133,7 +177,7 @@ class Classifier:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"],
+                loaded, options, providers=["CPUExecutionProvider"],
                 enable_fallback=False,  # which prints, and tries the same once more
             )  # fmt: skip
             metadata = self._session.get_modelmeta().custom_metadata_map
@@ -141,7 +185,11 @@ class Classifier:
         except Exception as error:  # ONNX Runtime's own classes have no common base but this
             raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
         self.info = ModelInfo.from_metadata(metadata)
+        if threshold is not None:
+            check_threshold(threshold)
+            self.info = dataclasses.replace(self.info, threshold=float(threshold))
         self.views = views
+        self._threads = threads
         self.has_sureness = "sureness" in signature[1]  # of its own
         size, classes = self.info.size, len(self.info.names)
         taken, given = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
@@ -150,6 +198,24 @@ class Classifier:
                 f"expected a graph that takes {taken} and gives {given}, as the metadata says, "
                 f"got {signature[0]!r:.200} and {signature[1]!r:.200}. Make or fetch it again"
             )
+
+    def __reduce__(self) -> tuple[type["Classifier"], tuple[bytes, int, bool, float]]:
+        """How `pickle` and `copy` make it anew.
+
+        Raises:
+            ModelError: The file it came of is not as it was, so that the copy would be another model.
+        """
+        return type(self), (self._content(), self._threads, self.views, self.info.threshold)
+
+    def _content(self) -> bytes:
+        """The model file, which is not kept in memory."""
+        if isinstance(self._model, bytes):
+            return self._model
+        path, state = self._model
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if _state(file) == state:
+                return file.read()
+        raise ModelError(f"{path} has changed since it was loaded, so the model cannot be copied. Load it again")
 
     def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
         """How probable each class is: uint8 `(N, S, S, 3)` RGB → float32 `(N, C)`. Raises what `ask` raises."""
@@ -191,8 +257,8 @@ class Classifier:
         """Classify one picture, or many in one go.
 
         Args:
-            source: A path, a URL, a picture file's bytes, or an RGB array, uint8 `(H, W, 3)`; or several of these,
-                in any iterable or as an array `(N, H, W, 3)`.
+            source: A path, a URL, a picture file's bytes, a file opened in binary mode, an RGB array, uint8
+                `(H, W, 3)`, or a `PIL.Image.Image`; or several of these, in any iterable or as an array `(N, H, W, 3)`.
             top_k: How many of the most probable classes to name, 1 or more.
 
         Returns:
@@ -201,28 +267,31 @@ class Classifier:
         Raises:
             FetchError: A URL could not be read.
             ImageError: Bytes that are no picture, or an array that is none.
-            SourceError: A file could not be read.
+            SourceError: A file could not be read, or something is no source.
             ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
         """
-        if one := isinstance(source, str | Path | bytes) or (isinstance(source, np.ndarray) and source.ndim != 4):
-            sources: list[Any] = [source]
-        else:
-            sources = list(source)
+        one = _is_one(source)
+        sources: list[Any] = [source] if one else list(source)  # type: ignore[arg-type]
         predictions = self.describe([_name(each) for each in sources], list(map(self.squares, sources)), top_k)
         return predictions[0] if one else predictions
 
-    def square(self, source: Source) -> NDArray[np.uint8]:
-        """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises."""
-        return resize(self._picture(source), self.info.size, self.info.framing)
+    def square(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+        """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises.
 
-    def squares(self, source: Source) -> NDArray[np.uint8]:
+        `max_pixels` is as for `decode`.
+        """
+        return resize(self._picture(source, max_pixels), self.info.size, self.info.framing)
+
+    def squares(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
         """All that it sees of one: `square`, and with `views` its middle too, `(V, S, S, 3)`. Raises the same."""
         if not self.views:
-            return self.square(source)[None]
-        return framing.views(self._picture(source), self.info.size, self.info.framing)
+            return self.square(source, max_pixels=max_pixels)[None]
+        return framing.views(self._picture(source, max_pixels), self.info.size, self.info.framing)
 
-    def _picture(self, source: Source) -> RGB:
-        picture = source if isinstance(source, np.ndarray) else decode(read(source), least=self.info.size)
+    def _picture(self, source: Source, max_pixels: int) -> RGB:
+        if hasattr(source, "getexif"):
+            return from_pillow(source, max_pixels)  # type: ignore[arg-type]
+        picture = source if isinstance(source, np.ndarray) else decode(read.read(source), self.info.size, max_pixels)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ImageError(
                 f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"
@@ -247,7 +316,7 @@ class Classifier:
         return [
             Prediction(
                 source,
-                tuple(Guess(self.info.names[index], round(float(row[index]), 6)) for index in order),
+                tuple(Guess(self.info.names[index], float(row[index])) for index in order),
                 known=bool(sure),
                 sureness=float(sureness),
             )
@@ -282,6 +351,12 @@ def _located(model: str | Path | None) -> tuple[str, Path]:
     return name, PRETRAINED / f"{name}.onnx" if name in BUNDLED else Path(name)
 
 
+def _state(file: IO[bytes]) -> FileState:
+    """What changes with a file's content: device, inode, bytes, and the time of its last change in nanoseconds."""
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _signature(nodes: Sequence[Any]) -> str:
     """What a graph takes or gives, as text: `images uint8 (N, 32, 32, 3)`, N for a length that is free."""
     shapes = [", ".join(str(length) if isinstance(length, int) else "N" for length in node.shape) for node in nodes]
@@ -289,7 +364,21 @@ def _signature(nodes: Sequence[Any]) -> str:
     return ", ".join(f"{node.name} {kind} ({shape})" for node, kind, shape in zip(nodes, kinds, shapes, strict=True))
 
 
+def _is_one(source: object) -> bool:
+    """Whether it is meant as one source, be it a wrong one, and not as several."""
+    if isinstance(source, np.ndarray):
+        return source.ndim != 4 and source.dtype.kind not in "OSU"  # these hold sources
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read") or not isinstance(source, Iterable):
+        return True
+    try:
+        memoryview(source)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
 def _name(source: Source) -> str:
+    """A source as its prediction names it."""
     if isinstance(source, str):
         return without_password(source)
-    return str(source) if isinstance(source, Path) else f"<{type(source).__name__}>"
+    return os.fsdecode(source) if isinstance(source, os.PathLike) else f"<{type(source).__name__}>"

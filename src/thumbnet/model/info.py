@@ -16,6 +16,23 @@ from thumbnet.text import CONTROL
 
 PREFIX = "thumbnet."
 FORMAT = 1
+_IN_FILE = {"framing": "fit"}  # fields that the file calls otherwise
+KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field, by its name in the file
+    "names": (list,),
+    "size": (int,),
+    "fit": (str,),
+    "threshold": (float, int),
+    "temperature": (float, int),
+    "mirror_average": (bool,),
+    "recipe": (dict,),
+    "data": (dict,),
+    "scores": (dict,),
+    "history": (list,),
+    "origin": (dict,),
+    "version": (str,),
+    "format": (int,),
+}
+REQUIRED = ("names", "size", "fit", "threshold", "temperature", "mirror_average")
 
 
 @dataclass(frozen=True)
@@ -34,6 +51,7 @@ class ModelInfo:
     recipe: dict[str, Any] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)  # fingerprints and sizes of what it was trained and tested on
     scores: dict[str, float] = field(default_factory=dict)  # of this file on the test images
+    history: list[dict[str, Any]] = field(default_factory=list)  # the training's epochs, a row each: the learning curve
     origin: dict[str, Any] = field(default_factory=dict)  # of a file that was made of another: how, and of which
     version: str = ""  # of Thumbnet
     format: int = FORMAT
@@ -86,28 +104,24 @@ class ModelInfo:
             raise ValueError(f"size must be 1 to 4096 pixels, got {self.size!r:.40}")
         if self.framing not in FRAMINGS:
             raise ValueError(f"fit must be one of {', '.join(FRAMINGS)}, got {self.framing!r:.40}")
-        if not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold must be 0 to 1, got {self.threshold!r:.40}")
+        check_threshold(self.threshold)
         if not 0 < self.temperature < math.inf:
             raise ValueError(f"temperature must be above 0, got {self.temperature!r:.40}")
+        if not all(isinstance(row, dict) for row in self.history):
+            raise ValueError("history must be objects, one an epoch")
 
 
-_IN_FILE = {"framing": "fit"}  # fields that the file calls otherwise
-KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field, by its name in the file
-    "names": (list,),
-    "size": (int,),
-    "fit": (str,),
-    "threshold": (float, int),
-    "temperature": (float, int),
-    "mirror_average": (bool,),
-    "recipe": (dict,),
-    "data": (dict,),
-    "scores": (dict,),
-    "origin": (dict,),
-    "version": (str,),
-    "format": (int,),
-}
-REQUIRED = ("names", "size", "fit", "threshold", "temperature", "mirror_average")
+def check_threshold(threshold: float) -> None:
+    """Raise ValueError for a number that no sureness can be compared with."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"threshold must be 0 to 1, got {threshold!r:.40}")
+
+
+def write_info(model: Any, info: ModelInfo) -> None:
+    """Put `info` into an `onnx.ModelProto`, in place of what it said before."""
+    del model.metadata_props[:]
+    for key, value in sorted(info.to_metadata().items()):
+        model.metadata_props.add(key=key, value=value)
 
 
 def _check_kinds(fields: dict[str, Any]) -> None:
@@ -116,10 +130,3 @@ def _check_kinds(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r:.40}")
     if missing := [name for name in REQUIRED if name not in fields]:
         raise ValueError(f"{', '.join(missing)} missing")
-
-
-def write_info(model: Any, info: ModelInfo) -> None:
-    """Put `info` into an `onnx.ModelProto`, in place of what it said before."""
-    del model.metadata_props[:]
-    for key, value in sorted(info.to_metadata().items()):
-        model.metadata_props.add(key=key, value=value)

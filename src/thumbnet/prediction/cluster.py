@@ -10,21 +10,22 @@ Ray's.
 # A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
 # ruff: noqa: PTH100, PTH109, PTH112, PTH118
 
+import contextlib
 import functools
 import glob
 import io
 import logging
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
-from thumbnet.files import write_atomically
+from thumbnet.files import exclusive, write_atomically
 from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.prediction import bulk, rows
@@ -33,7 +34,7 @@ from thumbnet.sources.expand import expand
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import MAX_BYTES
 from thumbnet.sources.read import read as read_source
-from thumbnet.sources.urls import is_url, without_password
+from thumbnet.sources.urls import is_url
 from thumbnet.text import one_line
 
 if "ray" not in sys.modules:  # it reads these when it is imported
@@ -58,8 +59,10 @@ except ImportError as error:
 
 FORMATS = ("jsonl", "parquet")
 STORES = ("s3", "gs")  # schemes that name an object in a store, not a server's page
+BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 PATIENCE = 30  # seconds for which a request to Google's store is tried again; Google's client has minutes
 SHARD = 16 * BATCH  # rows a shard, at least, but for the last ones
+LOCK = "_LOCK"  # a file that is there and locked while a run writes; who reads such folders passes over it
 DONE = "_SUCCESS"  # an empty file that comes when all shards are there; who reads such folders passes over it
 # An actor computes with one thread, on a core. What it leaves of that is for the tasks that read Parquet and write
 # shards: as many actors as cores, with a whole one each, would keep these from ever starting.
@@ -75,6 +78,7 @@ ROWS = pa.schema(
         ("label", pa.string()),
         ("confidence", pa.float64()),
         ("known", pa.bool_()),
+        ("sureness", pa.float64()),
         ("top", pa.list_(pa.struct([("label", pa.string()), ("confidence", pa.float64())]))),
         ("error", pa.struct([("type", pa.string()), ("message", pa.string())])),
     ]
@@ -82,7 +86,14 @@ ROWS = pa.schema(
 
 
 def predict(
-    model: bytes, arguments: Iterable[str], output: str, *, form: str = "jsonl", top_k: int = 3, views: bool = False
+    model: bytes,
+    arguments: Iterable[str],
+    output: str,
+    *,
+    form: str = "jsonl",
+    top_k: int = 3,
+    views: bool = False,
+    threshold: float | None = None,
 ) -> rows.Tally:
     """Classify many pictures, and write their rows into a folder.
 
@@ -97,21 +108,22 @@ def predict(
         form: One of `FORMATS`.
         top_k: How many of the most probable classes to name, 1 or more.
         views: As for `classifier.load`.
+        threshold: Likewise.
 
     Returns:
         How many rows there are, and how many of them are failures.
 
     Raises:
         ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
-        ThumbnetError: The folder is not empty, or Ray fails.
+        ThumbnetError: The folder is not empty, another run writes to it, or Ray fails.
     """
     sink = _Shards(output, form)
-    with _connected():
+    with _claimed(output), _connected():
         shipped = ray.put(model)  # and kept until the end, as an actor that is started again asks for it again
         try:
             _sources(arguments).map_batches(
                 _Answers,
-                fn_constructor_args=(shipped, os.getcwd(), form, top_k, views),
+                fn_constructor_args=(shipped, os.getcwd(), form, top_k, views, threshold),
                 batch_size=BATCH,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(),
@@ -182,6 +194,8 @@ def _expand(arguments: Iterable[str]) -> Iterator[str | Failure]:
         if _stored(argument):
             try:
                 found.extend(_objects(argument))
+            except SourceError as error:
+                found.append(Failure(argument, error))
             except OSError as error:
                 found.append(Failure(argument, SourceError(f"cannot read it: {error}")))
         elif os.path.isdir(argument):
@@ -212,11 +226,22 @@ def _seen_from(folder: str, source: str) -> str:
 
 
 def _store(name: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a path or an object, and what it is called there."""
+    """The file system of a path or an object, and what it is called there.
+
+    Raises:
+        SourceError: That is no bucket's name. Arrow would take options from it: a row of a list could have requests
+            that are signed for the user sent to any host.
+    """
     if not _stored(name):
         return fs.LocalFileSystem(), os.path.abspath(name)
     scheme, _, path = name.partition("://")
-    return _bucket(f"{scheme}://{path.partition('/')[0]}"), path.rstrip("/")
+    bucket = path.partition("/")[0]
+    if not BUCKET.fullmatch(bucket):
+        raise SourceError(
+            f"expected a bucket's name after {scheme}://, of letters, digits, dots, hyphens and underscores. "
+            "Credentials and endpoints come from the environment, not from a URL"
+        )
+    return _bucket(f"{scheme}://{bucket}"), path.rstrip("/")
 
 
 @functools.cache
@@ -324,32 +349,28 @@ def _picture(numbered: str, row: dict[str, Any]) -> dict[str, bytes]:
 class _Answers:
     """An actor: the classifier, loaded once. `SOURCES` → `LINES` or `ROWS`, in the same order."""
 
-    def __init__(self, model: "ray.ObjectRef[bytes]", folder: str, form: str, top_k: int, views: bool) -> None:
-        self._classifier = Classifier(ray.get(model), threads=1, views=views)
+    def __init__(
+        self, model: "ray.ObjectRef[bytes]", folder: str, form: str, top_k: int, views: bool, threshold: float | None
+    ) -> None:
+        self._classifier = Classifier(ray.get(model), threads=1, views=views, threshold=threshold)
         self._folder, self._top_k = folder, top_k
         self._table = _lines if form == "jsonl" else _columnar
 
     def __call__(self, sources: pa.Table) -> pa.Table:
-        asked: list[str | Failure] = []
-        held: dict[str, bytes] = {}  # by a name that no file can have, as two pictures may have the same one
-        names = [_decoded(name) for name in sources["source"].to_pylist()]
-        contents, failures = sources["content"].to_pylist(), sources["failure"].to_pylist()
-        for place, (name, content, failure) in enumerate(zip(names, contents, failures, strict=True)):
-            if failure is not None:
-                asked.append(Failure(name, SourceError(_decoded(failure))))
-            elif content is not None:
-                asked.append(f"\0{place}")
-                held[f"\0{place}"] = content
-            else:
-                asked.append(name)
-        given = bulk.predict(
-            self._classifier, asked, top_k=self._top_k, workers=1,
-            content=lambda source: held[source] if source in held else _content(_seen_from(self._folder, source)),
-        )  # fmt: skip
         return self._table(
-            replace(row, source=without_password(name)) if row.source in held else row
-            for name, row in zip(names, given, strict=True)
-        )
+            bulk.predict(
+                self._classifier, map(_asked, sources.to_pylist()), top_k=self._top_k, workers=1,
+                content=lambda source: _content(_seen_from(self._folder, source)),
+            )
+        )  # fmt: skip
+
+
+def _asked(row: dict[str, bytes | None]) -> bulk.Source:
+    """A row of `SOURCES` as a source: the inverse of `_listed`."""
+    name, content, failure = _decoded(row["source"] or b""), row["content"], row["failure"]
+    if failure is not None:
+        return Failure(name, SourceError(_decoded(failure)))
+    return name if content is None else bulk.Held(name, content)
 
 
 def _content(source: str) -> bytes:
@@ -396,6 +417,34 @@ def _unicode(text: str) -> str:
 # --- shards ---
 
 
+@contextmanager
+def _claimed(output: str) -> Iterator[None]:
+    """The output folder, for this run alone. A store has no locks: there, it is only seen to be empty.
+
+    Raises:
+        ThumbnetError: It is not empty, or another run writes to it.
+    """
+    store, path = _store(output)
+    with contextlib.nullcontext() if _stored(output) else _locked(Path(path, LOCK)):
+        found = store.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        if any(info.base_name != LOCK for info in found):
+            raise ThumbnetError(
+                f"{output}: expected an empty folder or none, as what is there could be taken for this run's. Name "
+                "another, or remove it first"
+            )
+        yield
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with exclusive(file):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows removes no open file
+                file.unlink()
+
+
 class _Shards(ray.data.Datasink[int]):
     """A folder with a file for each task that writes, and at last an empty one, `DONE`.
 
@@ -411,11 +460,6 @@ class _Shards(ray.data.Datasink[int]):
             raise ThumbnetError(f"{output}: expected a folder to write to, got a file")
         if not _stored(output):
             store.create_dir(path)
-        if store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
-            raise ThumbnetError(
-                f"{output}: expected an empty folder or none, as what is there could be taken for this run's. Name "
-                "another, or remove it first"
-            )
 
     def write(self, blocks: Iterable[Any], ctx: Any) -> int:
         """Write a shard; how many of its rows are failures."""

@@ -10,7 +10,6 @@ explained, as the network is only asked.
 
 import functools
 import re
-from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import cv2
@@ -18,14 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.errors import ThumbnetError
-from thumbnet.files import write_atomically
+from thumbnet.files import check_output, write_atomically
 from thumbnet.model.classifier import Classifier
-from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.decode import RGB
 from thumbnet.pictures.framing import Framing, region
-from thumbnet.prediction.rows import Row
-from thumbnet.sources.failure import Failure
-from thumbnet.sources.read import read_argument
-from thumbnet.sources.urls import is_data, is_url, without_password
+from thumbnet.sources.urls import is_data, is_url
 
 MASKS = 256  # times that the network is asked
 GRID = 32  # cells a side of the map, whatever the network's size
@@ -103,31 +99,41 @@ def drawn(classifier: Classifier, picture: RGB) -> RGB:
     return overlay(picture, heat(classifier, classifier.square(picture)), classifier.info.framing)
 
 
-def predict(
-    model: Classifier, sources: Iterable[str | Failure], folder: Path, *, top_k: int = 3, first: int = 1
-) -> Generator[Row]:
-    """Classify pictures as `bulk.predict` does, one after the other, and put a PNG for each answer into `folder`.
-
-    Args:
-        model: What answers.
-        sources: Paths and URLs; `-` is a picture on standard input. A `Failure` becomes a row as it is.
-        folder: Where the PNGs go, made if need be. Each is there before its row is.
-        top_k: How many of the most probable classes to name, 1 or more.
-        first: The number of the first source, which begins its file's name.
-
-    Returns:
-        A `Prediction` or a `Failure` for each source, in their order; a failed picture has no PNG.
+def make_folder(folder: Path) -> None:
+    """Make the folder for the maps, if need be.
 
     Raises:
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
-        ThumbnetError: The folder cannot be written to.
+        ThumbnetError: There is something else, or it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
         raise ThumbnetError(f"{folder}: expected a folder for the maps, or a place for one: {reason}") from error
-    return _rows(model, sources, folder, top_k, first)
+    check_output(folder / file_name(1, ""))
+
+
+def write_map(model: Classifier, folder: Path, number: int, source: str, picture: RGB) -> None:
+    """Put a picture's map into `folder`, as a PNG.
+
+    Args:
+        model: Whose answer it explains.
+        folder: As `make_folder` left it.
+        number: Of the source among all, which begins the file's name.
+        source: As its row names it.
+        picture: uint8 `(H, W, 3)`, RGB.
+
+    Raises:
+        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+        ThumbnetError: The PNG cannot be written.
+    """
+    path = folder / file_name(number, source)
+    _, data = cv2.imencode(".png", cv2.cvtColor(drawn(model, picture), cv2.COLOR_RGB2BGR))
+    try:
+        with write_atomically(path) as file:
+            file.write(data.tobytes())
+    except OSError as error:
+        raise ThumbnetError(f"cannot write the map {path}: {error.strerror or error}") from error
 
 
 def file_name(number: int, source: str) -> str:
@@ -137,32 +143,6 @@ def file_name(number: int, source: str) -> str:
     stem = last.rpartition(".")[0] or last
     words = re.findall(r"\w+", stem)  # letters and digits of any language
     return "-".join([f"{number:06}", *filter(None, ["-".join(words)[:32].strip("-")])]) + ".png"
-
-
-def _rows(model: Classifier, sources: Iterable[str | Failure], folder: Path, top_k: int, first: int) -> Generator[Row]:
-    for number, source in enumerate(sources, first):
-        yield source if isinstance(source, Failure) else _answered(model, source, folder, top_k, number)
-
-
-def _answered(model: Classifier, source: str, folder: Path, top_k: int, number: int) -> Row:
-    name = without_password(source)
-    try:
-        picture = decode(read_argument(source), least=model.info.size)
-        square = model.square(picture)
-    except Exception as error:  # whatever it is, it is this picture's alone
-        return Failure(name, error)
-    row = model.describe([name], [square[None]], top_k)[0]
-    _write(folder / file_name(number, name), overlay(picture, heat(model, square), model.info.framing))
-    return row
-
-
-def _write(path: Path, picture: RGB) -> None:
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-    try:
-        with write_atomically(path) as file:
-            file.write(data.tobytes())
-    except OSError as error:
-        raise ThumbnetError(f"cannot write the map {path}: {error.strerror or error}") from error
 
 
 def _masked(square: RGB, masks: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 Row: TypeAlias = "Prediction | Failure"
 FORMATS = ("text", "json", "jsonl", "csv")
 RESUMABLE = ("jsonl", "csv")  # a row in a file of these is found again
-CSV_COLUMNS = "source,label,confidence,known,error"
+CSV_COLUMNS = "source,label,confidence,known,sureness,error"
+_OLD_COLUMNS = "source,label,confidence,known,error"  # of older versions
+# What a spreadsheet takes for the beginning of a formula, also as East Asian keyboards type it, and not "-" alone:
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = re.compile(r"(?!-\Z)['=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 class Maker(NamedTuple):
@@ -27,10 +31,12 @@ class Maker(NamedTuple):
     sha256: str | None  # of the model file; None where it came through a pipe
     top_k: int
     views: bool = False  # files of an older version do not say it
+    threshold: float | None = None  # likewise; None for the model file's
 
     def __str__(self) -> str:
         content = f"SHA-256 {self.sha256[:12]}…" if self.sha256 else "through a pipe, which cannot be compared"
-        return f"--model {printable(self.model)} ({content}) --top-k {self.top_k}{' --views' * self.views}"
+        threshold = "" if self.threshold is None else f" --threshold {self.threshold}"
+        return f"--model {printable(self.model)} ({content}) --top-k {self.top_k}{' --views' * self.views}{threshold}"
 
     def makes_the_same(self, other: "Maker") -> bool:
         """Whether rows of both may be in one file."""
@@ -117,12 +123,15 @@ def resume(part: Path, sources: Iterator[str], form_name: str, maker: Maker) -> 
         maker: What the next rows are to be made by.
 
     Raises:
-        ThumbnetError: The rows are of other sources, in another order or format, or of another model or `top_k`.
+        ThumbnetError: The rows are of other sources, in another order or format, of an older version, or of another
+            model or other options.
     """
     tally, kept = Tally(), 0
     with part.open("r+b") as file:
         rows = _csv_rows(file) if form_name == "csv" else _lines(file)
         if form_name == "csv" and (head := next(rows, b"")):
+            if head == f"{_OLD_COLUMNS}\n".encode():
+                raise _too_old(part)
             _check(part, "its first line", head == f"{CSV_COLUMNS}\n".encode())
             kept = len(head)
         for row in rows:
@@ -130,6 +139,8 @@ def resume(part: Path, sources: Iterator[str], form_name: str, maker: Maker) -> 
             start = b"" if source is None else _start(source, form_name)
             _check(part, f"row {tally.rows + 1:,}", bool(start) and row.startswith(start))
             failed = not row.endswith(b",\n") if form_name == "csv" else row[len(start) :].startswith(b'"error": ')
+            if form_name == "jsonl" and not failed and b'"sureness": ' not in row:
+                raise _too_old(part)
             tally.count(failed)
             kept += len(row)
         before = read_maker(part)
@@ -148,6 +159,13 @@ def _check(part: Path, what: str, fits: bool) -> None:
             f"{part}: {what} does not fit the sources and the format of this command. Give those that it was begun "
             "with, or leave out --resume to begin again"
         )
+
+
+def _too_old(part: Path) -> ThumbnetError:
+    return ThumbnetError(
+        f"{part}: its rows are of an older version of Thumbnet, without the sureness. Finish it with that version, or "
+        "leave out --resume to begin again"
+    )
 
 
 def _start(source: str, form_name: str) -> bytes:
@@ -181,12 +199,18 @@ def _text(row: Row, several: bool) -> str:
 
 def _csv(row: Row) -> str:
     if isinstance(row, Failure):
-        fields = [row.source, "", "", "", row.message]
+        fields = [row.source, "", "", "", "", row.message]
     else:
-        fields = [row.source, row.label, str(row.confidence), str(row.known).lower(), ""]
+        said = row.as_dict()
+        fields = [row.source, row.label, str(said["confidence"]), str(row.known).lower(), str(said["sureness"]), ""]
     return ",".join(map(_quoted, fields)) + "\n"
 
 
 def _quoted(field: str) -> str:
-    """A field of CSV. Python's own writer leaves a lone carriage return bare, depending on its version."""
-    return '"' + field.replace('"', '""') + '"' if re.search('[",\r\n]', field) else field
+    """A field of CSV. Python's own writer leaves a lone carriage return bare, depending on its version.
+
+    Spreadsheets run what begins like a formula, and a stranger may have named the file. An apostrophe before it makes
+    it text; what begins with an apostrophe gets one too, so that taking one away gives the field back.
+    """
+    text = f"'{field}" if _FORMULA.match(field) else field
+    return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text

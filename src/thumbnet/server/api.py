@@ -1,25 +1,23 @@
 """Thumbnet's own API: a picture in, an answer as `thumbnet predict --format json` gives it."""
 
-import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import TypeAlias
 
 import cv2
 import numpy as np
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from thumbnet.errors import ThumbnetError
 from thumbnet.model.classifier import together
-from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.decode import RGB
 from thumbnet.prediction import explain
 from thumbnet.prediction.rows import Row
-from thumbnet.server import openapi
+from thumbnet.server import form, openapi
 from thumbnet.server.metrics import CONTENT_TYPE
 from thumbnet.server.service import RequestError, Service
+from thumbnet.server.tensors import read_json
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.urls import without_password
 from thumbnet.text import CONTROL
@@ -40,13 +38,11 @@ def routes(service: Service) -> list[Route]:
         return JSONResponse(answers[0], 422 if "error" in answers[0] else 200)
 
     async def heat_map(request: Request, body: bytes) -> Response:
-        content = await _one(service, request, body)
-
-        def draw() -> bytes:
-            picture = decode(content, least=service.classifier.info.size)
+        def draw(picture: RGB) -> bytes:
             return _png(explain.drawn(service.classifier, picture))
 
-        return Response(await service.explained(draw), media_type="image/png")
+        content = await _one(service, request, body)
+        return Response(await service.explained(content, draw), media_type="image/png")
 
     async def square(request: Request, body: bytes) -> Response:
         (seen,) = await service.squares([await _one(service, request, body)])
@@ -108,17 +104,15 @@ async def _inputs(service: Service, request: Request, body: bytes) -> tuple[list
     if kind == "application/json":
         return await _named(service, body)
     if kind == "multipart/form-data":
-        files = await _files(service, request, body)
-        return files, len(files) > 1
+        service.hold(len(body))
+        files = form.files(request.headers["content-type"], body, service.limits.pictures, BODY)
+        return list(files), len(files) > 1
     return [(BODY, body)], False
 
 
 async def _named(service: Service, body: bytes) -> tuple[list[Input], bool]:
-    try:
-        asked = json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(400, f"expected JSON, as the Content-Type says: {error}") from None
-    if not isinstance(asked, dict) or len(asked) != 1 or not asked.keys() <= {"url", "urls"}:
+    asked = await read_json(service, body)
+    if len(asked) != 1 or not asked.keys() <= {"url", "urls"}:
         raise RequestError(400, 'expected {"url": "https://…"} or {"urls": ["https://…", …]}')
     ((key, value),) = asked.items()
     urls = [value] if key == "url" else value
@@ -126,25 +120,6 @@ async def _named(service: Service, body: bytes) -> tuple[list[Input], bool]:
         raise RequestError(400, f"expected {key} to be {'a URL' if key == 'url' else 'a list of URLs, one at least'}")
     found = await service.fetched(urls)
     return [(without_password(url), content) for url, content in zip(urls, found, strict=True)], key == "urls"
-
-
-async def _files(service: Service, request: Request, body: bytes) -> list[Input]:
-    async def whole() -> AsyncIterator[bytes]:
-        yield body
-
-    parser = MultiPartParser(request.headers, whole(), max_files=service.limits.pictures + 1, max_fields=16)  # type: ignore[arg-type]
-    parser.spool_max_size = service.limits.body  # held in memory as the body is; never written to the disk
-    try:
-        form = await parser.parse()
-    except (MultiPartException, LookupError, UnicodeError) as error:
-        raise RequestError(400, f"expected multipart/form-data: {getattr(error, 'message', error)}") from None
-    files: list[Input] = [
-        (part.filename or BODY, await part.read()) for _, part in form.multi_items() if isinstance(part, UploadFile)
-    ]
-    await form.close()
-    if not files:
-        raise RequestError(400, "expected a file in the form, got none: curl -F file=@cat.jpg")
-    return files
 
 
 async def _one(service: Service, request: Request, body: bytes) -> bytes:

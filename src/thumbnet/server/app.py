@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,6 +26,7 @@ from thumbnet.model.classifier import Classifier
 from thumbnet.server import api, open_inference, tensorflow_serving
 from thumbnet.server.metrics import Metrics
 from thumbnet.server.service import Limits, RequestError, Service
+from thumbnet.sources.urls import host_and_port
 
 PAGE = Path(__file__).parent.parent / "page"
 OPEN = ("GET", "HEAD", "OPTIONS")  # with a key asked for, these read the page, the documents and health without it
@@ -35,6 +37,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 LogFormat = Literal["text", "json"]
 log = logging.getLogger("thumbnet.server")
 
@@ -60,11 +63,16 @@ def create_app(
         urls: Whether pictures are fetched from URLs that a request names.
         private_urls: Whether those may lead to addresses that are not public: for tests and intranets alone.
         api_key: Asked for as `Authorization: Bearer KEY` or `X-API-Key: KEY`, but not by the page and its documents.
-        cors: Origins whose pages may use the API from a browser, such as `https://example.org`.
+        cors: Origins whose pages may use the API from a browser, such as `https://example.org`; `*` for all.
         log_format: Of the access log, a line a request, through `logging` as `thumbnet.server`.
         decoders: Threads that decode pictures; as many as there are cores, if not given. With one, for a process that
             shares the cores with others, a small JPEG is decoded without it.
+
+    Raises:
+        ThumbnetError: The key is empty or cannot be sent in a header, or one of `cors` is no origin.
     """
+    key = None if api_key is None else checked_key(api_key)
+    origins = [checked_origin(each) for each in cors]
     metrics = Metrics()
     service = Service(
         classifier, name, limits or Limits(), metrics, urls=urls, private_urls=private_urls, decoders=decoders
@@ -77,13 +85,11 @@ def create_app(
 
     apis = [*api.routes(service), *open_inference.routes(service), *tensorflow_serving.routes(service)]
     middleware = [Middleware(_Observed, metrics=metrics, routes=apis, log_format=log_format)]
-    if cors:
+    if origins:
         allowed = ["Authorization", "Content-Type", "X-API-Key"]
-        middleware.append(
-            Middleware(CORSMiddleware, allow_origins=list(cors), allow_methods=["*"], allow_headers=allowed)
-        )
-    if api_key:
-        middleware.append(Middleware(_Keyed, key=api_key))
+        middleware.append(Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=allowed))
+    if key is not None:
+        middleware.append(Middleware(_Keyed, key=key))
     return Starlette(
         routes=[*apis, *_page()],
         middleware=middleware,
@@ -95,6 +101,43 @@ def create_app(
         },
         lifespan=lifespan,
     )
+
+
+def checked_key(key: str) -> str:
+    """An API key as requests send it. An empty one would be an unset variable's, and the server open to all.
+
+    Raises:
+        ThumbnetError: It is empty, or no header can hold it.
+    """
+    found = key.strip()
+    if not found or not found.isascii() or not found.isprintable():
+        got = "an empty one; leave it out for a server that is open to all" if not found else repr(found)
+        raise ThumbnetError(f"expected an API key of printable ASCII characters, got {got}")
+    return found
+
+
+def checked_origin(origin: str) -> str:
+    """An origin as browsers send it: in lower case, without a slash at its end or its scheme's own port.
+
+    Raises:
+        ThumbnetError: It is none, and would never match.
+    """
+    found = origin.strip()
+    if found == "*":
+        return found
+    try:
+        parts = urlsplit(found)
+        host = host_and_port(parts)
+    except ValueError:  # UnicodeError is one too
+        parts, host = urlsplit(""), ""
+    if (
+        parts.scheme not in DEFAULT_PORTS
+        or "@" in parts.netloc
+        or parts.path not in ("", "/")
+        or set(found) & set("?#")
+    ):
+        raise ThumbnetError(f"expected an origin such as https://example.org, without a path, got {origin!r}")
+    return f"{parts.scheme}://{host.removesuffix(DEFAULT_PORTS[parts.scheme])}"
 
 
 def _page() -> list[Route]:

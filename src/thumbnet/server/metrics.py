@@ -1,10 +1,12 @@
 """What the server counts and times, in Prometheus' format, over all worker processes."""
 
 import os
+import re
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -48,6 +50,20 @@ class Metrics:
         """All of it, as `GET /metrics` gives it."""
         if SHARED_FOLDER not in os.environ:
             return bytes(generate_latest(self._registry))
+        _forget_the_dead(os.environ[SHARED_FOLDER])
         together = CollectorRegistry()
         MultiProcessCollector(together)  # type: ignore[no-untyped-call]
         return bytes(generate_latest(together))
+
+
+def _forget_the_dead(folder: str) -> None:
+    """Remove the queues of workers that were killed: nobody counts them down any more. What they answered stays."""
+    for file in Path(folder).glob("gauge_live*.db"):
+        if (found := re.search(r"_(\d+)\.db$", file.name)) is None:
+            continue
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            mark_process_dead(int(found[1]), folder)  # type: ignore[no-untyped-call]
+        except OSError:  # another user's: it lives
+            continue

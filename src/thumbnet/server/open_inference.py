@@ -6,6 +6,7 @@ The input `images` is uint8 `(n, S, S, 3)`, or `n` encoded pictures as BYTES. Th
 """
 
 import json
+import math
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def routes(service: Service) -> list[Route]:
     async def infer(request: Request, body: bytes) -> Response:
         check_model(service, **request.path_params)
         head, tail = _split(request.headers.get(HEADER_LENGTH), body)
-        asked = await read_json(head)
+        asked = await read_json(service, head)
         wanted = _wanted(asked, len(info.names))
         squares = await _squares(service, asked, tail)
         return _response(service, asked.get("id"), await service.ask(squares), wanted)
@@ -90,13 +91,13 @@ def routes(service: Service) -> list[Route]:
     ]
 
 
-def _split(length: str | None, body: bytes) -> tuple[bytes, bytes]:
-    """The JSON and the binary tensors after it."""
+def _split(length: str | None, body: bytes) -> tuple[bytes, memoryview]:
+    """The JSON and the binary tensors after it, which are not copied."""
     if length is None:
-        return body, b""
+        return body, memoryview(b"")
     if not (length.isascii() and length.isdigit() and len(length) < 12 and int(length) <= len(body)):
         raise RequestError(400, f"expected {HEADER_LENGTH} to be at most the body's {len(body)}, got {length!r:.40}")
-    return body[: int(length)], body[int(length) :]
+    return body[: int(length)], memoryview(body)[int(length) :]
 
 
 def _wanted(asked: dict[str, Any], classes: int) -> list[_Wanted]:
@@ -119,7 +120,7 @@ def _wanted(asked: dict[str, Any], classes: int) -> list[_Wanted]:
     return wanted
 
 
-async def _squares(service: Service, asked: dict[str, Any], tail: bytes) -> NDArray[np.uint8]:
+async def _squares(service: Service, asked: dict[str, Any], tail: memoryview) -> NDArray[np.uint8]:
     inputs = asked.get("inputs")
     if not isinstance(inputs, list) or len(inputs) != 1 or not isinstance(inputs[0], dict):
         raise RequestError(400, f"expected one input, {INPUT}")
@@ -131,8 +132,8 @@ async def _squares(service: Service, asked: dict[str, Any], tail: bytes) -> NDAr
         raise RequestError(400, f"expected shape to be a list of lengths, got {shape!r:.80}")
     if shape[0] > service.limits.pictures:
         raise RequestError(413, f"expected at most {service.limits.pictures} pictures a request, got {shape[0]:,}")
-    if (kind == "BYTES" and len(shape) != 1) or kind not in ("BYTES", "UINT8"):
-        raise RequestError(400, f"expected UINT8 (n, S, S, 3) or BYTES (n), got {kind!r:.40} {shape!r:.80}")
+    if kind not in ("BYTES", "UINT8") or (kind == "BYTES" and shape[1:] not in ([], [1])):
+        raise RequestError(400, f"expected UINT8 (n, S, S, 3) or BYTES (n) or (n, 1), got {kind!r:.40} {shape!r:.80}")
     size = parameters.get("binary_data_size")
     if size is None and tail:
         raise RequestError(400, f"expected no bytes after the JSON without binary_data_size, got {len(tail)}")
@@ -141,32 +142,43 @@ async def _squares(service: Service, asked: dict[str, Any], tail: bytes) -> NDAr
             400, f"expected binary_data_size to be the {len(tail)} bytes after the JSON, got {size!r:.40}"
         )
     if kind == "UINT8":
-        return from_numbers(service, given.get("data") if size is None else _uint8(tail, shape), shape)
-    contents = _texts(given.get("data"), parameters) if size is None else _strings(tail)
-    if len(contents) != shape[0]:
-        raise RequestError(400, f"expected {shape[0]} pictures, as shape says, got {len(contents)}")
+        if size is None:
+            return await service.beside(from_numbers, service.classifier.info.size, given.get("data"), shape)
+        return _uint8(service.classifier.info.size, tail, shape)
+    if size is None:
+        contents = _texts(given.get("data"), parameters, shape[0])
+    else:
+        service.hold(len(tail))
+        contents = _strings(tail, shape[0])
     return await from_pictures(service, contents)
 
 
-def _uint8(tail: bytes, shape: list[int]) -> NDArray[np.uint8]:
-    return np.frombuffer(tail, np.uint8).reshape(shape if len(tail) == np.prod(shape, dtype=object) else -1)
+def _uint8(size: int, tail: memoryview, shape: list[int]) -> NDArray[np.uint8]:
+    if shape[1:] != [size, size, 3] or len(tail) != math.prod(shape):
+        raise RequestError(400, f"expected UINT8 (n, {size}, {size}, 3), got {len(tail)} bytes as {shape!r:.80}")
+    return np.frombuffer(tail, np.uint8).reshape(shape)
 
 
-def _texts(data: Any, parameters: dict[str, Any]) -> list[bytes]:
+def _texts(data: Any, parameters: dict[str, Any], count: int) -> list[bytes]:
     if parameters.get("content_type") != "base64" or not isinstance(data, list):
         raise RequestError(400, 'expected pictures in base64: "data": […], "parameters": {"content_type": "base64"}')
+    if len(data) != count:
+        raise RequestError(400, f"expected {count} pictures, as shape says, got {len(data)}")
     return [from_base64(text) for text in data]
 
 
-def _strings(tail: bytes) -> list[bytes]:
-    """Each is four bytes with its length, little-endian, and itself."""
+def _strings(tail: memoryview, count: int) -> list[bytes]:
+    """So many, each after four bytes with its length, little-endian."""
     found, at = [], 0
-    while at < len(tail):
+    while at < len(tail) and len(found) < count:
         length = int.from_bytes(tail[at : at + 4], "little")
-        found.append(tail[at + 4 : at + 4 + length])
+        found.append(bytes(tail[at + 4 : at + 4 + length]))
         at += 4 + length
-    if at != len(tail):
+    if at > len(tail):
         raise RequestError(400, "expected BYTES as lengths of four bytes and contents, got one that is cut off")
+    if at < len(tail) or len(found) < count:
+        more = "more" if at < len(tail) else len(found)
+        raise RequestError(400, f"expected {count} pictures, as shape says, got {more}")
     return found
 
 

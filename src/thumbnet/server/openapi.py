@@ -155,12 +155,13 @@ def _schemas(service: Service) -> dict[str, Any]:
     return {
         "Prediction": {
             "type": "object",
-            "required": ["source", "label", "confidence", "known", "top"],
+            "required": ["source", "label", "confidence", "known", "sureness", "top"],
             "properties": {
                 "source": {"type": "string"},
                 "label": {"enum": list(service.classifier.info.names)},
                 "confidence": confidence,
                 "known": {"type": "boolean", "description": "False: the answer is unsure."},
+                "sureness": {**confidence, "description": "The answer is known from the model's threshold on."},
                 "top": {"type": "array", "items": guess},
             },
         },

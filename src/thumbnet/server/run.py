@@ -1,14 +1,14 @@
 """`create_app` on uvicorn: one port, one process or several."""
 
 import contextlib
-import json
 import os
 import socket
 import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from uvicorn import Config, Server
 from uvicorn.supervisors import Multiprocess
 
 from thumbnet import process
-from thumbnet.errors import ThumbnetError
+from thumbnet.errors import ModelError, ThumbnetError
 from thumbnet.model import classifier
 from thumbnet.server.app import LogFormat, create_app, log_to_stderr
 from thumbnet.server.metrics import SHARED_FOLDER
 from thumbnet.server.protocol import LIMITS, Protocol
 
-SETTINGS = "THUMBNET_SERVE_SETTINGS"  # how they reach worker processes
 KEY = "THUMBNET_API_KEY"
 BACKLOG = 2048  # connections that wait to be accepted
 LAST_SECONDS = 10  # that requests under way have, after SIGTERM
@@ -40,32 +39,41 @@ class Settings:
     cors: tuple[str, ...]
     log_format: LogFormat
     workers: int
+    api_key: str | None = field(default=None, repr=False)
 
 
 def serve(settings: Settings, host: str, port: int) -> None:
-    """Serve until SIGTERM or Ctrl-C. The API key, if any, is $THUMBNET_API_KEY.
+    """Serve until SIGTERM or Ctrl-C.
+
+    The model file is read once, and its content handed to every process, also to one that takes the place of another:
+    all of them answer by the file that the server started with, whatever its name leads to meanwhile.
 
     Args:
         settings: What to serve, and how.
         host: The address to listen at.
-        port: Likewise; 0 takes a free one.
+        port: The port; 0 takes a free one.
 
     Raises:
         ModelError: No such model, or a broken one.
-        ThumbnetError: The address cannot be listened at.
+        ThumbnetError: The address cannot be listened at; an empty API key, or an origin that is none.
     """
-    classifier.load(settings.model)  # what is wrong with it shows here, once, before any worker starts
-    os.environ[SETTINGS] = json.dumps(asdict(settings))
+    content = _content(settings.model)
+    app: Any = _application(settings, content)  # what is wrong shows here, once, before any worker starts
+    if settings.workers > 1:
+        app = partial(application, settings, content)
     listening = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = listening.getsockname()
     ready = f"{_name(settings.model)} at http://{shown}:{address[1]}/ (Ctrl-C ends)"
     config = Config(
-        "thumbnet.server.run:application", factory=True, workers=settings.workers, http=Protocol, ws="none",
+        app, factory=settings.workers > 1, workers=settings.workers, http=Protocol, ws="none",
         lifespan="on", log_config=None, access_log=False, server_header=False,
         limit_concurrency=LIMITS.connections, timeout_graceful_shutdown=LAST_SECONDS,
     )  # fmt: skip
     if settings.workers == 1:
+        del content
+        process.mute()
+        log_to_stderr()
         _say(ready)
         Server(config).run([listening])
         return
@@ -76,22 +84,37 @@ def serve(settings: Settings, host: str, port: int) -> None:
         workers.run()
 
 
-def application() -> Starlette:
-    """The application of this process, by the settings in its environment."""
-    read = json.loads(os.environ[SETTINGS])
-    settings = Settings(**{**read, "cors": tuple(read["cors"])})
+def application(settings: Settings, model: bytes) -> Starlette:
+    """The application of a worker process."""
     process.mute()
     log_to_stderr()
+    return _application(settings, model)
+
+
+def _application(settings: Settings, model: bytes) -> Starlette:
+    threads = _threads(settings.workers)
+    try:
+        loaded = classifier.Classifier(model, threads, settings.views)
+    except ModelError as error:
+        raise ModelError(f"{settings.model or classifier.BUNDLED[0]}: {error}") from None
     return create_app(
-        classifier.load(settings.model, threads=_threads(settings.workers), views=settings.views),
+        loaded,
         name=_name(settings.model),
         urls=settings.urls,
         private_urls=settings.private_urls,
-        api_key=os.environ.get(KEY),
+        api_key=settings.api_key,
         cors=settings.cors,
         log_format=settings.log_format,
-        decoders=_threads(settings.workers) or None,
+        decoders=threads or None,
     )
+
+
+def _content(model: str | None) -> bytes:
+    try:
+        return classifier.find(model).read_bytes()
+    except (OSError, ValueError):  # ValueError: a zero byte in the name
+        classifier.load(model)  # which says in words what is wrong
+        raise
 
 
 def _threads(workers: int) -> int:

@@ -2,11 +2,16 @@
 
 import asyncio
 import contextlib
+import functools
+import math
 import os
+import threading
+import time
 import zlib
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
 import anyio
@@ -17,39 +22,49 @@ from starlette.responses import Response
 
 from thumbnet.errors import FetchError, ThumbnetError
 from thumbnet.model.classifier import Asked, Classifier
+from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.exif import BROKEN
 from thumbnet.pictures.header import jpeg
 from thumbnet.pictures.kinds import kind
 from thumbnet.server.batching import Batcher
+from thumbnet.server.budget import Budget, Scale, share
+from thumbnet.server.cost import Cost, cost
 from thumbnet.server.metrics import Metrics
-from thumbnet.sources.fetch import read
-from thumbnet.sources.urls import is_url
+from thumbnet.sources.fetch import read, unpack
+from thumbnet.sources.urls import is_url, shown
 
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; a full queue is empty again after less
 ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 LIGHT_BYTES, LIGHT_PIXELS = 64 * 2**10, 512 * 512  # of a JPEG that is decoded in a millisecond or so
 PROGRESSIVE = b"\xff\xc2"  # the marker of JPEGs in which thousands of scans, each of all pixels, fit into few bytes
-FETCHES = 16  # at once: they wait more than they work
+HEAVY = 2**24  # bytes: about 1.4 megapixels; decoding takes some 10 ms or more
+FETCHES = 8  # of one request at once
 CLIENT_LEFT = 499  # as nginx logs it; nobody reads the answer
 Work: TypeAlias = Callable[[Request, bytes], Coroutine[Any, Any, Response]]  # a request and its body → its answer
 T = TypeVar("T")
-V = TypeVar("V")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all together, may take."""
+    """What one request may take, and what all together may, of which one client has three quarters at most."""
 
-    body: int = 32 * 2**20  # bytes of a request, packed and unpacked
-    bodies: int = 256 * 2**20  # bytes of all requests' bodies that are held at once
+    body: int = 32 * 2**20  # bytes of a request, packed and unpacked, and of what it has fetched
+    bodies: int = 96 * 2**20  # bytes of all requests that are held at once: bodies, their parts, what was fetched
+    json: int = 16 * 2**20  # bytes of a JSON text
+    values: int = 64 * 2**20  # bytes that the values of a JSON text may take as Python's, which can be 90 times as many
     body_seconds: float = 20.0  # until a body is there
     header_seconds: float = 10.0  # until a request's headers are there
     header_bytes: int = 64 * 2**10
     pictures: int = 256  # of one request
+    pixels: int = 25_000_000  # of one picture
+    decoding: int = 288 * 2**20  # bytes that the pictures which are decoded at the same moment may take
     queue: int = 512  # pictures that are decoded or wait, of all requests
+    queued: int = 4 * 2**30  # bytes that decoding these would take, were it at once: about 2 s of a core for each GiB
+    fetches: int = 64  # URLs that are read at once
     explanations: int = 8  # heat maps at once; each takes the network as long as 256 pictures
-    seconds: float = 30.0  # from a whole body to the answer
+    seconds: float = 30.0  # from a whole body to the answer, and for the client to read it
     connections: int = 1000
+    pipelined: int = 8  # requests of one connection whose answers are not sent yet
 
 
 class RequestError(Exception):
@@ -60,10 +75,51 @@ class RequestError(Exception):
         self.status, self.message, self.headers = status, message, dict(headers or {})
 
 
-@dataclass
-class _Body:
-    chunks: list[bytes] = field(default_factory=list)
-    held: int = 0  # bytes
+class _Held:
+    """What one request holds of the bytes for all. Threads that work for it may go on for a while after its end."""
+
+    def __init__(self, budget: Budget, client: str) -> None:
+        self.client, self.end = client, math.inf
+        self._budget, self._closed = budget, False
+        self._count = self._fetched = 0  # bytes
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Whether there was room for so many more bytes."""
+        with self._lock:
+            if self._closed or not self._budget.take(self.client, count):
+                return False
+            self._count += count
+            return True
+
+    def give(self, count: int) -> None:
+        """Give some back."""
+        with self._lock:
+            if not self._closed:
+                self._budget.give(self.client, count)
+                self._count -= count
+
+    def fetch(self, count: int, most: int) -> bool:
+        """Whether so many more bytes from URLs are no more than `most` together."""
+        with self._lock:
+            if self._fetched + count > most:
+                return False
+            self._fetched += count
+            return True
+
+    def close(self) -> None:
+        """Give back the rest. Nothing is taken after that."""
+        with self._lock:
+            self._closed = True
+            self._budget.give(self.client, self._count)
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the answer is given up."""
+        return 0.0 if self._closed else self.end - time.monotonic()
+
+
+_held: ContextVar[_Held] = ContextVar("held")  # by the request that is answered
 
 
 class Service:
@@ -86,15 +142,20 @@ class Service:
         self.urls, self._private_urls = urls, private_urls
         self._batcher = Batcher(classifier, metrics)
         self._decoders = ThreadPoolExecutor(decoders, "decode")
+        self._heavy = ThreadPoolExecutor(decoders, "decode heavy")  # so that what is light never waits behind it
         self._alone = decoders == 1
-        self._fetchers = ThreadPoolExecutor(FETCHES, "fetch")
+        self._fetchers = ThreadPoolExecutor(limits.fetches, "fetch")
         self._explainer = ThreadPoolExecutor(1, "explain")
-        self._pictures = self._fetches = self._explanations = self._bytes = 0
+        self._parser = ThreadPoolExecutor(1, "parse")  # one, so that what it makes is in memory once
+        self._scale = Scale(limits.decoding)
+        self._bytes, self._pictures, self._queued = Budget(limits.bodies), Budget(limits.queue), Budget(limits.queued)
+        self._fetches, self._explanations = Budget(limits.fetches), Budget(limits.explanations)
 
     def close(self) -> None:
         """Let the threads end."""
-        for pool in (self._decoders, self._fetchers, self._explainer, self._batcher):
-            pool.shutdown(wait=False) if isinstance(pool, ThreadPoolExecutor) else pool.close()
+        for pool in (self._decoders, self._heavy, self._fetchers, self._explainer, self._parser):
+            pool.shutdown(wait=False)
+        self._batcher.close()
 
     def endpoint(self, work: Work) -> Callable[[Request], Awaitable[Response]]:
         """What a route calls: reads the body, and gives `work` until the limit, or until the client leaves.
@@ -105,11 +166,13 @@ class Service:
         """
 
         async def run(request: Request) -> Response:
-            reading = _Body()
+            held = _Held(self._bytes, request.client.host if request.client else "")
+            _held.set(held)
             try:
                 with self.metrics.stage("body"), anyio.fail_after(self.limits.body_seconds):
-                    await self._read(request, reading)
-                return await self._in_time(request, work(request, b"".join(reading.chunks)))
+                    body = await self._read(request)
+                held.end = time.monotonic() + self.limits.seconds
+                return await self._in_time(request, work(request, body))
             except TimeoutError:
                 self.metrics.refusals.labels("slow body").inc()
                 message = f"expected the whole body within {self.limits.body_seconds:g} s"
@@ -117,7 +180,7 @@ class Service:
             except ClientDisconnect:
                 return Response(status_code=CLIENT_LEFT)
             finally:
-                self._bytes -= reading.held
+                held.close()
 
         return run
 
@@ -130,7 +193,12 @@ class Service:
         with self._room(len(contents)), self.metrics.stage("decode"):
             if self._alone and len(contents) == 1 and _light(contents[0]):
                 return [self.squares_or_error(contents[0])]
-            return await self._each(self._decoders, self.squares_or_error, contents)
+            weights = await self._weights(contents)
+            if sum(weights) > share(self.limits.queued):
+                raise RequestError(413, "expected fewer or smaller pictures: these take too long to decode together")
+            with self._taken(self._queued, sum(weights), "pixels"):
+                pools = [self._heavy if weight > HEAVY else self._decoders for weight in weights]
+                return await self._each(pools, self._weighed_squares, contents, weights)
 
     async def ask(self, squares: NDArray[np.uint8], pictures: int | None = None) -> Asked:
         """What the network says of squares, uint8 `(n, S, S, 3)`, which it is asked together with other requests'.
@@ -158,51 +226,109 @@ class Service:
             raise RequestError(403, "expected a picture's bytes: this server reads no URLs")
         if len(urls) > self.limits.pictures:
             raise self._too_many(len(urls))
-        if self._fetches + len(urls) > self.limits.pictures:
-            raise self._busy("fetches")
-        self._fetches += len(urls)
-        try:
-            with self.metrics.stage("fetch"):
-                return await self._each(self._fetchers, self._fetch, urls)
-        finally:
-            self._fetches -= len(urls)
+        count = min(len(urls), FETCHES)
+        found: dict[int, bytes | ThumbnetError] = {}
+        waiting = enumerate(urls)
+        with self._taken(self._fetches, count, "fetches"), self.metrics.stage("fetch"):
+            work = [functools.partial(self._fetch_some, _held.get(), waiting, found)] * count
+            await self._each([self._fetchers] * count, lambda each: each(), work)
+        return [found[place] for place in range(len(urls))]
 
-    async def explained(self, draw: Callable[[], T]) -> T:
-        """What `draw` gives, in the thread for heat maps.
+    async def explained(self, content: bytes, draw: Callable[[RGB], T]) -> T:
+        """What `draw` makes of a picture, in the thread for heat maps.
 
         Raises:
             RequestError: No room for it (503).
+            ThumbnetError: The picture cannot be read, and what `draw` raises.
         """
-        if self._explanations >= self.limits.explanations:
-            raise self._busy("explanations")
-        self._explanations += 1
-        try:
-            with self.metrics.stage("explain"):
-                return await asyncio.get_running_loop().run_in_executor(self._explainer, draw)
-        finally:
-            self._explanations -= 1
+
+        def work() -> T:
+            with self._scale.weighed(cost(content).weight):
+                picture = decode(content, self.classifier.info.size, self._most_pixels(content))
+                return draw(picture)
+
+        with self._taken(self._explanations, 1, "explanations"), self.metrics.stage("explain"):
+            return await asyncio.get_running_loop().run_in_executor(self._explainer, work)
+
+    async def beside(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What `work` gives, beside the event loop: one such work at a time."""
+        return await asyncio.get_running_loop().run_in_executor(self._parser, functools.partial(work, *arguments))
+
+    def hold(self, count: int) -> None:
+        """Count more bytes for the request that is answered: copies that are made of its body.
+
+        Raises:
+            RequestError: There is no room for them (503).
+        """
+        if not _held.get().take(count):
+            raise self._busy("bodies")
 
     def squares_or_error(self, content: bytes) -> "NDArray[np.uint8] | ThumbnetError":
         """What the network sees of an encoded picture, or why it sees nothing."""
         try:
-            return self.classifier.squares(content)
+            return self.classifier.squares(content, max_pixels=self._most_pixels(content))
         except ThumbnetError as error:
             return error
 
-    def _fetch(self, url: str) -> "bytes | ThumbnetError":
+    def _weighed_squares(self, content: bytes, weight: int) -> "NDArray[np.uint8] | ThumbnetError":
+        with self._scale.weighed(weight):
+            return self.squares_or_error(content)
+
+    async def _weights(self, contents: Sequence[bytes]) -> list[int]:
+        """Bytes that decoding each picture takes; 0 for one that is refused."""
+
+        def weigh() -> list[int]:
+            costs = map(cost, contents)
+            return [each.weight if each.pixels <= self._most(each) else 0 for each in costs]
+
+        # A picture of a hundred thousand parts takes a while.
+        return weigh() if sum(map(len, contents)) <= LIGHT_BYTES else await asyncio.to_thread(weigh)
+
+    def _most_pixels(self, content: bytes) -> int:
+        return self._most(cost(content))
+
+    def _most(self, cost: Cost) -> int:
+        return min(self.limits.pixels, self.limits.decoding // cost.bytes_a_pixel)
+
+    def _fetch_some(
+        self, held: _Held, waiting: "Iterator[tuple[int, str]]", found: "dict[int, bytes | ThumbnetError]"
+    ) -> None:
+        """Read one URL after the other, as long as somebody waits for them."""
+        for place, url in waiting:
+            if held.seconds_left <= 0:
+                return
+            found[place] = self._fetch(held, url)
+
+    def _fetch(self, held: _Held, url: str) -> "bytes | ThumbnetError":
         if not is_url(url):  # never a path: a request reads no file of this machine
             return FetchError(f"expected an http, https or data URL, got {url!r:.80}")
+        taken = 0
+
+        def take(count: int) -> None:
+            nonlocal taken
+            if not held.fetch(count, self.limits.body):
+                raise FetchError(
+                    f"{shown(url)}: the pictures of one request are larger than {self.limits.body:,} bytes together"
+                )
+            if not held.take(count):
+                raise self._busy("bodies")
+            taken += count
+
         try:
             return read(
-                url, deadline=self.limits.seconds, max_bytes=self.limits.body, public_only=not self._private_urls
-            )
+                url, deadline=max(held.seconds_left, 0.1), max_bytes=self.limits.body,
+                public_only=not self._private_urls, take=take,
+            )  # fmt: skip
         except ThumbnetError as error:
+            held.fetch(-taken, self.limits.body)
+            held.give(taken)
             return error
 
     @staticmethod
-    async def _each(pool: ThreadPoolExecutor, work: Callable[[V], T], values: Sequence[V]) -> list[T]:
+    async def _each(pools: Sequence[ThreadPoolExecutor], work: Callable[..., T], *values: Sequence[Any]) -> list[T]:
+        """What `work` gives of each of `values`, as `map` has them, in the pool for it."""
         loop = asyncio.get_running_loop()
-        futures = [loop.run_in_executor(pool, work, value) for value in values]
+        futures = [loop.run_in_executor(pool, work, *each) for pool, *each in zip(pools, *values, strict=True)]
         try:
             return [await future for future in futures]
         finally:
@@ -210,49 +336,62 @@ class Service:
                 future.cancel()  # those that have not begun, where the client has left
 
     @contextlib.contextmanager
-    def _room(self, count: int) -> Iterator[None]:
-        if count > self.limits.pictures:
-            raise self._too_many(count)
-        if self._pictures + count > self.limits.queue:
-            raise self._busy("queue")
-        self._pictures += count
-        self.metrics.queue.inc(count)
+    def _taken(self, budget: Budget, count: int, reason: str) -> Iterator[None]:
+        client = _held.get().client
+        if not budget.take(client, count):
+            raise self._busy(reason)
         try:
             yield
         finally:
-            self._pictures -= count
-            self.metrics.queue.dec(count)
+            budget.give(client, count)
 
-    async def _read(self, request: Request, body: _Body) -> None:
+    @contextlib.contextmanager
+    def _room(self, count: int) -> Iterator[None]:
+        if count > self.limits.pictures:
+            raise self._too_many(count)
+        with self._taken(self._pictures, count, "queue"):
+            self.metrics.queue.inc(count)
+            try:
+                yield
+            finally:
+                self.metrics.queue.dec(count)
+
+    async def _read(self, request: Request) -> bytes:
         encoding = request.headers.get("content-encoding", "").strip().lower()
         if encoding not in (*ENCODINGS, "identity", ""):
             raise RequestError(415, f"expected a body as it is, gzip or deflate, got {encoding!r:.40}")
         length = request.headers.get("content-length", "")
         if length.isdecimal() and int(length[:20]) > self.limits.body:
             raise self._too_large()
-        unpacker = zlib.decompressobj(ENCODINGS[encoding]) if encoding in ENCODINGS else None
-        async for chunk in request.stream():
-            taken = chunk if unpacker is None else self._unpacked(unpacker, chunk, self.limits.body - body.held)
-            body.held += len(taken)
-            self._bytes += len(taken)
-            if body.held > self.limits.body:
+        blocks: list[bytes] = []
+        count = 0
+        async for block in self._blocks(request, encoding):
+            count += len(block)
+            if count > self.limits.body:
                 raise self._too_large()
-            if self._bytes > self.limits.bodies:
-                raise self._busy("bodies")
-            body.chunks.append(taken)
-        if unpacker is not None and not unpacker.eof:
-            raise RequestError(400, f"expected a whole {encoding} body, got one that ends early")
+            self.hold(len(block))
+            blocks.append(block)
+        return b"".join(blocks)
 
-    def _unpacked(self, unpacker: "zlib._Decompress", chunk: bytes, room: int) -> bytes:
-        try:
-            unpacked = unpacker.decompress(chunk, room + 1)
-        except zlib.error as error:
-            raise RequestError(400, f"the body is not packed as its Content-Encoding says: {error}") from None
-        if unpacker.unconsumed_tail:
-            raise self._too_large()
-        if unpacker.unused_data:
-            raise RequestError(400, "expected a packed body alone, got something after it")
-        return unpacked
+    @staticmethod
+    async def _blocks(request: Request, encoding: str) -> AsyncIterator[bytes]:
+        """The body, unpacked in a thread: a block of it can be a thousand times as large then."""
+        if encoding not in ENCODINGS:
+            async for chunk in request.stream():
+                yield chunk
+            return
+        unpacker = zlib.decompressobj(ENCODINGS[encoding])
+        async for chunk in request.stream():
+            try:
+                blocks = unpack(unpacker, chunk)
+                while block := await asyncio.to_thread(next, blocks, b""):
+                    yield block
+            except zlib.error as error:
+                raise RequestError(400, f"the body is not packed as its Content-Encoding says: {error}") from None
+            if unpacker.unused_data:
+                raise RequestError(400, "expected a packed body alone, got something after it")
+        if not unpacker.eof:
+            raise RequestError(400, f"expected a whole {encoding} body, got one that ends early")
 
     async def _in_time(self, request: Request, work: Coroutine[Any, Any, Response]) -> Response:
         """The answer of `work`, which is cancelled after the limit, or when the client has left."""

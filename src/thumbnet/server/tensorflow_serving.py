@@ -43,8 +43,8 @@ def routes(service: Service) -> list[Route]:
 
     async def predict(request: Request, body: bytes) -> Response:
         check_model(service, **request.path_params)
-        asked = await read_json(body)
-        if asked.get("signature_name", SIGNATURE) != SIGNATURE:
+        asked = await read_json(service, body)
+        if asked.get("signature_name", "") not in ("", SIGNATURE):
             raise RequestError(400, f"expected the signature {SIGNATURE}, got {asked['signature_name']!r:.80}")
         given = [form for form in FORMS if form in asked]
         if len(given) != 1:
@@ -66,12 +66,22 @@ def _tensor(name: str, kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _unnamed(values: Any) -> Any:
-    """`{"images": …}`, for all or for each, is the same without the name."""
-    if isinstance(values, dict) and values.keys() == {INPUT}:
-        return values[INPUT]
+    """`{"images": …}`, for all or for each, is the same without the name.
+
+    Raises:
+        RequestError: Another input is named (400).
+    """
+    if isinstance(values, dict):
+        return _of_input(values)
     if isinstance(values, list):
-        return [each[INPUT] if isinstance(each, dict) and each.keys() == {INPUT} else each for each in values]
+        return [_of_input(each) if isinstance(each, dict) and "b64" not in each else each for each in values]
     return values
+
+
+def _of_input(named: dict[str, Any]) -> Any:
+    if named.keys() != {INPUT}:
+        raise RequestError(400, f"expected the input {INPUT} alone, got {', '.join(map(repr, named)):.80}")
+    return named[INPUT]
 
 
 async def _squares(service: Service, values: Any) -> NDArray[np.uint8]:
@@ -81,4 +91,4 @@ async def _squares(service: Service, values: Any) -> NDArray[np.uint8]:
         raise RequestError(413, f"expected at most {service.limits.pictures} pictures a request, got {len(values):,}")
     if all(isinstance(each, dict) and each.keys() == {"b64"} for each in values):
         return await from_pictures(service, [from_base64(each["b64"]) for each in values])
-    return from_numbers(service, values)
+    return await service.beside(from_numbers, service.classifier.info.size, values)

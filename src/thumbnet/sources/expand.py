@@ -3,15 +3,17 @@
 # A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
 # ruff: noqa: PTH110, PTH112, PTH113, PTH118, PTH123, PTH208
 
+import codecs
 import contextlib
 import fnmatch
 import glob
+import io
 import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from thumbnet.errors import SourceError
-from thumbnet.pictures.kinds import LITTER, NO_PICTURE, meant_as_picture
+from thumbnet.pictures.kinds import NO_PICTURE, is_litter, meant_as_picture
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import STANDARD_INPUT, standard_input
 from thumbnet.sources.urls import is_url, without_password
@@ -30,7 +32,7 @@ def expand(arguments: Iterable[str]) -> Iterator[str | Failure]:
         elif argument.startswith("@"):
             yield from _listed(argument)
         elif os.path.isdir(argument):
-            yield from _walk(argument)
+            yield from _pictures_in(argument)
         elif _is_pattern(argument):
             found = _matches(argument)
             yield from found
@@ -68,19 +70,32 @@ def _listed(argument: str) -> Iterator[str | Failure]:
     """The lines of the list `@FILE`, as they come."""
     name = argument[1:]
     try:
-        with standard_input() if name == STANDARD_INPUT else open(name, "rb") as file:
-            for place, line in enumerate(file):
-                text = line.removeprefix(b"\xef\xbb\xbf" if place == 0 else b"").decode("utf-8", "surrogateescape")
-                source = text.removesuffix("\n").removesuffix("\r")
+        with standard_input() if name == STANDARD_INPUT else open(name, "rb") as file, _text(file) as lines:
+            for line in lines:
+                source = line.removesuffix("\n").removesuffix("\r")
                 if source.strip():
                     yield f"./{source}" if source == STANDARD_INPUT else source  # a file, as standard input has no line
     except (OSError, ValueError, SourceError) as error:  # ValueError: a zero byte in the name
         yield Failure(argument, SourceError(f"cannot read this list: {getattr(error, 'strerror', None) or error}"))
 
 
-def _walk(root: str) -> Iterator[str | Failure]:
-    """The pictures in a folder, however deep, by name."""
-    empty = True
+def _text(file: io.BufferedReader) -> io.TextIOWrapper:
+    """A list's text: UTF-8 or, as its byte order mark says, UTF-16, in which Windows PowerShell writes."""
+    if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return io.TextIOWrapper(file, "utf-16", "surrogatepass", newline="\n")
+    return io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="\n")
+
+
+def walk(root: str, linked: int = 0) -> Iterator[str | Failure]:
+    """Everything in a folder, however deep, by name: files, and folders with a separator at their end.
+
+    Litter, pipes and devices are left out. A folder comes before what is in it; one that cannot be read gives a
+    `Failure`. Links to folders count as files and are not entered, since they could make loops.
+
+    Args:
+        root: The folder; what is found begins with it.
+        linked: Down to this level, links to folders count as folders; 1 means those in `root` itself.
+    """
     levels = [("", [os.path.join(root, "")])]  # a folder and what of it is still to come, the next at the end
     while levels:
         folder, names = levels[-1]
@@ -88,30 +103,36 @@ def _walk(root: str) -> Iterator[str | Failure]:
             levels.pop()
             continue
         path = os.path.join(folder, names.pop())
-        if not path.endswith(os.sep):
-            empty = False
+        if folder:
             yield path
-            continue
-        try:
-            levels.append((path, sorted(_names(path), reverse=True)))
-        except OSError as error:
-            empty = False
-            yield Failure(path, SourceError(f"cannot read this folder: {error.strerror or error}"))
-    if empty:
-        yield Failure(root, SourceError(NO_PICTURE))
+        if path.endswith(os.sep):
+            try:
+                levels.append((path, sorted(_names(path, follow=len(levels) <= linked), reverse=True)))
+            except OSError as error:
+                yield Failure(path, SourceError(f"cannot read this folder: {error.strerror or error}"))
 
 
-def _names(folder: str) -> Iterator[str]:
-    """The pictures and the folders in a folder, these with a separator at their end. No link is followed: no loops."""
+def _names(folder: str, *, follow: bool) -> Iterator[str]:
+    """The files and the folders in a folder, these with a separator at their end."""
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = entry.name
-            if name.startswith(".") or name.lower() in LITTER:
+            if is_litter(entry.name):
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield name + os.sep
-            elif meant_as_picture(name) and (entry.is_symlink() or entry.is_file(follow_symlinks=False)):
-                yield name
+            if entry.is_dir(follow_symlinks=follow):
+                yield entry.name + os.sep
+            elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
+                yield entry.name
+
+
+def _pictures_in(root: str) -> Iterator[str | Failure]:
+    """The pictures in a folder, however deep, by name."""
+    empty = True
+    for found in walk(root):
+        if isinstance(found, Failure) or meant_as_picture(found):
+            empty = False
+            yield found
+    if empty:
+        yield Failure(root, SourceError(NO_PICTURE))
 
 
 def _matches(pattern: str) -> list[str]:
@@ -131,10 +152,10 @@ def _matches(pattern: str) -> list[str]:
 
 
 def _visible(folder: str, part: str) -> list[str]:
-    """The names in a folder that match a part of a pattern, hidden ones only if it begins with a dot too."""
+    """The names in a folder that match a part of a pattern; no litter, and hidden ones only if it begins with a dot."""
     with contextlib.suppress(OSError):
         names = fnmatch.filter(os.listdir(folder or "."), part)
-        return [name for name in names if part.startswith(".") or not name.startswith(".")]
+        return [name for name in names if part.startswith(".") or not is_litter(name)]
     return []
 
 
@@ -146,6 +167,6 @@ def _folders(root: str) -> list[str]:
             folders += [
                 os.path.join(folder, entry.name)
                 for entry in entries
-                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith(".")
+                if entry.is_dir(follow_symlinks=False) and not is_litter(entry.name)
             ]
     return folders

@@ -39,6 +39,7 @@ from thumbnet.text import one_line
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 _BLOCK = 2**16  # bytes taken at once
+_UNPACKED = 2**18  # bytes that are unpacked at once
 _PAUSES = (1.0, 2.0, 4.0)  # seconds, one before each new try of a download that broke
 _DOWNLOAD_TIMEOUT = 20.0  # seconds that the server of a download may stay silent
 # What has a meaning in a path or query, and "%", so that what is quoted already is not quoted again.
@@ -59,6 +60,7 @@ def read(
     deadline: float = 30.0,
     max_bytes: int = 32 * 2**20,
     public_only: bool = False,
+    take: Callable[[int], object] | None = None,
 ) -> bytes:
     """What an http, https or data URL holds, whatever its type, unless it is a web page.
 
@@ -74,6 +76,8 @@ def read(
         public_only: For a server, whose URLs are strangers': connect to nothing but public addresses, ports 80 and 443,
             on every hop. What counts is the address that is connected to, and not how the URL writes it. Proxies are
             not used then, as they would look the name up once more. docs/fetching.md tells what is refused.
+        take: Called with the bytes of each block, unpacked, before the next one is read. What it raises ends the
+            reading: so a server that reads many URLs at once counts what they hold together.
 
     Raises:
         FetchError: The URL is malformed or of another scheme, the host is unknown, the connection was refused, cut off
@@ -85,7 +89,12 @@ def read(
     limits = _Limits(timeout, deadline, public_only)
     response, where = _open(url, limits, {}, statuses=(200,))
     with response:
-        body = b"".join(_unpacked(response, where, limits, max_bytes))
+        blocks = []
+        for block in _unpacked(response, where, limits, max_bytes):
+            if take is not None:
+                take(len(block))
+            blocks.append(block)
+        body = b"".join(blocks)
     if response.headers.get_content_type() == "text/html" and body[:100].lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"<":
         raise FetchError(f"{where}: expected a picture, got a web page (HTML); {_NO_LOGIN}")
     return body
@@ -334,16 +343,29 @@ def _unpacked(response: http.client.HTTPResponse, where: str, limits: _Limits, m
     left = max_bytes
     for block in blocks:
         try:
-            unpacked = unpacker.decompress(block, left + 1)  # of a bomb no more than this: what is too much is seen
+            for unpacked in unpack(unpacker, block):
+                left -= len(unpacked)
+                if left < 0:
+                    raise FetchError(f"{where}: unpacked, {_too_large(max_bytes)}")
+                yield unpacked
         except zlib.error:
             break
-        left -= len(unpacked)
-        if left < 0:
-            raise FetchError(f"{where}: unpacked, {_too_large(max_bytes)}")
-        yield unpacked
         if unpacker.eof:
             return
     raise FetchError(f"{where}: the server packed it with {encoding}, and what came is broken; try again later")
+
+
+def unpack(unpacker: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
+    """What a block unpacks to, a step at a time: a bomb's block of 64 KiB would be 64 MiB at once.
+
+    Raises:
+        zlib.error: It is not packed so.
+    """
+    while unpacked := unpacker.decompress(packed, _UNPACKED):
+        yield unpacked
+        packed = unpacker.unconsumed_tail
+        if len(unpacked) < _UNPACKED and not packed:
+            return
 
 
 def _blocks(response: http.client.HTTPResponse, where: str, limits: _Limits, max_bytes: int) -> Iterator[bytes]:

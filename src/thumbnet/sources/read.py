@@ -1,9 +1,9 @@
 """A source → its bytes: a file, a URL, or standard input."""
 
+import os
 import sys
-from io import FileIO
-from pathlib import Path
-from typing import IO
+from io import BufferedReader
+from typing import Protocol, TypeAlias
 
 from thumbnet.errors import SourceError
 from thumbnet.sources.urls import is_url
@@ -13,12 +13,25 @@ BLOCK = 2**16  # bytes read at once
 STANDARD_INPUT = "-"
 
 
-def read(source: str | Path | bytes) -> bytes:
-    """A picture file's bytes, from a path, a URL or bytes.
+class Readable(Protocol):
+    """A file opened in binary mode, and what is read like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end."""
+
+
+# `bytes` and all else that holds bytes: a bytearray, a memoryview, an array of them.
+Source: TypeAlias = str | os.PathLike[str] | os.PathLike[bytes] | bytes | bytearray | memoryview | Readable
+
+
+def read(source: Source) -> bytes:
+    """A picture file's bytes, from a path, a URL, what holds bytes, or an open file from where it stands.
+
+    A number is never taken for a file descriptor.
 
     Raises:
         FetchError: A URL could not be read.
-        SourceError: A file could not be read.
+        SourceError: A file could not be read, or this is no source.
     """
     if isinstance(source, bytes):
         return source
@@ -26,21 +39,56 @@ def read(source: str | Path | bytes) -> bytes:
         from thumbnet.sources import fetch  # ssl and urllib.request take longer than a prediction: not for files
 
         return fetch.read(source)
+    if isinstance(source, str | os.PathLike):
+        return _opened(source)
+    if isinstance(source, bytearray | memoryview) or not hasattr(source, "read"):
+        return _held(source)
+    return _limited(source)
+
+
+def _opened(path: str | os.PathLike[str] | os.PathLike[bytes]) -> bytes:
+    if "\0" in os.fsdecode(path):
+        raise SourceError(
+            "cannot read it: its name holds a zero byte. Expected a path or a URL, of a list one a line, in UTF-8"
+        )
     try:
-        with open(source, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes as long as a small picture's reading)
-            content = take(file, MAX_BYTES + 1)
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (pathlib takes as long as a small picture's reading)
+            return _limited(file)
     except FileNotFoundError:
         raise SourceError("no such file. Expected a picture's path or its URL") from None
     except IsADirectoryError:
         raise SourceError("this is a folder. Expected a picture's path or its URL") from None
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+    except (OSError, ValueError) as error:  # ValueError: the name is in no encoding
+        raise SourceError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _held(source: object) -> bytes:
+    """The bytes that an object holds, in one row. NumPy's numbers hold some too, as no row."""
+    try:
+        view = memoryview(source)  # type: ignore[arg-type]
+        if view.ndim == 1:
+            return view.tobytes()
+    except (TypeError, ValueError):  # ValueError: a memoryview that was released
+        pass
+    raise SourceError(
+        "expected a path, a URL, a picture file's bytes, an open file, an RGB array, uint8 (H, W, 3), or a PIL "
+        f"picture, got {type(source).__name__}"
+    )
+
+
+def _limited(file: Readable, expected: str = "a picture's path or its URL") -> bytes:
+    try:
+        content = take(file, MAX_BYTES + 1)
+    except TypeError:
+        raise SourceError("expected an open file whose read(size) gives bytes. Open it in binary mode: 'rb'") from None
+    except (OSError, ValueError) as error:  # ValueError: it is closed
         raise SourceError(f"cannot read it: {getattr(error, 'strerror', None) or error}") from error
     if len(content) > MAX_BYTES:
-        raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected a picture's path or its URL")
+        raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected {expected}")
     return content
 
 
-def take(file: IO[bytes] | FileIO, most: int) -> bytes:
+def take(file: Readable, most: int) -> bytes:
     """What is in a file, `most` bytes at most, in blocks: asked for that many at once, Python takes memory for them."""
     blocks: list[bytes] = []
     while most > 0 and (block := file.read(min(most, BLOCK))):
@@ -54,14 +102,16 @@ def read_argument(source: str) -> bytes:
     if source != STANDARD_INPUT:
         return read(source)
     with standard_input() as file:
-        content = take(file, MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise SourceError(f"larger than {MAX_BYTES / 2**20:.0f} MiB. Expected a picture on standard input")
-    return content
+        return _limited(file, "a picture on standard input")
 
 
-def standard_input() -> IO[bytes]:
-    """An object of its own for it: Python dies at its end if a thread still waits in `sys.stdin`."""
-    if sys.stdin is None:
-        raise SourceError("standard input is closed. Expected something to be piped into it")
-    return open(sys.stdin.fileno(), "rb", closefd=False)
+def standard_input() -> BufferedReader:
+    """An object of its own for it: Python dies at its end if a thread still waits in `sys.stdin`.
+
+    Raises:
+        SourceError: There is none.
+    """
+    try:
+        return open(sys.stdin.fileno(), "rb", closefd=False)
+    except (AttributeError, OSError, ValueError):  # it is None, it leads nowhere, or it is closed
+        raise SourceError("standard input is closed, or is no file. Expected something to be piped into it") from None
