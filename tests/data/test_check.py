@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -395,3 +396,40 @@ def test_labels_of_a_class_with_too_few_pictures_cannot_be_judged(tmp_path: Path
             write(tmp_path / "a" / name / f"{number}.png", encoded(picture(0, rng)))
     with pytest.raises(DataError, match="expected 4 pictures of each class at least, got 3 of few"):
         check.check(str(tmp_path / "a"), judge=judge)
+
+
+def test_a_suspect_is_printed_with_both_probabilities(tmp_path: Path) -> None:
+    """The first one is that of the label it has, the second that of the likelier one."""
+    pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
+    clean(tmp_path / "a", train=20, test=0)
+    shutil.rmtree(tmp_path / "a/test", ignore_errors=True)
+    (tmp_path / "a/train").rename(tmp_path / "b")
+    (tmp_path / "b/red/0.png").rename(tmp_path / "b/green/0 red.png")
+
+    def judged(dataset: Dataset) -> NDArray[np.float64]:
+        assert dataset.names == ("blue", "green", "red")
+        strongest = 2 - dataset.images.mean(axis=(1, 2)).argmax(axis=1)
+        return np.asarray(np.where(np.eye(3, dtype=bool)[strongest], 0.83, [[0.11, 0.06, 0.11]]))
+
+    found = check.check(str(tmp_path / "b"), judge=judged)
+    [suspect] = found.suspects or []
+    assert (suspect.given, suspect.other) == (0.06, 0.83)
+    assert "  green/0 red.png: labelled green (6%), looks like red (83%)" in check.text(found).splitlines()
+
+
+def test_a_class_without_a_readable_picture_is_told(tmp_path: Path) -> None:
+    clean(tmp_path / "a")
+    write(tmp_path / "a/train/grey/0.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    told = check.text(check.check(str(tmp_path / "a")))
+    assert "train/grey/0.heic: this is a HEIC picture" in told
+    assert "  grey: 0 training pictures; " in told
+
+
+def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    made = clean(tmp_path / "a")
+    for number in range(2):
+        write(tmp_path / f"a/train/\u202egif/{number}.png", encoded(made["train/red/5.png"]))
+    told = check.text(check.check(str(tmp_path / "a")))
+    assert "\u202e" not in told
+    assert re.search(r"labelled (red and \\u202egif|\\u202egif and red)", told)
+    assert r"  \u202egif: 2 training pictures; " in told

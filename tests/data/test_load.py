@@ -14,7 +14,7 @@ import unicodedata
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -703,48 +703,35 @@ def test_a_link_or_a_folder_in_an_archive_is_no_batch(tmp_path: Path) -> None:
         cifar_archives.read(tmp_path / "a.tar")
 
 
-# --- the real images ---
-
-
-@pytest.fixture(scope="module")
-def official(cifar10_forms: Path) -> list[str]:
-    """The fingerprints, straight from the arrays."""
-    with np.load(cifar10_forms / "cifar10.npz") as arrays:
-        return [
-            Dataset(arrays[f"x_{split}"], arrays[f"y_{split}"].astype(np.int64), cifar_archives.NAMES).fingerprint()
-            for split in ("train", "test")
-        ]
-
-
-@pytest.fixture
-def form(cifar10_forms: Path, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
-    name, _, unpacked = request.param.partition(" ")
-    if unpacked:
-        with tarfile.open(cifar10_forms / name) as archive:
-            archive.extractall(tmp_path, filter="data")
-        yield next(tmp_path.glob("cifar-10-batches-*"))
-        shutil.rmtree(next(tmp_path.glob("cifar-10-batches-*")))  # pytest would keep 180 MB for three runs
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("form", ["bin", "bin unpacked", "py", "py unpacked", "npz", "folders", "zip"])
+def test_every_form_of_cifar10_gives_the_same(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, test = expected()
+    kind, _, unpacked = form.partition(" ")
+    if kind in ("bin", "py"):
+        make = unpack if unpacked else pack
+        named = make(tmp_path / "mine", contents(kind))
+    elif kind == "npz":
+        named = tmp_path / "mine.npz"
+        x: Any = {"x_train": train.images, "x_test": test.images}
+        np.savez(named, y_train=train.labels, y_test=test.labels, **x)
     else:
-        yield cifar10_forms / name
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        "cifar-10-binary.tar.gz",
-        "cifar-10-binary.tar.gz unpacked",
-        "cifar-10-python.tar.gz",
-        "cifar-10-python.tar.gz unpacked",
-        "cifar10.npz",
-        "folders",
-    ],
-    indirect=True,
-)
-def test_every_form_of_cifar10_gives_the_same(form: Path, official: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("THUMBNET_CIFAR10", str(form))
+        named = tmp_path / "mine"
+        for split, dataset in (("train", train), ("test", test)):
+            for place, (image, label) in enumerate(zip(dataset.images, dataset.labels, strict=True)):
+                write(named / split / dataset.names[label] / f"{place:05d}.png", image)
+    if kind == "zip":
+        named = Path(shutil.make_archive(str(named), "zip", named))
+    monkeypatch.setenv("THUMBNET_CIFAR10", str(named))
     splits = read_cifar10()
-    assert [len(part) for part in splits] == [50_000, 10_000]
-    assert fingerprints(splits) == official
+    assert fingerprints(splits) == fingerprints((train, test))
+    assert splits.train.framing == "soft-centre"
+
+
+def test_the_batches_are_as_large_as_the_official_ones() -> None:
+    """By the page of the data set, https://www.cs.toronto.edu/~kriz/cifar.html."""
+    assert cifar_archives.ROWS * (1 + cifar_archives.PIXELS) == 30_730_000 < cifar_archives.MAX_BATCH
+    assert len(cifar_archives.TRAIN) * cifar_archives.ROWS == 50_000
 
 
 # --- .npz ---

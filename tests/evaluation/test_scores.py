@@ -327,8 +327,11 @@ def test_a_wrong_folder_of_foreign_pictures_is_known_before_any_is_asked(tmp_pat
         list_foreign(tmp_path / "missing")
     with pytest.raises(DataError, match=r"no picture in this folder\. Expected files whose names end in"):
         list_foreign(tmp_path)
-    (tmp_path / "a.png").write_bytes(b"not opened")
-    assert list_foreign(tmp_path) == [str(tmp_path / "a.png")]
+    (tmp_path / "a.png").write_bytes(b"a note")
+    with pytest.raises(DataError, match=r"no picture can be read: .*a\.png: this is text"):
+        list_foreign(tmp_path)
+    (tmp_path / "b.png").write_bytes(png("grey"))
+    assert list_foreign(tmp_path) == [str(tmp_path / name) for name in ("a.png", "b.png")]
 
 
 def test_broken_foreign_pictures_are_left_out(tmp_path: Path) -> None:

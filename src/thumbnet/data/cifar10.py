@@ -9,6 +9,7 @@ from thumbnet.data import cifar_archives
 from thumbnet.data.dataset import Dataset, Splits, check_memory
 from thumbnet.data.folder import read_folder
 from thumbnet.data.npz import is_npz, read_npz, squares_of
+from thumbnet.data.store import is_zip
 from thumbnet.errors import DataError, DataWarning, FetchError
 from thumbnet.files import cache_folder
 from thumbnet.text import first_few
@@ -30,7 +31,7 @@ CIFAR10_COPIES = (
     "cifar-10-batches-py-target.tar.gz",
     "cifar-10-batches-py.tar.gz",
 )
-CIFAR10_FORMS = "an official archive of CIFAR-10, its unpacked folder, an .npz or a folder of pictures"
+CIFAR10_FORMS = "an official archive of CIFAR-10, its unpacked folder, an .npz, or a folder or ZIP file of pictures"
 
 
 def read_cifar10(size: int = 32, *, download: bool = True) -> Splits:
@@ -77,12 +78,13 @@ def _cifar10_at(path: Path, size: int) -> Splits:
     if not path.exists():
         raise DataError(f"{path} does not exist. Expected {CIFAR10_FORMS}")
     path = next(iter(_copies_in(path)), path)
-    if path.is_dir() and not cifar_archives.is_unpacked(path):
+    is_folder = path.is_dir() and not cifar_archives.is_unpacked(path)
+    if path.is_file() and is_npz(path):
+        splits = read_npz(path, size, names=cifar_archives.NAMES)
+    elif is_folder or is_zip(path):
         splits = read_folder(path, size)
         if splits.train.names != cifar_archives.NAMES:
             raise DataError(f"{path}: expected the classes of CIFAR-10, got {first_few(splits.train.names)}")
-    elif is_npz(path):
-        splits = read_npz(path, size, names=cifar_archives.NAMES)
     else:
         batches = cifar_archives.read(path)
         splits = Splits(*(Dataset(squares_of(x, 1, size, "stretch"), y, cifar_archives.NAMES) for x, y in batches))

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset, Splits, as_splits, check_memory, named_once, settle_names
-from thumbnet.data.store import Folder, Store
+from thumbnet.data.store import Store, open_store
 from thumbnet.errors import DataError, DataWarning, SourceError
 from thumbnet.pictures import kinds
 from thumbnet.pictures.decode import MAX_PIXELS, pixels
 from thumbnet.pictures.framing import Framing, square
-from thumbnet.pictures.kinds import NO_PICTURE, meant_as_picture
+from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.progress import progress
 from thumbnet.text import first_few, natural_key
 
@@ -51,8 +51,8 @@ def read_folder(root: Path, size: int = 32, *, framing: Framing = "stretch", see
     """A folder of pictures with a subfolder for each class, in natural order; pictures may lie deeper in these.
 
     Args:
-        root: A folder with the classes in `train/` and in `test/` (or `val/`, and other names that `role_of` knows), or
-            itself with the classes, which are then split. Hidden files are no part of it.
+        root: A folder or a ZIP file. It has the classes in `train/` and in `test/` or `val/` (in any form that
+            `role_of` knows), or has them itself and is split. Hidden files are no part of it.
         size: Pixels a side.
         framing: What happens to pictures that are not square, see `pictures.framing.resize`.
         seed: Decides the split, where the folder has none.
@@ -61,7 +61,7 @@ def read_folder(root: Path, size: int = 32, *, framing: Framing = "stretch", see
         DataError: What `read_tree` and `read_parts` raise, or a class has too few pictures to split it.
         MissingExtraError: The folder has to be split and scikit-learn is not installed.
     """
-    return as_splits(root, read_parts(read_tree(Folder(root)), size, framing), seed)
+    return as_splits(root, read_parts(read_tree(open_store(root)), size, framing), seed)
 
 
 def read_tree(store: Store, known: Sequence[str] | None = None) -> Tree:
@@ -115,25 +115,6 @@ def read_parts(tree: Tree, size: int, framing: Framing) -> list[Dataset]:
     every = Dataset(images, labels, tree.names, framing=framing)
     splits = [is_first, ~is_first][: len(tree.parts)]
     return [every.take(np.flatnonzero(readable & rows)) for rows in splits]
-
-
-def read_pictures(root: Path, size: int = 32, *, framing: Framing = "stretch") -> NDArray[np.uint8]:
-    """All pictures in a folder, however deep, whatever they show: uint8 `(N, size, size, 3)`, N 1 or more.
-
-    As where a folder is predicted, these are the files whose names end as those of pictures do. Arguments are those of
-    `read_folder`.
-
-    Raises:
-        DataError: There is no such folder or no picture in it, too many for memory, or more than a tenth of its
-            pictures unreadable. (Fewer are left out, with a `DataWarning`.)
-    """
-    store = Folder(root)
-    files = [file for file in store.files if meant_as_picture(file)]
-    if not files:
-        raise DataError(f"{root}: {NO_PICTURE}")
-    check_memory(len(files), size)
-    images, problems = _read_all(files, store, size, framing)
-    return images[[not problem for problem in problems]]
 
 
 def _split_folders(store: Store) -> list[str]:

@@ -1,7 +1,6 @@
 """What a user names as data → `Dataset`."""
 
 import warnings
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from thumbnet.data.dataset import Dataset, Splits, as_splits, settle_names
 from thumbnet.data.digits import unsplit_digits
 from thumbnet.data.folder import Tree, read_parts, read_tree
 from thumbnet.data.npz import is_npz, npz_parts
-from thumbnet.data.store import Archive, Folder, Store
+from thumbnet.data.store import Folder, is_zip, open_store
 from thumbnet.data.table import SUFFIXES, OtherTableError, find, read_table
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.pictures.framing import Framing
@@ -79,7 +78,7 @@ def located(data: str) -> Path:
         DataError: It names neither, or a file of another kind.
     """
     path = Path(data).expanduser()
-    if data.strip() and (path.is_dir() or (path.is_file() and (_is_zip(path) or _is_table(path)))):
+    if data.strip() and (path.is_dir() or (path.is_file() and (is_npz(path) or is_zip(path) or _is_table(path)))):
         return path
     came = (
         "an empty name" if not data.strip() else "a file of another kind" if path.exists() else "no such file or folder"
@@ -94,10 +93,6 @@ def _is_table(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES
 
 
-def _is_zip(path: Path) -> bool:
-    return path.suffix.lower() in (".zip", ".npz") or zipfile.is_zipfile(path)
-
-
 def read_labelled(path: Path, known: Sequence[str] | None = None) -> Tree:
     """The labelled files of a folder, a ZIP file or a table.
 
@@ -106,7 +101,7 @@ def read_labelled(path: Path, known: Sequence[str] | None = None) -> Tree:
     """
     if _is_table(path):
         return read_table(Folder(path.absolute().parent), path.name, known)
-    store: Store = Folder(path) if path.is_dir() else Archive(path)
+    store = open_store(path)
     table = find(store)
     if table is None:
         return read_tree(store, known)

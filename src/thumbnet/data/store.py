@@ -42,6 +42,16 @@ class Store(Protocol):
         """
 
 
+def open_store(path: Path) -> "Store":
+    """A folder, or else a ZIP file. Raises what these raise."""
+    return Archive(path) if is_zip(path) else Folder(path)
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is meant as a ZIP file, by its name or its content."""
+    return path.is_file() and (path.suffix.lower() == ".zip" or zipfile.is_zipfile(path))
+
+
 class Folder:
     """A folder, however deep."""
 

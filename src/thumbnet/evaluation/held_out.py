@@ -94,10 +94,9 @@ def choose(infos: Sequence[ModelInfo], source: Source) -> list[Chosen]:
 def _seed(info: ModelInfo, whole: Dataset, data: str) -> int | None:
     """The seed by which a model's training has split just these data; None if they were others, or not split."""
     seed = info.data.get("seed", info.recipe.get("seed"))  # older files have it in the recipe only
-    counts = [info.data.get(f"{part}_images") for part in ("train", "test")]
-    if type(seed) is not int or not 0 <= seed <= MAX_SEED or not all(type(count) is int for count in counts):
-        return None
-    if sum(counts) != len(whole):
+    counts = [info.data.get(key) for key in ("train_images", "test_images")]
+    numbers = [count for count in counts if type(count) is int]
+    if type(seed) is not int or not 0 <= seed <= MAX_SEED or len(numbers) < 2 or sum(numbers) != len(whole):
         return None
     try:
         same = info.data.get("train") == split(whole, seed).train.fingerprint()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.errors import DataError, DataWarning
+from thumbnet.errors import DataError, DataWarning, SourceError
 from thumbnet.evaluation import scores as scores_module
 from thumbnet.evaluation.held_out import choose, source_for
 from thumbnet.evaluation.scores import (
@@ -26,10 +26,12 @@ from thumbnet.evaluation.scores import (
     uncalibrated_error,
 )
 from thumbnet.model.classifier import BATCH, BUNDLED, Asked, Classifier, Prediction, load
+from thumbnet.pictures.decode import decode
 from thumbnet.prediction import bulk
 from thumbnet.progress import progress
 from thumbnet.sources.expand import expand
 from thumbnet.sources.failure import Failure
+from thumbnet.sources.read import read
 
 SECONDS = 0.3  # that each speed is measured for, at the least
 SHOWN = 12  # foreign pictures that are kept, the surest ones
@@ -81,18 +83,26 @@ def answer(classifier: Classifier, dataset: Dataset) -> Answers:
 
 
 def list_foreign(folder: str | Path) -> list[str | Failure]:
-    """The pictures in `folder`, however deep. None is opened, so that a wrong folder is known before long work.
+    """The pictures in `folder`, however deep. One is decoded, so that a wrong folder is known before long work.
 
     Raises:
-        DataError: There is no such folder, or no picture in it.
+        DataError: There is no such folder, or no picture in it can be read.
     """
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if Path(folder).exists() else 'none'}")
     found = list(expand([str(folder)]))
-    failures = [each for each in found if isinstance(each, Failure)]
-    if len(failures) == len(found):
-        raise DataError(f"{failures[0].source}: {failures[0].message}")
-    return found
+    problems: list[str] = []
+    for source in found:
+        if isinstance(source, Failure):
+            problems.append(source.message)
+            continue
+        try:
+            decode(read(source))
+        except SourceError as error:
+            problems.append(f"{source}: {error}")
+        else:
+            return found
+    raise DataError(f"{folder}: no picture can be read: {problems[0]}")
 
 
 def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> Foreign:
@@ -105,8 +115,6 @@ def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) ->
     rows = list(bulk.predict(classifier, list_foreign(folder), top_k=1))
     found = [row for row in rows if isinstance(row, Prediction)]
     failures = [row for row in rows if not isinstance(row, Prediction)]
-    if not found:
-        raise DataError(f"{folder}: no picture can be read: {failures[0].source}: {failures[0].message}")
     if failures:
         told = f"{failures[0].source}: {failures[0].message}"
         warnings.warn(f"{folder}: {len(failures)} of {len(rows)} are left out: {told}", DataWarning, stacklevel=2)

@@ -12,16 +12,12 @@ from numpy.typing import NDArray
 from thumbnet._version import __version__
 from thumbnet.data.dataset import Dataset, Splits, as_splits, hold_out
 from thumbnet.data.load import load_parts
-from thumbnet.errors import DataError, SourceError, TrainingError
-from thumbnet.evaluation.judge import answer, ask_foreign
+from thumbnet.errors import TrainingError
+from thumbnet.evaluation.judge import answer, ask_foreign, list_foreign
 from thumbnet.evaluation.scores import Scores, score
 from thumbnet.model.classifier import Classifier
 from thumbnet.model.info import ModelInfo
-from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import Framing
-from thumbnet.sources.expand import expand
-from thumbnet.sources.failure import Failure
-from thumbnet.sources.read import read
 from thumbnet.training import calibrate, history, networks
 from thumbnet.training.distributed.join import join
 from thumbnet.training.distributed.team import Team
@@ -104,7 +100,7 @@ def train(
     write = history.writer(job.places.table, None if logs is None else Path(logs), resume=resume)
     strange = None if foreign is None else Path(foreign)
     if strange:
-        _check_foreign(strange)
+        list_foreign(strange)
     with job.places.locked():
         return _train(job, data, size, write, strange)
 
@@ -270,25 +266,3 @@ def _recipe(recipe: str | Recipe, epochs: int | None) -> Recipe:
     if recipe.epochs < 1:
         raise TrainingError(f"expected 1 epoch or more, got {recipe.epochs}")
     return recipe
-
-
-def _check_foreign(folder: Path) -> None:
-    """Reject a folder without a picture that can be read, before the training.
-
-    Raises:
-        DataError: There is no such folder, or no picture in it can be read.
-    """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if folder.exists() else 'none'}")
-    problems = []
-    for source in expand([str(folder)]):
-        if isinstance(source, Failure):
-            problems.append(source.message)
-            continue
-        try:
-            decode(read(source))
-        except SourceError as error:
-            problems.append(f"{source}: {error}")
-        else:
-            return
-    raise DataError(f"{folder}: no picture can be read: {problems[0]}")
