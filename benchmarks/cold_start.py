@@ -21,7 +21,7 @@ from pathlib import Path
 PREPARE = """
 import sys
 import cv2
-from thumbnet.classifier import PRETRAINED, load
+from thumbnet.model.classifier import PRETRAINED, load
 from thumbnet.training import networks
 
 folder, example, name = sys.argv[1:]

@@ -1,11 +1,14 @@
-"""The documents say what is so: their commands run, their pages are up to date, their links lead somewhere."""
+"""The documents are true: their commands run, their generated pages are up to date, their links lead somewhere."""
 
+import math
 import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +19,11 @@ from support.web import Web, ok
 from thumbnet import export
 from thumbnet.data.dataset import Dataset
 from thumbnet.model.classifier import PRETRAINED, load
+from thumbnet.training.recipes import RECIPES, Recipe
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")), ROOT / "examples" / "README.md"]
 
 
 def blocks(kind: str, text: str = README) -> list[str]:
@@ -27,13 +31,13 @@ def blocks(kind: str, text: str = README) -> list[str]:
 
 
 def commands(block: str) -> list[str]:
-    """What is typed, without the remarks."""
+    """The commands of a block, without their comments."""
     return [line.removeprefix("$ ").partition("  #")[0] for line in block.splitlines() if line.startswith("$ ")]
 
 
 @pytest.fixture
 def folder(tmp_path: Path, web: Web) -> Path:
-    """Where a reader may stand: a folder with the clone's scripts and example, and pictures of their own."""
+    """A reader's folder: the clone's scripts and example, and pictures of their own."""
     for name in ("Makefile", "pyproject.toml", "train.py", "predict.py", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
     picture = (ROOT / "examples" / "cat.png").read_bytes()
@@ -58,18 +62,38 @@ def test_the_commands_of_the_readme_run_one_after_the_other(
     typed = {"predict.py": web.url("/cat.png") + "\n"}
     for command in commands(block):
         words = shlex.split(command.replace("https://example.org/", web.url("/")))
+        if words[:2] == ["pip", "install"]:  # this Python has it already
+            assert missing_extras(words[2:]) == []
+            continue
         done = subprocess.run(
             quick(words), cwd=folder, env={**os.environ, **variables}, input=typed.get(words[-1], ""),
             capture_output=True, text=True, check=False,
         )  # fmt: skip
-        finds = "check-data" in words  # for the reader's pictures are all the same
+        finds = "check-data" in words  # because the reader's pictures are all the same
         assert done.returncode == (3 if finds else 0), done.stderr
         assert (done.stderr if "--output" in words else done.stdout).strip()
 
 
+def missing_extras(requirements: list[str]) -> list[str]:
+    """Those that the package does not define, of requirements such as `.[train,serve]`."""
+    defined = re.findall(r"^([\w-]+) = \[", (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    asked = [extra for each in requirements for extra in each.removeprefix(".").strip("[]").split(",") if extra]
+    return [extra for extra in asked if extra not in defined]
+
+
+def test_a_wrong_extra_is_noticed() -> None:
+    assert missing_extras([".", ".[train,nothing]"]) == ["nothing"]
+
+
+def test_the_readmes_extras_are_there() -> None:
+    installed = [shlex.split(line.removeprefix("$ "))[2:] for line in README.splitlines() if "pip install '" in line]
+    assert installed
+    assert [missing_extras(each) for each in installed] == [[] for _ in installed]
+
+
 def quick(words: list[str]) -> list[str]:
-    """The same command by this Python, and trained for a moment only."""
-    if words[0] == "make":  # what it would do; that it does it is shown by running the tests
+    """The same command by this Python, with a training cut short."""
+    if words[0] == "make":  # only what it would do: the tests themselves run it
         return ["make", "--dry-run", *words[1:]]
     start = [sys.executable, "-m", "thumbnet"] if words[0] == "thumbnet" else [sys.executable]
     if "--time" in words:
@@ -124,11 +148,58 @@ def test_the_page_of_commands_is_up_to_date(monkeypatch: pytest.MonkeyPatch) -> 
     assert made == (ROOT / "docs" / "commands.md").read_text(), "run: make docs"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_lead_to_files(page: Path) -> None:
-    links = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text())
-    assert [link for link in links if not (page.parent / link).exists()] == []
+SETTINGS: dict[str, Callable[[Recipe], float]] = {  # by the row of docs/training.md
+    "epochs": lambda recipe: recipe.epochs,
+    "peak learning rate": lambda recipe: recipe.learning_rate,
+    "warm-up, share of the training": lambda recipe: recipe.warmup,
+    "weight decay": lambda recipe: recipe.weight_decay,
+    "label smoothing": lambda recipe: recipe.label_smoothing,
+    "moved by, pixels at 32": lambda recipe: recipe.shift,
+    "enlarged or shrunk by up to": lambda recipe: round(math.exp(recipe.zoom), 2),
+    "stretched by up to": lambda recipe: round(math.exp(recipe.stretch), 2),
+    "share of the training at three quarters of the side": lambda recipe: recipe.small,
+    "moving average, a step": lambda recipe: recipe.averaging,
+    "held out": lambda recipe: recipe.validation,
+}
+
+NEUTRAL = {  # what a dash means there
+    "enlarged or shrunk by up to": "1",
+    "stretched by up to": "1",
+    "share of the training at three quarters of the side": "0",
+}
 
 
-def test_the_readme_is_one_page() -> None:
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_the_page_on_training_has_the_recipes_settings(setting: str) -> None:
+    rows = [line.strip("| ").split(" | ") for line in (ROOT / "docs" / "training.md").read_text().splitlines()]
+    assert [f"`{name}`" for name in RECIPES] in rows
+    (written,) = [row[1:] for row in rows if row[0] == setting]
+    for recipe, text in zip(RECIPES.values(), written, strict=True):
+        assert float(Fraction(NEUTRAL[setting] if text == "–" else text)) == pytest.approx(SETTINGS[setting](recipe))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    dead = []
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert dead == []
+
+
+def anchors(page: Path) -> list[str]:
+    """A page's headings as GitHub makes links of them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
+
+
+def test_the_readme_is_a_screen_and_a_half() -> None:
     assert len(README.splitlines()) <= 150
+    assert len(README.split()) <= 650
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_readme_links_every_page(page: Path) -> None:
+    assert page == ROOT / "README.md" or f"]({page.relative_to(ROOT)})" in README
