@@ -270,7 +270,7 @@ def jpegs() -> dict[str, Case]:
         **upright,
         "jpeg-exif-behind-xmp": Case("EXIF after XMP", "upright", turned_jpeg(6, xmp), TURNS[6](RGB), 6),
         "jpeg-then-more": Case("more bytes after the end", "as it is", whole + b"\0more" * 20, RGB, 6),
-        "jpeg-cut": Case("cut off in the middle", "an error", whole[: len(whole) // 2], cut, browser=None),
+        "jpeg-cut": Case("cut off", "an error", whole[: len(whole) // 2], cut, browser=None),
         "jpeg-no-end": Case("only the end marker missing", "an error",
                             whole[:-2], cut, browser=None),
     }  # fmt: skip
@@ -647,16 +647,17 @@ def noisy() -> dict[str, bytes]:
 
 
 def table() -> str:
-    """As it stands in docs/pictures.md: a row for all cases of a format that come out alike."""
-    rows: dict[tuple[str, str, str], list[str]] = {}
+    """As it stands in docs/pictures.md: a row for all cases of a format that come out alike, and those cut off once."""
+    rows: dict[tuple[str, str], list[str]] = {}
     for name, case in CASES.items():
-        result = f"{case.gives} (±{case.made})" if case.made else case.gives
-        browser = "" if case.browser is None else f"±{case.browser}"
-        rows.setdefault((name.partition("-")[0].upper(), result, browser), []).append(case.comes)
-    lines, before = ["| format | input | result | Chromium's |", "|---|---|---|---|"], ""
-    for (form, result, browser), inputs in rows.items():
+        levels = [f"±{case.made}"] * bool(case.made) + [f"Chromium ±{case.browser}"] * bool(case.browser)
+        result = f"{case.gives} ({', '.join(levels)})" if levels else case.gives
+        if case.comes != "cut off":
+            rows.setdefault((name.partition("-")[0].upper(), result), []).append(case.comes)
+    lines, before = ["| format | input | result |", "|---|---|---|", "| all | cut off | an error |"], ""
+    for (form, result), inputs in rows.items():
         first = form if form != before else ""
-        lines.append(f"| {first} | {'; '.join(dict.fromkeys(inputs))} | {result} | {browser} |")
+        lines.append(f"| {first} | {'; '.join(dict.fromkeys(inputs))} | {result} |")
         before = form
     return "\n".join(lines) + "\n"
 
