@@ -288,6 +288,22 @@ def test_one_client_leaves_connections_for_others(model: Path, monkeypatch: pyte
         assert until(lambda: b" 200 OK" in said(port, asked), 5)
 
 
+def test_one_client_has_so_many_requests_at_once(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = b"POST /classify HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n"
+    asked = b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+    with listening(model, Limits(requests=2), monkeypatch) as (_, port):
+        with contextlib.ExitStack() as stack:
+            for _ in range(2):
+                stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(head)
+            assert until(lambda: b" 503 " in said(port, asked), 5)
+            other = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0)))
+            other.sendall(asked)
+            assert other.recv(65536).startswith(b"HTTP/1.1 200 OK")
+        assert until(lambda: b" 200 OK" in said(port, asked), 5)
+        for _ in range(5):
+            assert b" 200 OK" in said(port, asked)
+
+
 def test_one_client_leaves_room_for_others(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     stuck = threading.Event()
     square = thumbnet.Classifier.square

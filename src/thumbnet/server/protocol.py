@@ -21,6 +21,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     _clients: ClassVar[Counter[str]] = Counter()  # connections of each address
+    _requests: ClassVar[Counter[str]] = Counter()  # of each address, that are not answered yet
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -29,13 +30,14 @@ class Protocol(HttpToolsProtocol):
         self._in_body = False
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._unanswered = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Wait for the first request's headers, unless there are too many connections already."""
         super().connection_made(transport)
-        client = self.client[0] if self.client else ""
-        self._clients[client] += 1
-        if len(self.connections) > LIMITS.connections or self._clients[client] > share(LIMITS.connections):
+        self._address = self.client[0] if self.client else ""
+        self._clients[self._address] += 1
+        if len(self.connections) > LIMITS.connections or self._clients[self._address] > share(LIMITS.connections):
             self._refuse(503, "busy: too many connections")
             return
         self._start_timer()
@@ -63,10 +65,17 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """A body follows, if only an empty one."""
+        """A body follows, if only an empty one. Where one client asks too much at once, uvicorn answers 503 itself."""
         self._in_body = True
         self._stop_timer()
+        self.limit_concurrency = 0 if self._requests[self._address] >= LIMITS.requests else LIMITS.connections
+        self._count(1)
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """A place is free."""
+        self._count(-1)
+        super().on_response_complete()
 
     def on_message_complete(self) -> None:
         """The next request may follow."""
@@ -88,10 +97,10 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
-        client = self.client[0] if self.client else ""
-        self._clients[client] -= 1
-        if not self._clients[client]:
-            del self._clients[client]
+        self._clients[self._address] -= 1
+        if not self._clients[self._address]:
+            del self._clients[self._address]
+        self._count(-self._unanswered)
         self._stop_waiting_for_reader()
         self._stop_timer()
         super().connection_lost(exc)
@@ -99,6 +108,12 @@ class Protocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What is no HTTP is answered as every error is."""
         self._refuse(400, msg)
+
+    def _count(self, change: int) -> None:
+        self._unanswered += change
+        self._requests[self._address] += change
+        if not self._requests[self._address]:
+            del self._requests[self._address]
 
     def _start_timer(self) -> None:
         self._header_bytes, self._last = 0, b""

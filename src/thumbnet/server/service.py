@@ -38,7 +38,7 @@ ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflat
 LIGHT_BYTES, LIGHT_PIXELS = 64 * 2**10, 512 * 512  # of a JPEG that is decoded in a millisecond or so
 PROGRESSIVE = b"\xff\xc2"  # the marker of JPEGs in which thousands of scans, each of all pixels, fit into few bytes
 HEAVY = 2**24  # bytes: about 1.4 megapixels; decoding takes some 10 ms or more
-FETCHES = 8  # of one request at once
+FETCHES = 4  # of one request at once
 CLIENT_LEFT = 499  # as nginx logs it; nobody reads the answer
 Work: TypeAlias = Callable[[Request, bytes], Coroutine[Any, Any, Response]]  # a request and its body → its answer
 T = TypeVar("T")
@@ -57,13 +57,14 @@ class Limits:
     header_bytes: int = 64 * 2**10
     pictures: int = 256  # of one request
     pixels: int = 25_000_000  # of one picture
-    decoding: int = 288 * 2**20  # bytes that the pictures which are decoded at the same moment may take
+    decoding: int = 288 * 2**20  # bytes that decoding may take at once; small pictures have 32 MiB of their own
     queue: int = 512  # pictures that are decoded or wait, of all requests
     queued: int = 4 * 2**30  # bytes that decoding these would take, were it at once: about 2 s of a core for each GiB
-    fetches: int = 64  # URLs that are read at once
+    fetches: int = 32  # URLs that are read at once
     explanations: int = 8  # heat maps at once; each takes the network as long as 256 pictures
     seconds: float = 30.0  # from a whole body to the answer, and for the client to read it
     connections: int = 1000
+    requests: int = 200  # of one client, and of one process, at once: the event loop goes through all of them in turn
     pipelined: int = 8  # requests of one connection whose answers are not sent yet
 
 
@@ -147,7 +148,7 @@ class Service:
         self._fetchers = ThreadPoolExecutor(limits.fetches, "fetch")
         self._explainer = ThreadPoolExecutor(1, "explain")
         self._parser = ThreadPoolExecutor(1, "parse")  # one, so that what it makes is in memory once
-        self._scale = Scale(limits.decoding)
+        self._light_scale, self._scale = Scale(min(2 * HEAVY, limits.decoding)), Scale(limits.decoding)
         self._bytes, self._pictures, self._queued = Budget(limits.bodies), Budget(limits.queue), Budget(limits.queued)
         self._fetches, self._explanations = Budget(limits.fetches), Budget(limits.explanations)
 
@@ -243,7 +244,7 @@ class Service:
         """
 
         def work() -> T:
-            with self._scale.weighed(cost(content).weight):
+            with self._weighed(cost(content).weight):
                 picture = decode(content, self.classifier.info.size, self._most_pixels(content))
                 return draw(picture)
 
@@ -271,8 +272,12 @@ class Service:
             return error
 
     def _weighed_squares(self, content: bytes, weight: int) -> "NDArray[np.uint8] | ThumbnetError":
-        with self._scale.weighed(weight):
+        with self._weighed(weight):
             return self.squares_or_error(content)
+
+    def _weighed(self, weight: int) -> contextlib.AbstractContextManager[None]:
+        """Room for what decoding takes, in a thread. What is light never waits behind what is not."""
+        return (self._scale if weight > HEAVY else self._light_scale).weighed(weight)
 
     async def _weights(self, contents: Sequence[bytes]) -> list[int]:
         """Bytes that decoding each picture takes; 0 for one that is refused."""
