@@ -64,7 +64,7 @@ class Limits:
     explanations: int = 8  # heat maps at once; each takes the network as long as 256 pictures
     seconds: float = 30.0  # from a whole body to the answer, and for the client to read it
     connections: int = 1000
-    requests: int = 200  # of one client, and of one process, at once: the event loop goes through all of them in turn
+    requests: int = 100  # of one client, and of one process, at once: the event loop goes through all of them in turn
     pipelined: int = 8  # requests of one connection whose answers are not sent yet
 
 
@@ -193,13 +193,14 @@ class Service:
         """
         with self._room(len(contents)), self.metrics.stage("decode"):
             if self._alone and len(contents) == 1 and _light(contents[0]):
-                return [self.squares_or_error(contents[0])]
-            weights = await self._weights(contents)
-            if sum(weights) > share(self.limits.queued):
+                return [self._squares(contents[0], cost(contents[0]))]
+            costs = await _costs(contents)
+            weight = sum(each.weight for each in costs if each.pixels <= self._most_pixels(each))  # others are refused
+            if weight > share(self.limits.queued):
                 raise RequestError(413, "expected fewer or smaller pictures: these take too long to decode together")
-            with self._taken(self._queued, sum(weights), "pixels"):
-                pools = [self._heavy if weight > HEAVY else self._decoders for weight in weights]
-                return await self._each(pools, self._weighed_squares, contents, weights)
+            with self._taken(self._queued, weight, "pixels"):
+                pools = [self._heavy if each.weight > HEAVY else self._decoders for each in costs]
+                return await self._each(pools, self._weighed_squares, contents, costs)
 
     async def ask(self, squares: NDArray[np.uint8], pictures: int | None = None) -> Asked:
         """What the network says of squares, uint8 `(n, S, S, 3)`, which it is asked together with other requests'.
@@ -244,9 +245,9 @@ class Service:
         """
 
         def work() -> T:
-            with self._weighed(cost(content).weight):
-                picture = decode(content, self.classifier.info.size, self._most_pixels(content))
-                return draw(picture)
+            found = cost(content)
+            with self._weighed(found):
+                return draw(decode(content, self.classifier.info.size, self._most_pixels(found)))
 
         with self._taken(self._explanations, 1, "explanations"), self.metrics.stage("explain"):
             return await asyncio.get_running_loop().run_in_executor(self._explainer, work)
@@ -264,35 +265,23 @@ class Service:
         if not _held.get().take(count):
             raise self._busy("bodies")
 
-    def squares_or_error(self, content: bytes) -> "NDArray[np.uint8] | ThumbnetError":
+    def _squares(self, content: bytes, cost: Cost) -> "NDArray[np.uint8] | ThumbnetError":
         """What the network sees of an encoded picture, or why it sees nothing."""
         try:
-            return self.classifier.squares(content, max_pixels=self._most_pixels(content))
+            return self.classifier.squares(content, max_pixels=self._most_pixels(cost))
         except ThumbnetError as error:
             return error
 
-    def _weighed_squares(self, content: bytes, weight: int) -> "NDArray[np.uint8] | ThumbnetError":
-        with self._weighed(weight):
-            return self.squares_or_error(content)
+    def _weighed_squares(self, content: bytes, cost: Cost) -> "NDArray[np.uint8] | ThumbnetError":
+        with self._weighed(cost):
+            return self._squares(content, cost)
 
-    def _weighed(self, weight: int) -> contextlib.AbstractContextManager[None]:
+    def _weighed(self, cost: Cost) -> contextlib.AbstractContextManager[None]:
         """Room for what decoding takes, in a thread. What is light never waits behind what is not."""
-        return (self._scale if weight > HEAVY else self._light_scale).weighed(weight)
+        return (self._scale if cost.weight > HEAVY else self._light_scale).weighed(cost.weight)
 
-    async def _weights(self, contents: Sequence[bytes]) -> list[int]:
-        """Bytes that decoding each picture takes; 0 for one that is refused."""
-
-        def weigh() -> list[int]:
-            costs = map(cost, contents)
-            return [each.weight if each.pixels <= self._most(each) else 0 for each in costs]
-
-        # A picture of a hundred thousand parts takes a while.
-        return weigh() if sum(map(len, contents)) <= LIGHT_BYTES else await asyncio.to_thread(weigh)
-
-    def _most_pixels(self, content: bytes) -> int:
-        return self._most(cost(content))
-
-    def _most(self, cost: Cost) -> int:
+    def _most_pixels(self, cost: Cost) -> int:
+        """Of a picture of this kind."""
         return min(self.limits.pixels, self.limits.decoding // cost.bytes_a_pixel)
 
     def _fetch_some(
@@ -423,6 +412,13 @@ class Service:
     def _busy(self, reason: str) -> RequestError:
         self.metrics.refusals.labels(reason).inc()
         return RequestError(503, "busy: try again in a second", RETRY_AFTER)
+
+
+async def _costs(contents: Sequence[bytes]) -> list[Cost]:
+    """What decoding each takes. A picture of a hundred thousand parts takes a while to look through."""
+    if sum(map(len, contents)) <= LIGHT_BYTES:
+        return list(map(cost, contents))
+    return await asyncio.to_thread(lambda: list(map(cost, contents)))
 
 
 def _light(content: bytes) -> bool:
