@@ -155,28 +155,38 @@ def _add(commands: Any, name: str, what: str, example: str) -> Any:
 
 def _add_serve(commands: Any) -> None:
     command = _add(
-        commands, "serve", "answer over HTTP, and by a web page",
+        commands, "serve", "answer over HTTP, with a web page",
         "thumbnet serve                                   (then open http://127.0.0.1:8080/)\n"
         "curl --data-binary @cat.jpg http://127.0.0.1:8080/classify\n"
         "THUMBNET_API_KEY=secret thumbnet serve --host 0.0.0.0 --workers 2 --log-format json",
     )  # fmt: skip
     _add_model(command)
     _add_views(command)
-    command.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="0.0.0.0 for all (127.0.0.1)")
-    command.add_argument("--port", type=_port, default=8080, help="0 for a free one (8080)")
+    command.add_argument(
+        "--host", default="127.0.0.1", metavar="ADDRESS", help="address to listen on; 0.0.0.0 for all (127.0.0.1)"
+    )
+    command.add_argument("--port", type=_port, default=8080, help="port to listen on; 0 for a free one (8080)")
     command.add_argument("--workers", type=_count, default=1, metavar="N", help="processes that share the port (1)")
     command.add_argument(
-        "--api-key", metavar="KEY", help="ask requests for it; $THUMBNET_API_KEY does the same, and hides it"
+        "--api-key",
+        metavar="KEY",
+        help="require this key from requests; $THUMBNET_API_KEY does the same without showing it",
     )
     command.add_argument("--no-urls", dest="urls", action="store_false", help="read no pictures from URLs")
     command.add_argument(
         "--allow-private-urls", dest="private_urls", action="store_true",
-        help="read URLs that lead to private addresses, too: for tests and intranets",
+        help="also read URLs that lead to private addresses, for tests and intranets",
     )  # fmt: skip
     command.add_argument(
-        "--cors", action="append", default=[], metavar="ORIGIN", help="let this origin's pages use the API; repeatable"
+        "--cors",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin, such as https://example.org, use the API; repeatable",
     )
-    command.add_argument("--log-format", choices=("text", "json"), default="text", help="of the access log (text)")
+    command.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="format of the access log (text)"
+    )
     command.set_defaults(wrong=command.error)
 
 
