@@ -296,6 +296,9 @@ def test_one_client_has_so_many_requests_at_once(model: Path, monkeypatch: pytes
             for _ in range(2):
                 stack.enter_context(socket.create_connection(("127.0.0.1", port))).sendall(head)
             assert until(lambda: b" 503 " in said(port, asked), 5)
+            refused = said(port, asked)
+            assert b"retry-after: 1" in refused
+            assert refused.endswith(b'{"error":"busy: try again in a second"}')
             other = stack.enter_context(socket.create_connection(("127.0.0.1", port), 10, ("127.0.0.2", 0)))
             other.sendall(asked)
             assert other.recv(65536).startswith(b"HTTP/1.1 200 OK")

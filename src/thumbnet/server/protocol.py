@@ -4,10 +4,11 @@ import asyncio
 from collections import Counter
 from typing import Any, ClassVar
 
+from starlette.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from thumbnet.server.budget import share
-from thumbnet.server.service import Limits
+from thumbnet.server.service import RETRY_AFTER, Limits
 
 LIMITS = Limits()
 END = b"\r\n\r\n"  # of a request's headers
@@ -65,12 +66,17 @@ class Protocol(HttpToolsProtocol):
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Expect a body, even if it is empty. If the client has too many requests, uvicorn itself answers 503."""
+        """Expect a body, even if it is empty. A client with too many requests gets 503 at once."""
         self._in_body = True
         self._stop_timer()
-        self.limit_concurrency = 0 if self._requests[self._address] >= LIMITS.requests else LIMITS.connections
+        app = self.app
+        if self._requests[self._address] >= LIMITS.requests:
+            self.app = JSONResponse(
+                {"error": "busy: try again in a second"}, 503, {**RETRY_AFTER, "Connection": "close"}
+            )
         self._count(1)
         super().on_headers_complete()
+        self.app = app
 
     def on_response_complete(self) -> None:
         """Let the client's next request in."""
