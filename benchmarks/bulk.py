@@ -1,22 +1,23 @@
-"""Pictures a second over a folder, and processor time: `thumbnet predict`, what people write with Keras, and limits.
+"""Compare pictures per second and processor time over a folder: `thumbnet predict`, usual Keras code, and limits.
 
     python benchmarks/bulk.py [FOLDER] [--pictures 10000] [--rounds 3] [--model NAME|FILE]
 
-FOLDER holds full-size photographs; without it, small JPEGs (quality 75) are made of CIFAR-10's test images first, then
-its training images. In each round, one after the other:
+FOLDER holds full-size photographs. Without it, small JPEGs (quality 75) are made from the images of CIFAR-10, the test
+images first. Each round runs, one after the other:
 
-- decoding alone: read, decode and resize as `Classifier.square` does, by a thread pool with a thread a core
+- decoding alone: read, decode and resize as `Classifier.square` does, in a thread pool with one thread per core
 - decoding + network, no bookkeeping: each of these threads decodes a batch and runs the network on it. Without order,
-  rows and errors, this is the least work that gives the answers; where the network takes longer than the decoding,
-  nothing that gives them can be near decoding alone.
-- decoding, then the network: decoding alone, and after it `Classifier.describe` of all squares, in batches
+  rows and errors, this is the least work that yields the answers. If the network takes longer than the decoding, no
+  way to get answers can be close to decoding alone.
+- decoding, then the network: decoding alone, followed by `Classifier.describe` of all squares, in batches
 - `bulk.predict` in this process, and the whole command `thumbnet predict FOLDER --format csv --output FILE`
 - the plain loop: cv2.imread, cv2.resize, `model.predict(…, verbose=0)` one by one, on `--sample` pictures only
 - Keras's `image_dataset_from_directory` and `model.predict` in batches of 256
 
-Keras runs the untrained `seed` network, once on each picture; ours is the bundled model of the same network, which
-averages each picture with its mirror image and so runs it twice. Start-up counts for the whole command alone. The
-first, uncounted round fills the file cache. Processor time is of all threads and child processes, user and system.
+Keras runs the untrained `seed` network once on each picture. Thumbnet runs the bundled model of the same network, which
+averages each picture with its mirror image and so runs the network twice. Start-up time counts only for the whole
+command. The first round is not counted, as it fills the file cache. Processor time is the sum over all threads and
+child processes, user and system.
 """
 
 import argparse
@@ -42,11 +43,11 @@ from thumbnet.prediction import bulk
 from thumbnet.sources.expand import expand
 from thumbnet.training.networks import seed
 
-CHUNK = 64  # files a task of the thread pool: handing over one by one would cost as much as decoding
+CHUNK = 64  # files per task of the thread pool; a task for each file would cost as much as decoding
 
 
 def make_pictures(folder: Path, number: int) -> None:
-    """Small JPEGs, as many as that."""
+    """Write `number` small JPEGs."""
     splits = read_cifar10()
     images = np.concatenate([splits.test.images, splits.train.images])[:number]  # (N, 32, 32, 3)
     for place, image in enumerate(images):
@@ -54,7 +55,7 @@ def make_pictures(folder: Path, number: int) -> None:
 
 
 def decoded(classifier: Classifier, files: list[str]) -> list[NDArray[np.uint8]]:
-    """What the network would see of each file: `(1, S, S, 3)`."""
+    """Decode each file to what the network sees: `(1, S, S, 3)`."""
     chunks = [files[start : start + CHUNK] for start in range(0, len(files), CHUNK)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         squares = pool.map(lambda chunk: [classifier.squares(file) for file in chunk], chunks)
@@ -62,7 +63,7 @@ def decoded(classifier: Classifier, files: list[str]) -> list[NDArray[np.uint8]]
 
 
 def answered(classifier: Classifier, files: list[str]) -> NDArray[np.float32]:
-    """The network's answers for all files: `(N, C)`."""
+    """Run the network on all files: `(N, C)`."""
     batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         answers = pool.map(
@@ -72,21 +73,21 @@ def answered(classifier: Classifier, files: list[str]) -> NDArray[np.float32]:
 
 
 def command(folder: Path, model: str) -> None:
-    """Ours as it is typed."""
+    """Run the command as a user types it."""
     with tempfile.TemporaryDirectory() as place:
         typed = ["predict", str(folder), "--model", model, "--format", "csv", "--output", f"{place}/answers.csv"]
         subprocess.run([sys.executable, "-m", "thumbnet", *typed], check=True, stderr=subprocess.DEVNULL)
 
 
 def plain_loop(network: "keras.Model", files: list[str]) -> None:
-    """One picture after the other."""
+    """Classify one picture after the other."""
     for file in files:
         image = cv2.resize(cv2.imread(file, cv2.IMREAD_COLOR_RGB), (32, 32))  # type: ignore[arg-type]
         network.predict(image[None], verbose=0)
 
 
 def in_batches(network: "keras.Model", folder: Path) -> None:
-    """Keras's own way to read a folder."""
+    """Classify a folder in the way that Keras provides."""
     data = keras.utils.image_dataset_from_directory(
         folder, labels=None, shuffle=False, image_size=(32, 32), batch_size=256, verbose=False
     )
@@ -94,19 +95,19 @@ def in_batches(network: "keras.Model", folder: Path) -> None:
 
 
 def seconds(way: Callable[[], object]) -> tuple[float, float]:
-    """How long it takes, and how much processor time."""
+    """Measure elapsed time and processor time."""
     start, before = time.perf_counter(), sum(os.times()[:4])
     way()
     return time.perf_counter() - start, sum(os.times()[:4]) - before
 
 
 def spread(values: list[float], form: str) -> str:
-    """Median, and least to most."""
+    """Format the median, the minimum and the maximum."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def measure(folder: Path, model: str, rounds: int, sample: int) -> None:
-    """All ways over one folder, and the table."""
+    """Measure all ways over one folder, and print the table."""
     classifier, network = thumbnet.load(model), seed(32, 10)
     found = list(expand([str(folder)]))
     files = [source for source in found if isinstance(source, str)]
@@ -120,7 +121,7 @@ def measure(folder: Path, model: str, rounds: int, sample: int) -> None:
         f"plain loop, {len(some)} pictures": (lambda: plain_loop(network, some), len(some)),
         "`image_dataset_from_directory`": (lambda: in_batches(network, folder), number),
     }
-    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}  # seconds a picture, of both kinds
+    taken: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}  # seconds per picture, of both kinds
     for counted in [False, *[True] * rounds]:
         for name, (way, pictures) in ways.items():
             wall, busy = seconds(way)
@@ -148,9 +149,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?")
     parser.add_argument("--pictures", type=int, default=10_000, help="small JPEGs to make (10000)")
-    parser.add_argument("--rounds", type=int, default=3, help="that count (3)")
-    parser.add_argument("--sample", type=int, default=500, help="pictures of the plain loop (500)")
-    parser.add_argument("--model", default="cifar10-seed", help="a bundled model's name or a file (cifar10-seed)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count (3)")
+    parser.add_argument("--sample", type=int, default=500, help="pictures for the plain loop (500)")
+    parser.add_argument("--model", default="cifar10-seed", help="the name of a bundled model, or a file (cifar10-seed)")
     arguments = parser.parse_args()
     if arguments.folder is not None:
         measure(arguments.folder, arguments.model, arguments.rounds, arguments.sample)

@@ -1,16 +1,16 @@
-"""The same pictures by one process and by Ray: are the rows the same, and how much longer does it take?
+"""Classify the same pictures in one process and with Ray: are the rows the same, and how much longer does Ray take?
 
     python benchmarks/cluster.py FOLDER … [--workers 2] [--rounds 3] [--model NAME|FILE]
 
-For each FOLDER of pictures, in each round, one after the other:
+For each FOLDER of pictures, each round runs, one after the other:
 
-- `bulk.predict` in this process, with a decoding thread a worker
-- `cluster.predict` on a Ray of so many cores that runs already; actors and their classifiers are started each time
-- the same, and on the way `kill -9` of an actor
-- the whole commands `thumbnet predict`, with threads and with `--engine ray`, both with all cores: start-up counts
+- `bulk.predict` in this process, with one decoding thread per worker
+- `cluster.predict` on a running Ray with as many cores; actors and their classifiers are started each time
+- the same, with a `kill -9` of one actor in the middle
+- the whole commands `thumbnet predict`, with threads and with `--engine ray`, both on all cores, start-up included
 
-The rows of every way are compared with those of the first, as sorted lines. The first, uncounted round fills the file
-cache. On one machine Ray can only be slower; the ratio is what it costs.
+The rows of each way are compared with those of the first, as sorted lines. The first round is not counted, as it fills
+the file cache. On one machine Ray can only be slower; the ratio is its cost.
 """
 
 import argparse
@@ -34,24 +34,24 @@ from thumbnet.sources.expand import expand
 import ray  # isort: skip  (after cluster, which sets what Ray reads when it is imported)
 
 LINE = rows.form("jsonl", several=True)
-WORKED = 3  # seconds of a processor, after which an actor has loaded its model and answered something
+WORKED = 3  # seconds of processor time after which an actor has loaded its model and answered something
 
 
 def one_process(folder: Path, model: str, workers: int) -> list[str]:
-    """The rows by threads of this process."""
+    """Get the rows from threads of this process."""
     answers = bulk.predict(thumbnet.load(model), expand([str(folder)]), workers=workers)
     return [LINE.row(row).rstrip("\n") for row in answers]
 
 
 def by_ray(folder: Path, model: str) -> list[str]:
-    """The rows by the Ray that runs."""
+    """Get the rows from the running Ray."""
     with tempfile.TemporaryDirectory() as output:
         cluster.predict(classifier.find(model).read_bytes(), [str(folder)], output)
         return shards(Path(output))
 
 
 def by_ray_with_a_kill(folder: Path, model: str) -> list[str]:
-    """The same, and the first actor that has worked for a while is killed."""
+    """Do the same, and kill the first actor that has worked for a while."""
     ended, killed = threading.Event(), threading.Event()
 
     def kill() -> None:
@@ -68,12 +68,12 @@ def by_ray_with_a_kill(folder: Path, model: str) -> list[str]:
         ended.set()
         killer.join()
     if not killed.is_set():
-        raise SystemExit(f"no actor worked for {WORKED} s, so none was killed: give more pictures")
+        raise SystemExit(f"no actor worked for {WORKED} s, so none was killed. Give more pictures")
     return found
 
 
 def command(folder: Path, model: str, *engine: str) -> list[str]:
-    """The rows by the command as it is typed."""
+    """Get the rows from the command as a user types it."""
     with tempfile.TemporaryDirectory() as place:
         output = Path(place, "answers.jsonl")
         typed = ["predict", str(folder), "--model", model, "--format", "jsonl", "--output", str(output), *engine]
@@ -84,12 +84,12 @@ def command(folder: Path, model: str, *engine: str) -> list[str]:
 
 
 def shards(folder: Path) -> list[str]:
-    """The lines of all shards."""
+    """Read the lines of all shards."""
     return [line for shard in folder.glob("*.jsonl") for line in shard.read_text().splitlines()]
 
 
 def actors(least: int) -> list[int]:
-    """This program's actors that have used so many seconds: children of Ray's own process, which is one of this one."""
+    """Find actors of this program that used `least` seconds. Their parent is Ray's process, a child of this one."""
     columns = ["pid=", "ppid=", "cputimes=", "args="]
     listed = subprocess.run(["ps", "-e", "-o", ",".join(columns)], capture_output=True, text=True, check=True)
     found = [line.split(maxsplit=3) for line in listed.stdout.splitlines()]
@@ -102,7 +102,7 @@ def actors(least: int) -> list[int]:
 
 
 def measure(folder: Path, model: str, workers: int, rounds: int) -> None:
-    """All ways over one folder, and the table."""
+    """Measure all ways over one folder, and print the table."""
     expected = sorted(one_process(folder, model, workers))
     ways: dict[str, Callable[[], list[str]]] = {
         "`bulk.predict`": lambda: one_process(folder, model, workers),
@@ -131,17 +131,17 @@ def measure(folder: Path, model: str, workers: int, rounds: int) -> None:
 
 
 def spread(values: list[float], form: str) -> str:
-    """Median, and least to most."""
+    """Format the median, the minimum and the maximum."""
     return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
 
 
 def main() -> None:
-    """Measure and print a table a folder."""
+    """Measure each folder and print its table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER")
-    parser.add_argument("--workers", type=int, default=2, help="cores that Ray may use (2)")
-    parser.add_argument("--rounds", type=int, default=3, help="that count (3)")
-    parser.add_argument("--model", default="cifar10-seed", help="a bundled model's name or a file (cifar10-seed)")
+    parser.add_argument("--workers", type=int, default=2, help="the number of cores for Ray (2)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds that count (3)")
+    parser.add_argument("--model", default="cifar10-seed", help="the name of a bundled model, or a file (cifar10-seed)")
     arguments = parser.parse_args()
     start = time.perf_counter()
     ray.init(

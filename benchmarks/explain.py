@@ -1,12 +1,12 @@
-"""Whether the heat means something: what hiding the hottest parts does to the answer, against other parts and maps.
+"""Do heat maps mean something? Hide the hottest parts and compare the effect with that of other parts and maps.
 
     python benchmarks/explain.py [--data cifar10] [--model NAME|FILE] [--images 500]
 
-Pixels of test pictures are hidden hottest first ("deletion": the class's probability should fall at once), and shown
-hottest first ("insertion": it should rise at once); the areas under both curves are those of Petsiuk et al. 2018.
-Hidden pixels get a blurred picture's, or the mean colour; the maps themselves are made with the mean colour. The maps:
-that of `thumbnet.explain`; RISE, which averages the same masks; occlusion by 225 squares of a quarter of a side; and,
-to know what is nothing, the middle first, single pixels by chance, and a square that lies anywhere.
+Pixels of test pictures are hidden hottest first ("deletion": the probability of the class should fall at once), and
+shown hottest first ("insertion": it should rise at once). The scores are the areas under both curves (Petsiuk et al.
+2018). Hidden pixels are replaced by a blurred picture or by the mean colour; the maps themselves are made with the mean
+colour. The maps are those of `thumbnet.prediction.explain`; RISE, which averages the same masks; occlusion by 225
+squares of a quarter of a side; and, as baselines, the middle first, single pixels at random, and a random square.
 """
 
 import argparse
@@ -24,8 +24,8 @@ from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB
 from thumbnet.prediction import explain
 
-Map: TypeAlias = NDArray[np.float32]  # (S, S), the hottest pixels decide most
-STEPS = 16  # of a curve
+Map: TypeAlias = NDArray[np.float32]  # (S, S); the hottest pixels decide most
+STEPS = 16  # per curve
 TENTH = 0.1
 
 
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def methods(classifier: Classifier, random: np.random.Generator) -> dict[str, Callable[[RGB, int], Map]]:
-    """By name: square, its class → map."""
+    """Return the maps by name, each as a function: square, its class → map."""
     size = classifier.info.size
     place = (np.arange(size, dtype=np.float32) + 0.5) / size  # (S,)
     far = np.hypot(place - 0.5, place[:, None] - 0.5)  # (S, S)
@@ -90,7 +90,7 @@ def methods(classifier: Classifier, random: np.random.Generator) -> dict[str, Ca
 
 
 def curve(classifier: Classifier, square: RGB, answer: int, heat: Map, blurred: bool) -> tuple[float, float, float]:
-    """The areas of deletion and insertion, and the class's probability with the hottest tenth hidden."""
+    """Compute the areas of deletion and insertion, and the class's probability with the hottest tenth hidden."""
     size = len(square)
     order = np.empty(size * size, int)
     order[np.argsort(-heat, axis=None, kind="stable")] = np.arange(size * size)
@@ -105,7 +105,7 @@ def curve(classifier: Classifier, square: RGB, answer: int, heat: Map, blurred: 
 
 
 def area(values: NDArray[np.float32]) -> float:
-    """Under a curve of equal steps from 0 to 1, by trapezoids."""
+    """Compute the area under a curve with equal steps from 0 to 1, by trapezoids."""
     return float((values[1:] + values[:-1]).mean() / 2)
 
 

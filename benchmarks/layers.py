@@ -1,4 +1,4 @@
-"""Training steps with Keras's own layers and with those of `thumbnet.training.quick`, in turns.
+"""Training steps with Keras's own layers and with those of `thumbnet.training.fast_layers`, in turns.
 
     python benchmarks/layers.py [--steps 20] [--precisions mixed_bfloat16 float32]
 

@@ -47,6 +47,7 @@ def step_seconds(recipe: Any, size: int, classes: int, seconds: float) -> float:
     import keras
 
     from thumbnet.training.loop import fit
+    from thumbnet.training.settings import Settings
 
     original = keras.Model.train_on_batch
     starts: list[float] = []
@@ -60,7 +61,8 @@ def step_seconds(recipe: Any, size: int, classes: int, seconds: float) -> float:
     keras.Model.train_on_batch = noting
     try:
         with tempfile.TemporaryDirectory() as folder:
-            fit(recipe, pictures(BATCH * 64, size, classes), None, seed=0, checkpoint_path=Path(folder) / "checkpoint")
+            path = Path(folder) / "checkpoint"
+            fit(recipe, pictures(BATCH * 64, size, classes), None, Settings(), checkpoint_path=path)
     except _EnoughError:
         pass
     finally:
@@ -86,15 +88,15 @@ def one(row: Row, seconds: float) -> Row:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: row["cores"]])
     from thumbnet.training.loop import fit
     from thumbnet.training.recipes import RECIPES
+    from thumbnet.training.settings import Settings
 
     recipe = dataclasses.replace(RECIPES[row["recipe"]], epochs=3)
     if "images" in row:  # the second and the third epoch, as the first one compiles
         with tempfile.TemporaryDirectory() as folder:
             data = pictures(row["images"], row["size"], row["classes"])
-            history = fit(
-                recipe, data, data.take(data.labels[:1000] * 0), seed=0, checkpoint_path=Path(folder) / "checkpoint"
-            )
-        ends = [each["seconds"] for each in history.state.history]
+            path = Path(folder) / "checkpoint"
+            fitted = fit(recipe, data, data.take(data.labels[:1000] * 0), Settings(), checkpoint_path=path)
+        ends = [each["seconds"] for each in fitted.state.history]
         return {**row, "epoch": (ends[2] - ends[0]) / 2}
     shares = {0.0: 1 - recipe.small, 1.0: recipe.small}  # of the epochs, by whether their pictures are small
     steps = {

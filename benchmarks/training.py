@@ -104,7 +104,7 @@ def ours(splits: Splits, seed: int, recipe: Recipe, minutes: float | None = None
         trained = train(splits, recipe, minutes=minutes, seed=seed, output=output)
         seconds = time.monotonic() - start
         model = keras.models.load_model(output.with_suffix(".keras"))
-        rows = list(csv.DictReader(output.with_name("results.csv").read_text().splitlines()))
+        rows = list(csv.DictReader(output.with_suffix(".results.csv").read_text().splitlines()))
     classifier = trained.classifier
 
     def mirrored(images: NDArray[np.uint8]) -> NDArray[np.float64]:

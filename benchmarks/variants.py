@@ -18,6 +18,7 @@ from thumbnet.data.cifar10 import read_cifar10
 from thumbnet.data.dataset import hold_out
 from thumbnet.training.loop import fit
 from thumbnet.training.recipes import RECIPES
+from thumbnet.training.settings import Settings
 
 HELD_OUT = 0.1  # of the training images
 
@@ -41,7 +42,8 @@ def main() -> None:
         recipe = dataclasses.replace(RECIPES[arguments.recipe], epochs=arguments.epochs, **variant)
         for seed in range(arguments.seeds):
             with tempfile.TemporaryDirectory() as folder:
-                state = fit(recipe, rest, held_out, seed=seed, checkpoint_path=Path(folder) / "checkpoint").state
+                path = Path(folder) / "checkpoint"
+                state = fit(recipe, rest, held_out, Settings(seed), checkpoint_path=path).state
             named = ", ".join(f"{name} {value}" for name, value in variant.items()) or "none"
             print(f"| {named} | {state.scores[state.kept_epoch - 1]:.1%} | {state.seconds:.0f} |", flush=True)
 

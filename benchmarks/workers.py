@@ -3,7 +3,7 @@
     python benchmarks/workers.py [--data digits] [--recipe seed] [--epochs 10]
 
 Both use all cores, so that two can hardly be faster here than one: the table shows what it costs to train together. The
-seconds are those of `results.csv`, without the start. In float32, as bfloat16 would hide what differs.
+seconds are those of `model.results.csv`, without the start. In float32, as bfloat16 would hide what differs.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def train(arguments: argparse.Namespace, folder: Path, workers: int) -> float:
         _, error = process.communicate()
         if process.returncode:
             sys.exit(error)
-    with (folder / "0" / "results.csv").open() as file:
+    with (folder / "0" / "model.results.csv").open() as file:
         return float(list(csv.DictReader(file))[-1]["seconds"])
 
 
@@ -62,7 +62,7 @@ def lose(arguments: argparse.Namespace, folder: Path) -> tuple[float, str]:
     first, second = (
         start(arguments, folder / str(index), config, 100_000) for index, config in enumerate(configs(2))
     )  # fmt: skip
-    while not (folder / "0" / "results.csv").exists():
+    while not (folder / "0" / "model.results.csv").exists():
         if first.poll() is not None:
             sys.exit(first.communicate()[1])
         time.sleep(0.1)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.cifar10 import few_cifar10
 from support.web import Web, ok
 
 from thumbnet import export
@@ -50,10 +51,10 @@ def folder(tmp_path: Path, web: Web) -> Path:
 
 @pytest.mark.parametrize("block", blocks("console"))
 def test_the_commands_of_the_readme_run_one_after_the_other(
-    block: str, folder: Path, web: Web, cifar10_forms: Path
+    block: str, folder: Path, web: Web, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
-    variables = {"THUMBNET_CIFAR10": str(cifar10_forms / "cifar10.npz")}
+    variables = {"THUMBNET_CIFAR10": str(few_cifar10(tmp_path_factory.mktemp("cifar10"))[0])}
     typed = {"predict.py": web.url("/cat.png") + "\n"}
     for command in commands(block):
         words = shlex.split(command.replace("https://example.org/", web.url("/")))

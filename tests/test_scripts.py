@@ -1,4 +1,4 @@
-"""The two scripts and the bundled model on the real CIFAR-10 images."""
+"""The two scripts, and the bundled model on the real CIFAR-10 images."""
 
 import os
 import subprocess
@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
 
+from support.cifar10 import few_cifar10
 from support.web import Web, ok
 
 import thumbnet
@@ -29,19 +30,18 @@ def script(
     )  # fmt: skip
 
 
-def test_train_py_gives_the_same_file_from_an_archive_and_folders_and_predict_py_uses_it(
-    cifar10_forms: Path, tmp_path: Path, web: Web
-) -> None:
+def test_train_py_gives_the_same_file_from_arrays_and_folders_and_predict_py_uses_it(tmp_path: Path, web: Web) -> None:
     contents = set()
-    for form in ("cifar-10-python.tar.gz", "folders"):  # that the others are read alike is test_datasets'
-        done = script("train.py", tmp_path / form, "--epochs", "1", THUMBNET_CIFAR10=str(cifar10_forms / form))
-        assert "of 10,000 test images right" in done.stdout
-        assert (tmp_path / form / "model.keras").exists()
-        contents.add((tmp_path / form / "model.onnx").read_bytes())
+    for form in few_cifar10(tmp_path / "cifar10"):  # that the official archives are read alike is tests/data/'s
+        folder = tmp_path / form.name
+        done = script("train.py", folder, "--epochs", "1", THUMBNET_CIFAR10=str(form))
+        assert "of 100 test images right" in done.stdout
+        assert (folder / "model.keras").exists()
+        contents.add((folder / "model.onnx").read_bytes())
     assert len(contents) == 1
 
     web.pages["/cat.png"] = ok((ROOT / "examples" / "cat.png").read_bytes())
-    asked = script("predict.py", tmp_path / "folders", typed=web.url("/cat.png") + "\n")
+    asked = script("predict.py", tmp_path / "few", typed=web.url("/cat.png") + "\n")
     assert asked.stderr.startswith("Model: model.onnx\nURL of an image: ")
     assert asked.stdout.split()[0] in thumbnet.load().info.names
 

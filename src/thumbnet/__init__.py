@@ -1,12 +1,12 @@
-"""Small image classifiers: trained from labelled pictures, calibrated, in one file, used anywhere.
+"""Small image classifiers: trained on labelled pictures, calibrated, each in one file, usable anywhere.
 
     import thumbnet
 
     thumbnet.load().predict("cat.jpg").label                  # a bundled model
-    thumbnet.train("my-pictures/", output="mine.onnx")        # a folder with a subfolder a class
+    thumbnet.train("my-pictures/", output="mine.onnx")        # a folder with a subfolder for each class
     thumbnet.load("mine.onnx").predict(["a.jpg", "https://example.org/b.png"])
 
-Each name is imported when it is first used, so that `import thumbnet` costs next to nothing.
+Each name is imported when it is first used, so `import thumbnet` costs next to nothing.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -71,7 +71,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _missing(error: MissingExtraError) -> Any:
-    """What stands for a function that is not installed: it can be imported, and says so when it is called."""
+    """A stand-in for a function that is not installed: it can be imported, and raises `error` when it is called."""
 
     def missing(*_: Any, **__: Any) -> Any:
         raise error

@@ -1,35 +1,35 @@
-"""What can go wrong, as one small tree. Only the outermost layer (`cli`) turns it into exit codes.
+"""Thumbnet's exceptions, as one small tree. Only the outermost layer (`cli`) turns them into exit codes.
 
     ThumbnetError
-    ├── SourceError          a picture could not be had
+    ├── SourceError          a picture is not available
     │   ├── FetchError       … its URL could not be read
-    │   └── ImageError       … its bytes are no picture that is read here
-    ├── DataError            a data set could not be had, or cannot be trained on
+    │   └── ImageError       … its bytes are not a readable picture
+    ├── DataError            a data set is not available, or cannot be trained on
     ├── ModelError           a model file is missing, broken or not one of Thumbnet's
     ├── TrainingError        a training could not start, go on or end
     │   └── ExportError      … the trained network and its model file disagree
-    └── MissingExtraError    a part of Thumbnet that is not installed was asked for
+    └── MissingExtraError    an optional part of Thumbnet is not installed
 
-    DataWarning              a data set is usable, but something in it should be known
+    DataWarning              a data set is usable, but has a flaw that its user should know
 
-A message says what was expected, what came and what to do next, in one or two lines.
+A message says what was expected, what was found and what to do next, in one or two lines.
 """
 
 
 class ThumbnetError(Exception):
-    """The root: everything that Thumbnet raises on purpose."""
+    """The root of everything that Thumbnet raises on purpose."""
 
 
 class SourceError(ThumbnetError):
-    """A picture could not be had: no such file, an empty one, a folder in place of a picture."""
+    """A picture is not available: the file is missing, empty or a folder, or the object is not a source."""
 
 
 class FetchError(SourceError):
-    """A URL could not be read: refused, slow, too large, an error status, too many redirects."""
+    """A URL could not be read: it is refused, slow or too large, has an error status, or redirects too often."""
 
 
 class ImageError(SourceError):
-    """Bytes that are no picture, a broken one, or one with too many pixels."""
+    """The bytes are not a picture, or the picture is broken or has too many pixels."""
 
 
 class DataError(ThumbnetError):
@@ -41,11 +41,11 @@ class ModelError(ThumbnetError):
 
 
 class TrainingError(ThumbnetError):
-    """A training could not start, go on or end: settings that do not fit, a checkpoint of another run."""
+    """A training could not start, go on or end: its settings do not fit, or a checkpoint is of another run."""
 
 
 class ExportError(TrainingError):
-    """The model file does not answer as the trained network does."""
+    """The model file does not give the answers of the trained network."""
 
 
 class MissingExtraError(ThumbnetError):
@@ -56,4 +56,4 @@ class MissingExtraError(ThumbnetError):
 
 
 class DataWarning(UserWarning):
-    """A data set is usable, but something in it should be known: pictures left out, a class without tests."""
+    """A data set is usable, but has a flaw: some pictures are left out, or a class has no test pictures."""

@@ -1,4 +1,4 @@
-"""HTML and SVG from nested calls. Text is escaped wherever it comes from, so no class name can break out of a page."""
+"""HTML and SVG from nested calls. All text is escaped, so no class name can break out of a page."""
 
 import base64
 from html import escape
@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-EMPTY = {"br", "img", "meta"}  # elements without content and end
+EMPTY = {"br", "img", "meta"}  # elements without content and end tag
 STYLE = Path(__file__).with_name("html.css")  # of every page
 
 
 class Html(str):
-    """Text that is HTML already."""
+    """Text that is already HTML."""
 
     __slots__ = ()
 
@@ -22,9 +22,9 @@ def element(name: str, /, *content: str, **attributes: str | float) -> Html:
     """`element("td", "a < b", class_="name")` → `<td class="name">a &lt; b</td>`.
 
     Args:
-        name: Of the element.
-        content: Text, which is escaped, and `Html`, which is not.
-        attributes: Their names, `_` standing for `-`, and none at the end. Numbers get two digits behind the point.
+        name: The element's name.
+        content: Text, which is escaped, or `Html`, which is not.
+        attributes: By their names, with `_` for `-`; a trailing `_` is dropped. Numbers get two decimals.
     """
     given = "".join(f' {key.rstrip("_").replace("_", "-")}="{_text(value)}"' for key, value in attributes.items())
     end = "" if name in EMPTY else f"{join(*content)}</{name}>"
@@ -32,12 +32,12 @@ def element(name: str, /, *content: str, **attributes: str | float) -> Html:
 
 
 def join(*content: str) -> Html:
-    """Text, which is escaped, and `Html`, which is not, one after the other."""
+    """Concatenate text, which is escaped, and `Html`, which is not."""
     return Html("".join(each if isinstance(each, Html) else escape(each) for each in content))
 
 
 def document(title: str, *body: str, style: str = "") -> Html:
-    """A whole page with the common style and more inside. Its own policy forbids it to load or run anything."""
+    """A whole page with the common style and `style`. Its content security policy allows it to load and run nothing."""
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     head = element(
         "head",
@@ -52,12 +52,12 @@ def document(title: str, *body: str, style: str = "") -> Html:
 
 
 def picture(image: NDArray[np.uint8], alt: str, longest: int) -> Html:
-    """A picture inside the page: small ones to the pixel, larger ones shrunk, which keeps their shape.
+    """A picture inside the page: a small one to the pixel, a larger one shrunk in proportion.
 
     Args:
         image: uint8 `(H, W, 3)`, RGB.
-        alt: What it shows, for those who do not see it.
-        longest: Pixels of the longer side, at the most.
+        alt: What the picture shows, for readers who cannot see it.
+        longest: The most pixels of the longer side.
     """
     height, width, _ = image.shape
     factor, kind = longest / max(height, width), "png"

@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import inspect
 import io
 import json
 import re
@@ -121,7 +122,7 @@ def test_failures_between_answers_in_text(capsys: pytest.CaptureFixture[str]) ->
 
 def test_json_is_as_designed(capsys: pytest.CaptureFixture[str]) -> None:
     answer = json.loads(run(capsys, "predict", "--format", "json", "--top-k", "2", "red.png")[1])
-    assert list(answer) == ["source", "label", "confidence", "known", "top"]
+    assert list(answer) == ["source", "label", "confidence", "known", "sureness", "top"]
     assert [list(guess) for guess in answer["top"]] == [["label", "confidence"]] * 2
     failure = json.loads(run(capsys, "predict", "--format", "json", "broken.png")[1])
     assert list(failure) == ["source", "error"]
@@ -131,7 +132,7 @@ def test_json_is_as_designed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_csv_has_a_header_and_plain_line_ends(capsys: pytest.CaptureFixture[str]) -> None:
     _, output, _ = run(capsys, "predict", "--format", "csv", "red.png")
-    assert output.splitlines(keepends=True)[0] == "source,label,confidence,known,error\n"
+    assert output.splitlines(keepends=True)[0] == "source,label,confidence,known,sureness,error\n"
     assert "\r" not in output
 
 
@@ -179,6 +180,14 @@ def test_asked_and_nothing_answered(
     code, output, errors = run(capsys, "predict")
     assert (code, output) == (1, "")
     assert errors.startswith("URL of an image: error: expected the URL of an image, got no text.")
+
+
+def test_without_a_source_and_with_standard_input_closed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    told = "error: no picture is named, and standard input is closed. Name a file: thumbnet predict FILE\n"
+    assert run(capsys, "predict") == (1, "", told)
 
 
 @pytest.mark.parametrize("typed", [b"a\0b\n", b"http://[\n", b"ftp://host/a.png\n"])
@@ -272,6 +281,27 @@ def test_train_passes_everything_on(capsys: pytest.CaptureFixture[str], monkeypa
     assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", "fast", 3, None)
 
 
+def test_the_training_has_the_same_defaults_from_a_program_and_from_the_shell() -> None:
+    from thumbnet.training.pipeline import train
+
+    parameters = inspect.signature(train).parameters
+    typed = vars(arguments.parser(cli.COMMANDS).parse_args(["train"])) | {"minutes": None}
+    assert {name: typed[name] for name in parameters} == {name: each.default for name, each in parameters.items()}
+    assert typed["time"] is None
+    assert arguments.parser(cli.COMMANDS).parse_args(["check-data"]).seed == typed["seed"] == 0
+
+
+def test_the_largest_seed_is_that_of_the_training(capsys: pytest.CaptureFixture[str]) -> None:
+    from thumbnet.training.settings import MOST_SEED
+
+    assert arguments.MOST_SEED == MOST_SEED == arguments.parser(cli.COMMANDS).parse_args(
+        ["train", "--seed", str(MOST_SEED)]
+    ).seed  # fmt: skip
+    with pytest.raises(SystemExit):
+        arguments.parser(cli.COMMANDS).parse_args(["train", "--seed", str(MOST_SEED + 1)])
+    assert "expected a whole number from 0 to 4294967295, got '4294967296'" in capsys.readouterr().err
+
+
 def test_recipes_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import RECIPES
 
@@ -279,7 +309,7 @@ def test_recipes_are_those_of_the_training() -> None:
 
 
 def test_precisions_are_those_of_the_training() -> None:
-    from thumbnet.training.recipes import Precision
+    from thumbnet.training.precision import Precision
 
     assert get_args(Precision) == arguments.PRECISIONS
 
@@ -328,6 +358,10 @@ def test_error_is_one_line(capsys: pytest.CaptureFixture[str], arguments: str, t
         "predict --top-k -1",
         "predict --top-k many",
         "predict --top-k 1.5",
+        "predict --threshold -0.1",
+        "predict --threshold 1.01",
+        "predict --threshold nan",
+        "predict --threshold half",
         "train --epochs 0",
         "train --time 0",
         "train --time nan",

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -143,7 +144,7 @@ def test_every_broken_file_is_listed_with_the_reason_and_the_rest_is_checked(tmp
     write(tmp_path / "a/test/red/leak.png", encoded(made["train/red/3.png"]))
     found = check.check(str(tmp_path / "a"))
     assert len(found.pictures.unreadable) == 15  # far more than training puts up with
-    assert check.Note("train/green/note.png", "this is text, not a picture; read are " + READABLE) in (
+    assert check.Note("train/green/note.png", "this is text, not a picture; Thumbnet reads " + READABLE) in (
         found.pictures.unreadable
     )
     assert rows(found, found.leaks) == {"test/red/leak.png"}
@@ -180,7 +181,7 @@ def test_copies_with_other_labels_come_first_and_are_said(tmp_path: Path) -> Non
     write(tmp_path / "a/train/blue/zzzz.jpg", ALTERED["re-encoded"](made["train/green/1.png"]))
     found = check.check(str(tmp_path / "a"))
     lines = check.text(found).splitlines()
-    assert lines[2] == "4 pictures are there more than once"
+    assert lines[2] == "4 pictures repeat another one"
     assert re.fullmatch(r"  train/blue/zzzz.jpg – train/green/1.png: 0.\d\d alike; labelled blue and green", lines[3])
     assert lines[4:6] == [
         "  train/red/zz.png – train/red/5.png: the same pixels",
@@ -201,7 +202,7 @@ def test_names_of_another_format_and_odd_sizes_are_told(tmp_path: Path) -> None:
     seen = check.read(str(tmp_path / "a"))
     assert seen.misnamed == [("train/red/a.JPG", "this is PNG, not .jpg")]
     assert seen.odd == [
-        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, of which only the middle will be seen"),
+        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, so only the middle will be used"),
         ("train/red/small.png", "31 × 31 pixels: smaller than 32, so it will be enlarged"),
     ]
 
@@ -251,7 +252,7 @@ def test_handwritten_digits_are_alike_and_no_copies() -> None:
     found = check.check("digits")
     assert found.count == 0
     assert found.limit > 1
-    assert check.text(found).endswith("of copies, only exact ones can be told.")
+    assert check.text(found).endswith("so only exact copies are found.")
 
 
 def test_mirror_images_are_no_copies_where_they_mean_something_else() -> None:
@@ -336,7 +337,7 @@ def test_the_page_shows_the_pictures_and_nothing_gets_out_of_its_place(tmp_path:
     assert shown is not None
     assert (shown[..., ::-1] == made["train/red/5.png"]).all()
     assert "\x1b" not in check.text(found)
-    assert "1 cannot be read" in html
+    assert "1 files cannot be read" in html
 
 
 def test_large_pictures_get_smaller_on_the_page(tmp_path: Path) -> None:
@@ -367,7 +368,7 @@ def test_the_command_says_by_its_exit_code_whether_there_is_anything(
     capsys.readouterr()
     assert main(["check-data", "--data", str(tmp_path / "a"), "--report", str(tmp_path / "check.html")]) == 3
     printed = capsys.readouterr()
-    assert "1 pictures are there more than once" in printed.out
+    assert "1 pictures repeat another one" in printed.out
     assert printed.err.endswith(f"The pictures: {tmp_path / 'check.html'}\n")
     assert "copy.png" in (tmp_path / "check.html").read_text()
     assert main(["check-data", "--data", str(tmp_path / "nowhere")]) == 1
@@ -395,3 +396,40 @@ def test_labels_of_a_class_with_too_few_pictures_cannot_be_judged(tmp_path: Path
             write(tmp_path / "a" / name / f"{number}.png", encoded(picture(0, rng)))
     with pytest.raises(DataError, match="expected 4 pictures of each class at least, got 3 of few"):
         check.check(str(tmp_path / "a"), judge=judge)
+
+
+def test_a_suspect_is_printed_with_both_probabilities(tmp_path: Path) -> None:
+    """The first one is that of the label it has, the second that of the likelier one."""
+    pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
+    clean(tmp_path / "a", train=20, test=0)
+    shutil.rmtree(tmp_path / "a/test", ignore_errors=True)
+    (tmp_path / "a/train").rename(tmp_path / "b")
+    (tmp_path / "b/red/0.png").rename(tmp_path / "b/green/0 red.png")
+
+    def judged(dataset: Dataset) -> NDArray[np.float64]:
+        assert dataset.names == ("blue", "green", "red")
+        strongest = 2 - dataset.images.mean(axis=(1, 2)).argmax(axis=1)
+        return np.asarray(np.where(np.eye(3, dtype=bool)[strongest], 0.83, [[0.11, 0.06, 0.11]]))
+
+    found = check.check(str(tmp_path / "b"), judge=judged)
+    [suspect] = found.suspects or []
+    assert (suspect.given, suspect.other) == (0.06, 0.83)
+    assert "  green/0 red.png: labelled green (6%), looks like red (83%)" in check.text(found).splitlines()
+
+
+def test_a_class_without_a_readable_picture_is_told(tmp_path: Path) -> None:
+    clean(tmp_path / "a")
+    write(tmp_path / "a/train/grey/0.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    told = check.text(check.check(str(tmp_path / "a")))
+    assert "train/grey/0.heic: this is a HEIC picture" in told
+    assert "  grey: 0 training pictures; " in told
+
+
+def test_names_cannot_steer_the_terminal(tmp_path: Path) -> None:
+    made = clean(tmp_path / "a")
+    for number in range(2):
+        write(tmp_path / f"a/train/\u202egif/{number}.png", encoded(made["train/red/5.png"]))
+    told = check.text(check.check(str(tmp_path / "a")))
+    assert "\u202e" not in told
+    assert re.search(r"labelled (red and \\u202egif|\\u202egif and red)", told)
+    assert r"  \u202egif: 2 training pictures; " in told

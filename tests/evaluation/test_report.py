@@ -1,8 +1,10 @@
 """report: what `thumbnet evaluate` prints and writes. The page is read as a browser's parser reads it."""
 
 import json
+import os
 import re
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from thumbnet.evaluation import judge, plots, report
 from thumbnet.evaluation import page as page_module
 from thumbnet.evaluation.corruptions import STRENGTHS, WAYS, Robustness
 from thumbnet.evaluation.judge import Judgement, Speed, answer
-from thumbnet.evaluation.page import CURVES, MISTAKES, PAIR_PICTURES, _classes, _mistakes, _thumbnail, _training
+from thumbnet.evaluation.page import MISTAKES, PAIR_PICTURES, _classes, _mistakes, _thumbnail, _training
 from thumbnet.evaluation.report import PAIRS, verdict
 from thumbnet.evaluation.scores import Answers, Bin, Comparison, compare, confused
 from thumbnet.html import STYLE, Html, element, join
@@ -91,7 +93,7 @@ def data(tmp_path: Path) -> str:
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
-    return str(write(tmp_path / "m.onnx", names=("1", "2", "3")))
+    return str(write(tmp_path / "m.onnx", names=("1", "2", "3"), temperature=0.2))
 
 
 # In a terminal
@@ -107,7 +109,7 @@ def test_evaluate_prints_all_figures(model: str, data: str, capsys: pytest.Captu
         "macro F1  0.722\n"
         "cross-entropy  1.586\n"
         "calibration error  0.190\n"
-        "before calibration  0.190\n"
+        "before calibration  0.087\n"
         "known, not unsure  85.7%\n"
         "right of these  83.33%\n"
         "\n"
@@ -177,7 +179,7 @@ def test_foreign_pictures_are_told(model: str, data: str, tmp_path: Path, capsys
 def test_classes_without_a_picture_are_told() -> None:
     printed = report.text(judgement(("a", "b", "c", "none"), 40))
     assert re.search(r"^none +0 +0.0% +– +0.000$", printed, re.MULTILINE)
-    assert "–: there is no such picture, or no such answer\n" in printed
+    assert "– means that there is no such picture, or no such answer\n" in printed
     assert "–" not in report.text(judgement(("a", "b"), 40))
 
 
@@ -187,6 +189,16 @@ def test_columns_stand_below_each_other_whatever_the_names() -> None:
     assert len({texts.width(line) for line in table}) == 1
     assert "n" * 39 + "…" in printed
     assert "n" * 40 not in printed
+
+
+def test_a_name_cannot_steer_the_terminal(data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, other = (str(write(tmp_path / name, names=("1", "2", "3"))) for name in ("\x1b[31m.onnx", "\u202e.onnx"))
+    assert cli.main(["evaluate", one, other, "--data", data]) == 0
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\u202e" not in out
+    assert r"\x1b[31m.onnx" in out
+    assert "\u202e" not in report.text(judgement(("a", "b\u202e"), 40))
 
 
 # On paper
@@ -212,6 +224,29 @@ def test_report_is_written(model: str, data: str, tmp_path: Path, capsys: pytest
     assert list(scores["robustness"]["accuracy"]) == list(WAYS)
     assert scores["foreign"]["rejected"] == 0
     assert scores["comparison"]["neither"] == 2
+
+
+def test_report_of_a_file_whose_name_is_no_unicode(data: str, tmp_path: Path) -> None:
+    model = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.onnx")
+    write(Path(model), names=("1", "2", "3"))
+    assert cli.main(["evaluate", model, "--data", data, "--report", str(tmp_path / "report")]) == 0
+    assert json.loads((tmp_path / "report/scores.json").read_bytes())["model"] == model
+    assert r"\udcff.onnx" in (tmp_path / "report/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", [["evaluate", "m.onnx"], ["check-data"]])
+def test_a_report_that_cannot_be_written_is_told_before_the_work(
+    command: list[str], data: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "m.onnx", names=("1", "2", "3"))
+    monkeypatch.setattr("thumbnet.data.check.read", None)
+    monkeypatch.setattr("thumbnet.evaluation.judge.answer", None)
+    (tmp_path / "report/index.html").mkdir(parents=True)
+    place = "report" if command[0] == "evaluate" else "report/index.html"
+    assert cli.main([*command, "--data", data, "--report", place]) == 1
+    assert "report/index.html: expected a file to write to, got a folder" in capsys.readouterr().err
 
 
 def test_a_file_in_the_reports_place_is_told(model: str, data: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -289,7 +324,7 @@ def test_no_mistakes_is_told() -> None:
     dataset = Dataset(np.stack([square(name, SIZE) for name in NAMES]), np.arange(3), NAMES)
     judged = Judgement("m", "d", classifier, dataset, answer(classifier, dataset), Speed(1, 1))
     page = Page(page_module.page(judged, SPOILT, None))
-    assert "It made none." in page.text
+    assert "There are none." in page.text
     assert "Most often confused" not in page.text
 
 
@@ -299,24 +334,40 @@ def test_large_pictures_become_small_jpegs() -> None:
     assert picture.endswith(' alt="black" width="96" height="96">')
 
 
-def test_training_is_drawn_if_its_table_is_there(tmp_path: Path) -> None:
+ROWS = [
+    {"epoch": 1, "loss": 2.0, "training": 0.3, "validation": 0.35, "seconds": 1.0},
+    {"epoch": 2, "loss": 1.5, "training": 0.5, "validation": 0.55, "seconds": 2.0},
+]
+
+
+def test_training_is_drawn_from_the_model_file(tmp_path: Path) -> None:
+    """And from nothing beside it, which may be another training's."""
+    (tmp_path / "results.csv").write_text("epoch,loss,training,validation,seconds\n1,2.0,0.9,0.9,1\n")
     judged = judgement(("a", "b"), 50, model=str(tmp_path / "m.onnx"))
     assert "training" not in Page(page_module.page(judged, SPOILT, None)).values("id")
-    table = tmp_path / CURVES
-    table.write_text("epoch,loss,training,validation,seconds\n1,2.0,0.3,0.35,1\n2,1.5,0.5,0.55,2\n")
-    page = Page(page_module.page(judged, SPOILT, None))
+    page = Page(page_module.page(replace(judged, classifier=Classifier(content(history=ROWS))), SPOILT, None))
     assert "training" in page.values("id")
     assert "accuracy over the epochs; at the end: training 0.5, held out 0.55." in page.values("aria-label")
-    table.write_text("epoch,loss,training,validation,seconds\n1,2.0,0.3,,1\n")
-    assert "at the end: training 0.3." in page_module.page(judged, SPOILT, None)
+    assert "loss over the epochs; at the end: training 1.5." in page.values("aria-label")
+    assert "at the end: training 0.3." in _training([{"epoch": 1, "loss": 2.0, "training": 0.3}])
 
 
-@pytest.mark.parametrize(
-    "text", ["", "epoch,box_loss\n1,2\n", "epoch,loss,training\n1,much,0.5\n", "epoch,loss,training\n"]
-)
-def test_a_table_of_something_else_is_no_training(tmp_path: Path, text: str) -> None:
-    (tmp_path / CURVES).write_text(text)
-    assert _training(str(tmp_path / "m.onnx")) == ""
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("value", [NAN, INF, -INF, -1, 0, 0.0, 1, 93.5, 1e300, 10**400, True, None, "0.5", [], {}])
+@pytest.mark.parametrize("column", ["epoch", "loss", "training", "validation"])
+@pytest.mark.parametrize("rows", [1, 2, 1000])
+def test_no_history_breaks_the_page(value: object, column: str, rows: int) -> None:
+    for row in ({**ROWS[0], column: value}, {key: kept for key, kept in ROWS[0].items() if key != column}):
+        drawn = Page(_training([row] * rows) or "<p></p>")
+        assert not {"nan", "inf"} & set(re.findall("[a-z]+", " ".join(drawn.values("d"))))
+        assert all(len(path) < 10_000 for path in drawn.values("d"))
+
+
+@pytest.mark.parametrize("rows", [[], [{}], [{"epoch": 1}], [{"epoch": 1, "loss": NAN, "training": 93.0}]])
+def test_a_history_of_something_else_is_no_training(rows: list[dict[str, object]]) -> None:
+    assert _training(rows) == ""
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no Chromium")
@@ -397,3 +448,13 @@ def test_reliability_tells_the_worst_bin() -> None:
 def test_evaluate_needs_the_base_install_only(model: str, data: str, tmp_path: Path) -> None:
     loaded = imported("-m", "thumbnet", "evaluate", model, "--data", data, "--report", str(tmp_path / "report"))
     assert not loaded & (TRAINING_ONLY - {"tqdm"})  # the bar, where it is installed
+
+
+def test_page_shows_the_error_before_calibration(data: str, tmp_path: Path) -> None:
+    """The file's temperature is not 1, so the two errors differ."""
+    model = str(write(tmp_path / "m.onnx", names=("1", "2", "3"), temperature=0.2))
+    judged = judge.judge(model, data)
+    page = Page(page_module.page(judged, SPOILT, None))
+    assert "0.190" in page.text
+    assert "0 is best; 0.087 before calibration" in page.text
+    assert json.loads(report.as_json(judged, SPOILT, None))["uncalibrated_error"] == pytest.approx(0.0874, abs=1e-3)

@@ -11,7 +11,7 @@ from support.models import NAMES, SIZE, content, png, square
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError, DataWarning
-from thumbnet.evaluation.judge import answer, ask_foreign, evaluate, measure_speed
+from thumbnet.evaluation.judge import answer, ask_foreign, evaluate, list_foreign, measure_speed
 from thumbnet.evaluation.scores import (
     BINS,
     Answers,
@@ -210,6 +210,16 @@ def test_reliability_bins_add_up_to_the_calibration_error() -> None:
     assert score(answers).calibration_error == pytest.approx(error)
 
 
+def test_reliability_bins_lie_side_by_side() -> None:
+    answers = answers_of([0, 0, 0, 0], [0, 0, 1, 0], [0.5, 0.59, 0.62, 1.0])
+    assert [(each.low, each.high, each.images) for each in reliability(answers)] == [
+        (7 / 15, 8 / 15, 1),
+        (8 / 15, 9 / 15, 1),
+        (9 / 15, 10 / 15, 1),
+        (14 / 15, 1, 1),
+    ]
+
+
 def test_before_calibration_logits_were_as_much_larger() -> None:
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 3, (500, 4))
@@ -310,6 +320,18 @@ def test_foreign_pictures(tmp_path: Path) -> None:
     assert (found.images, found.unreadable, found.rejected) == (3, 0, 2 / 3)
     assert found.auroc == pytest.approx((2.5 + 1) / 6)  # red above two, one tie; grey with two ties
     assert [Path(each.source).name for each in found.surest] == ["c.png", "b.png", "a.png"]
+
+
+def test_a_wrong_folder_of_foreign_pictures_is_known_before_any_is_asked(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="expected a folder of pictures, got none"):
+        list_foreign(tmp_path / "missing")
+    with pytest.raises(DataError, match=r"no picture in this folder\. Expected files whose names end in"):
+        list_foreign(tmp_path)
+    (tmp_path / "a.png").write_bytes(b"a note")
+    with pytest.raises(DataError, match=r"no picture can be read: .*a\.png: this is text"):
+        list_foreign(tmp_path)
+    (tmp_path / "b.png").write_bytes(png("grey"))
+    assert list_foreign(tmp_path) == [str(tmp_path / name) for name in ("a.png", "b.png")]
 
 
 def test_broken_foreign_pictures_are_left_out(tmp_path: Path) -> None:

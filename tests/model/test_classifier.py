@@ -1,8 +1,12 @@
 """classifier: every kind of source, and every model file that is none."""
 
 import contextlib
+import copy
+import io
 import os
+import pickle
 import random
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -14,6 +18,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
+from PIL import Image
 from support import web as pages
 from support.models import NAMES, SIZE, content, graph, lost, png, square, with_sureness, write
 from support.web import Web
@@ -38,6 +43,16 @@ def red_file(tmp_path: Path) -> Path:
     return path
 
 
+class Located:
+    """A path that is no `pathlib.Path`."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __fspath__(self) -> str:
+        return self.path
+
+
 # One picture
 
 
@@ -52,12 +67,32 @@ def test_class_is_found(classifier: Classifier, colour: str) -> None:
 
 def test_every_kind_of_source_gives_the_same(classifier: Classifier, red_file: Path, web: Web) -> None:
     web.pages["/red"] = pages.ok(png("red"))
-    sources: list[Source] = [red_file, str(red_file), png("red"), square("red"), web.url("/red")]
-    predictions = [classifier.predict(source) for source in sources]
+    content = png("red")
+    with red_file.open("rb") as file, red_file.open("rb") as again:
+        sources: list[Source] = [
+            red_file, str(red_file), content, square("red"), web.url("/red"), bytearray(content), memoryview(content),
+            np.bytes_(content), io.BytesIO(content), file, Image.fromarray(square("red")), Located(str(red_file)),
+        ]  # fmt: skip
+        predictions = [classifier.predict(source) for source in sources]
+        sources[8:10] = [io.BytesIO(content), again]
+        assert classifier.predict(iter(sources)) == predictions
     assert {prediction.top for prediction in predictions} == {predictions[0].top}
     assert predictions[0].label == "red"
-    named = [str(red_file), str(red_file), "<bytes>", "<ndarray>", web.url("/red")]
+    named = [str(red_file), str(red_file), "<bytes>", "<ndarray>", web.url("/red"), "<bytearray>", "<memoryview>"]
+    named += ["<bytes_>", "<BytesIO>", "<BufferedReader>", "<Image>", str(red_file)]
     assert [prediction.source for prediction in predictions] == named
+
+
+def test_array_of_names_is_many(classifier: Classifier, red_file: Path) -> None:
+    for kind in (np.str_, object):
+        assert [each.label for each in classifier.predict(np.array([str(red_file)] * 2, kind))] == ["red", "red"]
+
+
+@pytest.mark.parametrize("number", [0, True, np.int64(0), 1.5, None])
+def test_what_is_no_source_is_named_and_never_opened(classifier: Classifier, number: Any) -> None:
+    for source in (number, [number], iter([number])):
+        with pytest.raises(SourceError, match=f"expected a path, .*, got {type(number).__name__}$"):
+            classifier.predict(source)
 
 
 def test_prediction_in_json() -> None:
@@ -141,7 +176,7 @@ def test_answer_below_the_threshold_is_unsure(threshold: float, known: bool) -> 
 
 def test_a_threshold_given_replaces_the_files(tmp_path: Path) -> None:
     path = write(tmp_path / "model.onnx", threshold=0.9)
-    for threshold, known in ((None, False), (0, True), (0.33, True), (np.float32(0.34), False), (1, False)):
+    for threshold, known in ((None, False), (0, True), (0.33, True), (np.float64(0.34), False), (1, False)):
         for classifier in (load(path, threshold=threshold), Classifier(path, threshold=threshold)):
             assert classifier.predict(square("grey")).known is known
             assert type(classifier.info.threshold) is float
@@ -314,6 +349,14 @@ def test_load_takes_a_bundled_name_and_the_best_by_default(tmp_path: Path, monke
     monkeypatch.setattr(classifier_module, "BUNDLED", ("best", "other"))
     assert load().info.version == load("best").info.version == "best"
     assert load("other").info.version == "other"
+
+
+def test_classifier_takes_bytes_and_paths_of_every_kind(tmp_path: Path) -> None:
+    path, data = write(tmp_path / "model.onnx"), content()
+    for model in (data, bytearray(data), memoryview(data), path, str(path), Located(str(path))):
+        assert Classifier(model).predict(square("red")).label == "red"
+    with pytest.raises(TypeError):
+        Classifier(0)  # type: ignore[arg-type]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has neither")
@@ -542,3 +585,55 @@ def test_the_number_of_threads_changes_no_answer(tmp_path: Path) -> None:
     squares = np.stack([square(colour, SIZE) for colour in NAMES])
     np.testing.assert_array_equal(load(path, threads=1).probabilities(squares), load(path).probabilities(squares))
     assert load(path, threads=1)._session.get_session_options().intra_op_num_threads == 1
+
+
+# Copies
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+@pytest.mark.parametrize("kind", ["a file", "a relative path", "bytes", "a pipe"])
+def test_copy_answers_as_the_classifier_does(
+    copied: Callable[[Classifier], Classifier], kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = write(tmp_path / "model.onnx", version="9.9")
+    settings: dict[str, Any] = {"threads": 1, "views": True, "threshold": 0.25}
+    if kind == "bytes":
+        classifier = Classifier(path.read_bytes(), **settings)
+    elif kind == "a pipe":
+        monkeypatch.setattr(Path, "is_file", lambda _: False)  # as of what has no descriptor to open once more
+        classifier = load(path, **settings)
+        path.unlink()
+    else:
+        classifier = load(path if kind == "a file" else path.name, **settings)
+    monkeypatch.chdir("/")
+    other = copied(classifier)
+    assert other is not classifier
+    assert other.info == classifier.info
+    assert other.info.threshold == 0.25
+    assert other.predict([lost(), png("grey")]) == classifier.predict([lost(), png("grey")])
+    assert other._session.get_session_options().intra_op_num_threads == 1
+    assert copied(other).predict(lost()) == classifier.predict(lost())
+
+
+def test_classifier_is_sent_to_another_process(tmp_path: Path) -> None:
+    classifier = load(write(tmp_path / "model.onnx"))
+    code = "import pickle, sys; print(pickle.load(sys.stdin.buffer).info.names)"
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(classifier), capture_output=True, check=True)
+    assert done.stdout.decode().strip() == repr(NAMES)
+
+
+@pytest.mark.parametrize("change", ["removed", "replaced", "written over"])
+def test_copy_of_a_model_whose_file_has_changed_is_refused(change: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "model.onnx")
+    classifier = load(path)
+    if change == "removed":
+        path.unlink()
+    elif change == "replaced":
+        write(tmp_path / "other.onnx").replace(path)
+    else:
+        path.write_bytes(content(version="other"))
+    for copied in (copy.deepcopy, pickle.dumps):
+        with pytest.raises(ModelError, match=r"model\.onnx has changed since it was loaded.*Load it again"):
+            copied(classifier)
+    assert classifier.predict(square("red")).label == "red"  # which itself goes on

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ import thumbnet
 from thumbnet import cli
 from thumbnet.cli import predict
 from thumbnet.errors import ImageError, ModelError, SourceError
-from thumbnet.model.classifier import BATCH, Classifier, Prediction
+from thumbnet.model.classifier import BATCH, Classifier, Guess, Prediction
 from thumbnet.pictures.kinds import PICTURE_SUFFIXES
 from thumbnet.prediction import bulk, rows
 from thumbnet.sources.expand import count, expand, named, several
@@ -328,14 +328,14 @@ def test_failure_in_json() -> None:
 def test_what_nobody_foresaw_is_a_row_too(
     model: Classifier, monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
 ) -> None:
-    square = model.square
+    squares = model.squares
 
     def fail_once(source: bytes) -> NDArray[np.uint8]:
         if source == png("green"):
             raise error
-        return square(source)
+        return squares(source)
 
-    monkeypatch.setattr(model, "square", fail_once)
+    monkeypatch.setattr(model, "squares", fail_once)
     answers = list(bulk.predict(model, ["red.png", "green.png", "blue.png"]))
     assert labels(iter(answers)) == ["red", type(error).__name__, "blue"]
     assert answers[1].as_dict()["error"] == {"type": type(error).__name__, "message": message}
@@ -383,6 +383,20 @@ def test_password_is_in_no_row(model: Classifier, web: Web) -> None:
     answers = list(bulk.predict(model, given))
     assert [row.source for row in answers] == [web.url("/a.png"), web.url("/none")]
     assert "secret" not in str(answers)
+
+
+def test_source_may_bring_its_content(model: Classifier) -> None:
+    given: list[bulk.Source] = [
+        bulk.Held("red.png", png("blue")),
+        "red.png",
+        bulk.Held("red.png", b"<html>"),
+        bulk.Held("\0001", png("green")),
+        bulk.Held("-", png("red")),
+        bulk.Held("https://ann:secret@host/a.png", png("green")),
+    ]
+    answers = list(bulk.predict(model, given))
+    assert labels(iter(answers)) == ["blue", "red", "ImageError", "green", "red", "green"]
+    assert [row.source for row in answers] == ["red.png"] * 3 + ["\0001", "-", "https://host/a.png"]
 
 
 def test_data_url(model: Classifier) -> None:
@@ -480,6 +494,31 @@ def test_row_waits_little_for_a_slow_picture_after_it(model: Classifier, monkeyp
     assert labels(answers) == ["green"]
 
 
+def test_row_that_is_done_waits_a_twentieth_of_a_second_for_others(
+    model: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    release, waited = threading.Event(), []
+    wait_for = threading.Condition.wait_for
+
+    def in_no_time(condition: threading.Condition, predicate: Callable[[], bool], timeout: float | None = None) -> bool:
+        if timeout is None:
+            return wait_for(condition, predicate)
+        waited.append(timeout)
+        return predicate()
+
+    def read(source: str) -> bytes:
+        assert source == "red" or release.wait(30)
+        return png(source)
+
+    monkeypatch.setattr(bulk, "read_argument", read)
+    monkeypatch.setattr(threading.Condition, "wait_for", in_no_time)
+    answers = bulk.predict(model, ["red", "green"], workers=2)
+    assert labels(itertools.islice(answers, 1)) == ["red"]
+    assert waited == [0.05]
+    release.set()
+    answers.close()
+
+
 def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
     release, seen = threading.Event(), queue.Queue[str]()
 
@@ -490,7 +529,7 @@ def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytes
         return png("red")
 
     monkeypatch.setattr(bulk, "read_argument", read)
-    urls = [f"https://host/{place}" for place in range(bulk.FETCHERS - 1)]
+    urls = [f"https://host/{place}" for place in range(2 * bulk.FETCHERS)]
     answers = bulk.predict(model, [*urls, "a.png", "b.png"], workers=1)
 
     def release_after_two() -> None:
@@ -499,11 +538,11 @@ def test_slow_servers_do_not_hold_up_files(model: Classifier, monkeypatch: pytes
         release.set()
 
     threading.Thread(target=release_after_two).start()
-    assert labels(answers) == ["red"] * (bulk.FETCHERS + 1)
+    assert labels(answers) == ["red"] * (2 * bulk.FETCHERS + 2)
 
 
 def test_only_so_many_urls_at_once_and_pictures_decoded(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    lock, now, most = threading.Lock(), {"read": 0, "square": 0}, {"read": 0, "square": 0}
+    lock, now, most = threading.Lock(), {"read": 0, "squares": 0}, {"read": 0, "squares": 0}
 
     def watched(what: str, result: Any) -> Any:
         with lock:
@@ -515,9 +554,9 @@ def test_only_so_many_urls_at_once_and_pictures_decoded(model: Classifier, monke
         return result
 
     monkeypatch.setattr(bulk, "read_argument", lambda _: watched("read", b""))
-    monkeypatch.setattr(model, "square", lambda _: watched("square", np.zeros((4, 4, 3), np.uint8)))
+    monkeypatch.setattr(model, "squares", lambda _: watched("squares", np.zeros((1, 4, 4, 3), np.uint8)))
     assert len(list(bulk.predict(model, [f"https://host/{place}" for place in range(80)], workers=3))) == 80
-    assert most == {"read": bulk.FETCHERS, "square": 3}
+    assert most == {"read": bulk.FETCHERS, "squares": 3}
 
 
 def wait_for_the_threads(patience: float = 20) -> None:
@@ -539,16 +578,16 @@ def test_early_end_stops_the_threads_and_waits_for_no_server(model: Classifier, 
 
 
 def test_end_waits_for_pictures_that_are_being_decoded(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    decoding, done, square = threading.Event(), threading.Event(), model.square
+    decoding, done, squares = threading.Event(), threading.Event(), model.squares
 
     def slowly(source: bytes) -> NDArray[np.uint8]:
         if source == png("blue"):
             decoding.set()
             time.sleep(0.3)
             done.set()
-        return square(source)
+        return squares(source)
 
-    monkeypatch.setattr(model, "square", slowly)
+    monkeypatch.setattr(model, "squares", slowly)
     answers = bulk.predict(model, ["red.png", "blue.png"])
     next(answers)
     assert decoding.wait(10)
@@ -562,17 +601,20 @@ def test_threads_end_with_the_rows(model: Classifier, web: Web) -> None:
     wait_for_the_threads()
 
 
-def test_without_more_threads_it_is_only_slower(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
-    start = threading.Thread.start
+@pytest.mark.parametrize("fetchers", [0, 1])
+def test_without_more_threads_it_is_only_slower(
+    model: Classifier, monkeypatch: pytest.MonkeyPatch, fetchers: int
+) -> None:
+    start, allowed = threading.Thread.start, iter(range(2 + 1 + fetchers))  # two for files, one that takes the sources
 
     def refuse(thread: threading.Thread) -> None:
-        if "_fetch" in repr(thread._target):  # type: ignore[attr-defined]
+        if next(allowed, None) is None:
             raise RuntimeError("can't start new thread")
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
     url = "data:image/png;base64," + base64.b64encode(png("green")).decode()
-    assert labels(bulk.predict(model, [url, "red.png"] * 20)) == ["green", "red"] * 20
+    assert labels(bulk.predict(model, [url, "red.png"] * 20, workers=2)) == ["green", "red"] * 20
 
 
 # The command
@@ -652,6 +694,12 @@ def test_text_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 3
     assert output.splitlines()[0] == r"\x1b[31m\n.png: red"
     assert errors.startswith(r"error: \x9b.png: no such file")
+
+
+def test_class_name_steers_no_terminal() -> None:
+    guesses = Guess("a\N{RIGHT-TO-LEFT OVERRIDE}b", 0.75), Guess("\x9b31m", 0.25)
+    row = Prediction("a.png", guesses, known=True, sureness=1.0)
+    assert rows.form("text", several=False).row(row) == "a\\u202eb\n    75.0%  a\\u202eb\n    25.0%  \\x9b31m\n"
 
 
 def test_json_is_valid_however_many_there_are(capsys: pytest.CaptureFixture[str]) -> None:
@@ -741,10 +789,11 @@ def test_threads_end_when_a_row_cannot_be_written(model: Classifier) -> None:
 
 
 @POSIX
-@pytest.mark.parametrize("waits_for", ["server", "list", "picture"])
+@pytest.mark.parametrize("waits_for", ["server", "list", "picture", "pipe"])
 def test_ctrl_c_ends_what_waits(web: Web, waits_for: str) -> None:
     web.pages["/"] = pages.silent
-    waiting = {"server": web.url("/"), "list": "@-", "picture": "-"}[waits_for]
+    os.mkfifo("pipe.png")  # nobody writes to it
+    waiting = {"server": web.url("/"), "list": "@-", "picture": "-", "pipe": "pipe.png"}[waits_for]
     with start("--format", "jsonl", "red.png", waiting, stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert b"red" in process.stdout.readline()
@@ -812,13 +861,13 @@ def test_old_file_stays_until_the_new_one_is_whole(capsys: pytest.CaptureFixture
 
 
 @POSIX
-@pytest.mark.parametrize("path", ["f", ".", "pipe"])
-def test_folder_or_device_is_no_file_to_write(capsys: pytest.CaptureFixture[str], path: str) -> None:
+@pytest.mark.parametrize(("path", "got"), [("f", "a folder"), (".", "a folder"), ("pipe", "a device or a pipe")])
+def test_folder_or_device_is_no_file_to_write(capsys: pytest.CaptureFixture[str], path: str, got: str) -> None:
     Path("f").mkdir()
     os.mkfifo("pipe")  # stands for /dev/null, which a fault here would replace
     code, output, errors = run(capsys, "red.png", "-o", path)
     assert (code, output) == (1, "")
-    assert errors == f"error: {path}: expected a file to write to, got a folder or a device\n"
+    assert errors.startswith(f"error: {path}: expected a file to write to, got {got}. ")
     assert not Path(f"{path}.part").exists()
 
 
@@ -853,7 +902,7 @@ def test_killed_again_and_again_it_gives_the_same_file(form: str) -> None:
     with start("@list", "--format", form, "-o", "out", "--resume") as process:
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 3
-    assert re.match(rb"note: out\.part has [\d,]+ rows; going on from there\n", errors)
+    assert re.match(rb"note: out\.part has [\d,]+ rows; continuing after them\n", errors)
     assert Path("out").read_bytes() == expected
     assert not part.exists()
 
@@ -895,8 +944,8 @@ def test_rows_that_are_there_are_not_done_again(
     code, _, errors = run(capsys, *given, "--resume")
     assert (code, seen) == (3, ["blue.png"])  # 3, as the row that failed counts
     assert errors == (
-        "note: out.part has 2 rows; going on from there\n"
-        "note: by which model they were made is not known, as out.part.json does not say it\n"
+        "note: out.part has 2 rows; continuing after them\n"
+        "note: the model that made them is unknown, as out.part.json is missing or broken\n"
         "out: 3 rows, 1 of them errors\n"
     )
     assert Path("out").read_bytes() == b"".join(lines)
@@ -935,6 +984,140 @@ def test_other_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         assert errors.startswith(f"error: out.part: {told} does not fit")
 
 
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_rows_of_an_older_version_without_sureness_are_refused(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    old = {
+        "jsonl": '{"source": "red.png", "label": "red", "confidence": 0.999, "known": true, "top": []}\n',
+        "csv": "source,label,confidence,known,error\nred.png,red,0.999,true,\n",
+    }[form]
+    Path("out.part").write_text(old)
+    code, output, errors = run(capsys, "--format", form, "-o", "out", "--resume", "red.png", "blue.png")
+    assert (code, output) == (1, "")
+    assert errors == (
+        "error: out.part: its rows come from an older version of Thumbnet and lack the sureness. Finish it with "
+        "that version, or leave out --resume to start again\n"
+    )
+    assert Path("out.part").read_text() == old
+    assert run(capsys, "--format", form, "-o", "out", "red.png", "blue.png")[0] == 0
+
+
+def test_failures_of_an_older_version_are_as_they_were(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "--format", "jsonl", "-o", "out", "missing.png")[0] == 1
+    Path("out").rename("out.part")
+    assert run(capsys, "--format", "jsonl", "-o", "out", "--resume", "missing.png", "red.png")[0] == 3
+
+
+# One writer
+
+
+@POSIX
+@pytest.mark.parametrize("form", ["text", "json", "jsonl", "csv"])
+def test_second_run_into_a_file_is_refused(capsys: pytest.CaptureFixture[str], form: str) -> None:
+    part = Path("out.part")
+    with start("@-", "--format", form, "-o", "out", stdin=subprocess.PIPE) as first:
+        assert first.stdin is not None
+        first.stdin.write(b"red.png\n")
+        first.stdin.flush()
+        while not (part.exists() and b"red" in part.read_bytes()):
+            assert first.poll() is None
+            time.sleep(0.01)
+        for options in [[], ["--resume"]] if form in rows.RESUMABLE else [[]]:
+            before = part.read_bytes()
+            code, output, errors = run(capsys, "blue.png", "green.png", "--format", form, "-o", "out", *options)
+            assert (code, output) == (1, "")
+            assert errors.startswith("error: out.part: another process writes to it. ")
+            assert part.read_bytes() == before
+            assert not Path("out").exists()
+        _, told = first.communicate(b"blue.png\n", timeout=60)
+    assert (first.returncode, told) == (0, b"out: 2 rows, 0 of them errors\n")
+    expected = run(capsys, "--format", form, "red.png", "blue.png")[1]
+    assert Path("out").read_text() == expected
+    assert list(Path().glob("out*")) == [Path("out")]
+
+
+@POSIX
+def test_file_that_is_replaced_passes_on_its_mode_and_its_link(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("there").mkdir()
+    Path("there/real").write_text("old")
+    Path("there/real").chmod(0o640)
+    Path("out").symlink_to("there/real")
+    assert run(capsys, "red.png", "-o", "out")[0] == 0
+    assert Path("out").is_symlink()
+    assert Path("there/real").read_text().startswith("red\n")
+    assert Path("there/real").stat().st_mode & 0o777 == 0o640
+    assert list(Path("there").iterdir()) == [Path("there/real")]
+
+
+def test_output_is_checked_before_the_model_is_loaded(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("f").mkdir()
+    errors = run(capsys, "red.png", "-o", "f", "--model", "missing.onnx")[2]
+    assert errors.startswith("error: f: expected a file to write to, got a folder")
+
+
+# Formulas
+
+FORMULAS = [
+    *("=HYPERLINK(0).png", "+1.png", "-1.png", "@a.png", "\t=1.png", "\r=1.png", "\n=1.png", "'=1.png", "''.png"),
+    *(f"{sign}1.png" for sign in "＝＋－＠"),
+]
+
+
+@POSIX
+def test_name_is_no_formula_in_a_spreadsheet(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in FORMULAS[1:]:
+        Path(name).write_bytes(png("red"))
+    Path("list").write_text("\n".join(name for name in FORMULAS if name.strip() == name), encoding="utf-8")
+    given = ["--format", "csv", "--model", "odd.onnx", "@list"]
+    write(Path("odd.onnx"), names=("=cmd|' /C calc'!A0", "-green", "blue"))
+    code, output, errors = run(capsys, *given)
+    assert (code, errors) == (3, "")
+    cells = read_back(output, "csv")
+    assert [row["source"] for row in cells] == [f"'{name}" for name in FORMULAS if name.strip() == name]
+    assert {row["label"] for row in cells[1:]} == {"'=cmd|' /C calc'!A0"}
+    others = read_back(run(capsys, "--format", "csv", *FORMULAS[4:7])[1], "csv")
+    assert [row["source"] for row in others] == [f"'{name}" for name in FORMULAS[4:7]]
+
+
+@POSIX
+def test_names_like_formulas_go_on_after_a_break(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("list").write_text("\n".join(FORMULAS[:4]) + "\nred.png\n")
+    given = ["--format", "csv", "-o", "out", "@list"]
+    run(capsys, *given)
+    whole = Path("out").read_bytes()
+    Path("out").rename("out.part")
+    Path("out.part").write_bytes(b"".join(whole.splitlines(keepends=True)[:4]))
+    code, _, errors = run(capsys, *given, "--resume")
+    assert (code, Path("out").read_bytes()) == (3, whole)
+    assert errors.startswith("note: out.part has 3 rows; continuing after them\n")
+
+
+def test_standard_input_alone_is_no_formula() -> None:
+    assert rows.form("csv", several=False).row(Failure("-", SourceError("no"))) == "-,,,,,no\n"
+    assert rows.form("csv", several=False).row(Failure("a", SourceError("=1"))) == "a,,,,,'=1\n"
+
+
+# Unsure
+
+
+@pytest.mark.parametrize(("threshold", "known"), [("0", ["true", "true"]), ("1", ["false", "false"])])
+def test_threshold_takes_the_place_of_the_files(
+    capsys: pytest.CaptureFixture[str], threshold: str, known: list[str]
+) -> None:
+    Path("grey.png").write_bytes(png("grey"))
+    given = ["--format", "csv", "red.png", "grey.png"]
+    before = read_back(run(capsys, *given)[1], "csv")
+    assert [row["known"] for row in before] == ["true", "false"]
+    after = read_back(run(capsys, *given, "--threshold", threshold)[1], "csv")
+    assert [row["known"] for row in after] == known
+    assert [row["sureness"] for row in after] == [row["sureness"] for row in before]
+    assert 0 < float(before[1]["sureness"]) < float(before[0]["sureness"]) <= 1
+
+
+def test_numbers_of_csv_are_those_of_json() -> None:
+    answer = Prediction("a.png", (Guess("red", 0.12345678),), known=True, sureness=0.87654321)
+    assert rows.form("csv", several=True).row(answer) == "a.png,red,0.123457,true,0.876543,\n"
+
+
 def killed(goal: int, *arguments: str) -> None:
     """A run into `out` that is killed when its `out.part` has that many lines, and it waits for one more source."""
     part = Path("out.part")
@@ -961,6 +1144,7 @@ MAKER = r"--model {} \(SHA-256 [0-9a-f]{{12}}…\) --top-k {}"
         (["--model", "other.onnx"], MAKER.format(r"other\.onnx", 3)),
         (["--top-k", "2"], MAKER.format(r"model\.onnx", 2)),
         (["--views"], MAKER.format(r"model\.onnx", 3) + " --views"),
+        (["--threshold", "0.25"], MAKER.format(r"model\.onnx", 3) + r" --threshold 0\.25"),
     ],
 )
 def test_resume_with_another_model_or_option_is_refused(
@@ -974,8 +1158,8 @@ def test_resume_with_another_model_or_option_is_refused(
     code, output, errors = run(capsys, *given, *now)
     assert (code, output) == (1, "")
     assert re.fullmatch(
-        rf"error: out\.part: its rows were made with {MAKER.format(r'model.onnx', 3)}; now it is {told}\. Give what it "
-        r"was begun with, or leave out --resume to begin again\n",
+        rf"error: out\.part: its rows were made with {MAKER.format(r'model.onnx', 3)}; this command has {told}\. "
+        r"Repeat the command that began it, or leave out --resume to start again\n",
         errors,
     )
     assert {path: path.read_bytes() for path in Path().glob("out*")} == before
@@ -1006,7 +1190,7 @@ def test_model_from_a_pipe_is_not_taken_for_the_same(capsys: pytest.CaptureFixtu
     threading.Thread(target=pipe).start()
     code, _, errors = run(capsys, *given, "-o", "out", "--resume", "red.png", "blue.png")
     assert code == 1
-    assert "now it is --model pipe.onnx (through a pipe, which cannot be compared) --top-k 3. " in errors
+    assert "this command has --model pipe.onnx (through a pipe, which cannot be compared) --top-k 3. " in errors
 
 
 @POSIX
@@ -1019,7 +1203,7 @@ def test_part_of_an_older_version_goes_on_and_is_told(capsys: pytest.CaptureFixt
     given = ["--format", "jsonl", "-o", "out", "--resume", "red.png", "blue.png", "green.png"]
     code, _, errors = run(capsys, *given)
     assert code == 0
-    assert "note: by which model they were made is not known, as out.part.json does not say it\n" in errors
+    assert "note: the model that made them is unknown, as out.part.json is missing or broken\n" in errors
     assert list(Path().glob("out*")) == [Path("out")]
 
 
@@ -1030,7 +1214,7 @@ def test_part_of_another_model_can_be_begun_again(capsys: pytest.CaptureFixture[
     killed(2, "--format", "jsonl")
     killed(2, "--format", "jsonl", "--model", "other.onnx")
     code, _, errors = run(capsys, *given, "--resume")
-    assert (code, errors) == (0, "note: out.part has 2 rows; going on from there\nout: 3 rows, 0 of them errors\n")
+    assert (code, errors) == (0, "note: out.part has 2 rows; continuing after them\nout: 3 rows, 0 of them errors\n")
     killed(2, "--format", "jsonl")
     assert run(capsys, *given)[0] == 0
     assert list(Path().glob("out*")) == [Path("out")]
@@ -1056,7 +1240,7 @@ def test_kill_while_the_maker_is_written_mixes_nothing(
         assert run(capsys, *given)[0] == 130
     assert Path("out.part").read_bytes() == b""  # so it does not count what out.part.json says
     code, _, errors = run(capsys, *given, "--model", "model.onnx", "--resume")
-    assert (code, errors) == (0, "note: out.part has 0 rows; going on from there\nout: 2 rows, 0 of them errors\n")
+    assert (code, errors) == (0, "note: out.part has 0 rows; continuing after them\nout: 2 rows, 0 of them errors\n")
 
 
 def test_kill_at_the_very_end_leaves_nothing_behind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -1070,7 +1254,7 @@ def test_resume_of_what_is_complete_does_nothing(capsys: pytest.CaptureFixture[s
     Path("out").write_text("old")
     code, _, errors = run(capsys, "--format", "csv", "-o", "out", "--resume", "red.png")
     assert (code, Path("out").read_text()) == (0, "old")
-    assert errors == "note: out is complete, as there is no out.part. Leave out --resume to do it again\n"
+    assert errors == "note: out is complete, as there is no out.part. Leave out --resume to start again\n"
 
 
 def test_resume_of_nothing_begins(capsys: pytest.CaptureFixture[str]) -> None:
@@ -1082,7 +1266,7 @@ def test_without_resume_a_part_is_begun_again(capsys: pytest.CaptureFixture[str]
     Path("out.part").write_text("x" * 10_000)
     code, _, errors = run(capsys, "--format", "csv", "-o", "out", "red.png")
     assert code == 0
-    assert errors.startswith("note: out.part, of a run that was broken off, is begun again; --resume ")
+    assert errors.startswith("note: out.part, left by an interrupted run, is overwritten; --resume ")
     assert len(Path("out").read_text().splitlines()) == 2
 
 
@@ -1099,7 +1283,7 @@ def test_ctrl_c_keeps_what_is_done() -> None:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
         assert process.stderr is not None
-        assert process.stderr.read() == b"note: out.part keeps 1,500 rows; --resume goes on from there\nStopped.\n"
+        assert process.stderr.read() == b"note: out.part keeps 1,500 rows; --resume continues after them\nStopped.\n"
     assert process.returncode == 130
     with start(*arguments, "--resume", stdin=subprocess.PIPE) as process:
         process.communicate(b"".join(lines), timeout=60)
@@ -1118,7 +1302,8 @@ def test_full_disk_keeps_what_is_done() -> None:
         _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(
-        rb"note: out\.part keeps [\d,]+ rows; --resume goes on from there\nerror: \[Errno 27\] File too large\n", errors
+        rb"note: out\.part keeps [\d,]+ rows; --resume continues after them\nerror: \[Errno 27\] File too large\n",
+        errors,
     )
     assert not Path("out").exists()
     with start(*arguments, "--resume") as process:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,11 +24,12 @@ from support import web as pages
 from support.models import content, encode, graph, lost, png, write
 from support.web import Visit, Web
 
-from thumbnet import cli
+from thumbnet import cli, files
 from thumbnet.cli import arguments
 from thumbnet.errors import SourceError
 from thumbnet.model.classifier import BATCH, BUNDLED, Classifier, find
 from thumbnet.prediction.rows import Tally
+from thumbnet.sources.failure import Failure
 
 if importlib.util.find_spec("ray") is None:
     pytest.skip("Ray is not installed: pip install -e '.[scale]'", allow_module_level=True)
@@ -178,7 +180,7 @@ def answer(source: str, colour: str, **changes: Any) -> dict[str, Any]:
 
 
 def failure(source: str, kind: str, message: str) -> dict[str, Any]:
-    none = dict.fromkeys(("label", "confidence", "known", "top"))
+    none = dict.fromkeys(("label", "confidence", "known", "sureness", "top"))
     return {"source": source, **none, "error": {"type": kind, "message": message}}
 
 
@@ -281,13 +283,13 @@ def test_parquet_in_and_out() -> None:
     expected = [
         answer("a.parquet#0", "red"),
         page,
-        failure("a.parquet#2", "SourceError", "neither a picture nor a name of one in this row"),
+        failure("a.parquet#2", "SourceError", "this row has neither a picture nor the name of one"),
         answer("a.parquet#3", "blue"),
         answer("tables/b.parquet#0", "green"),
-        failure("tables/b.parquet#1", "SourceError", "neither a picture nor a name of one in this row"),
+        failure("tables/b.parquet#1", "SourceError", "this row has neither a picture nor the name of one"),
         answer("photos/red.png", "red"),
         failure("lost.png", "SourceError", "no such file. Expected a picture's path or its URL"),
-        failure("tables/deeper/c.parquet#2", "SourceError", "neither a picture nor a name of one in this row"),
+        failure("tables/deeper/c.parquet#2", "SourceError", "this row has neither a picture nor the name of one"),
         answer("photos/blue.png", "blue"),
         answer("https://host/a", "blue"),
         answer("-", "blue"),
@@ -392,7 +394,7 @@ def test_no_row_depends_on_its_block(name: str, monkeypatch: pytest.MonkeyPatch)
     model: Any = find(name).read_bytes()
     pictures = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), np.uint8)
     held = [{"source": b"%d" % place, "content": encode(image)} for place, image in enumerate(pictures)]
-    answers = cluster._Answers(model, "", "jsonl", 3, views=False)
+    answers = cluster._Answers(model, "", "jsonl", 3, views=False, threshold=None)
 
     def answered(size: int) -> list[bytes]:
         blocks = [pa.Table.from_pylist(held[start : start + size], cluster.SOURCES) for start in range(0, 40, size)]
@@ -404,11 +406,105 @@ def test_no_row_depends_on_its_block(name: str, monkeypatch: pytest.MonkeyPatch)
         assert answered(size) == whole
 
 
+def test_name_of_a_row_takes_no_other_rows_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ray.get", lambda model: model)
+    given = [
+        ("a.png", png("red")),
+        ("\0000", None),
+        ("\0000", png("blue")),
+        ("photos/green.png", None),
+        ("a.png", png("green")),
+    ]
+    table = pa.Table.from_pylist([{"source": name.encode(), "content": held} for name, held in given], cluster.SOURCES)
+    answers = cluster._Answers(content(), str(Path.cwd()), "parquet", 3, views=False, threshold=None)(table).to_pylist()  # type: ignore[arg-type]
+    assert [row["source"] for row in answers] == [name for name, _ in given]
+    assert [row["label"] for row in answers] == ["red", None, "blue", "green", "green"]
+
+
+@pytest.mark.parametrize(("threshold", "known"), [(None, [True, False]), (0.0, [True, True]), (1.0, [False, False])])
+def test_actors_get_the_threshold(monkeypatch: pytest.MonkeyPatch, threshold: float | None, known: list[bool]) -> None:
+    monkeypatch.setattr("ray.get", lambda model: model)
+    held = [{"source": name.encode(), "content": png(name)} for name in ("red", "grey")]
+    answers = cluster._Answers(content(), "", "parquet", 3, views=False, threshold=threshold)  # type: ignore[arg-type]
+    table = answers(pa.Table.from_pylist(held, cluster.SOURCES))
+    assert table["known"].to_pylist() == known
+    assert all(0 < sureness <= 1 for sureness in table["sureness"].to_pylist())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "s3://bucket?endpoint_override={}&scheme=http/a.png", "s3://bucket?endpoint_override={}&scheme=http",
+        "s3://bucket#part/a.png", "s3://key:word@bucket/a.png", "s3://{}/a.png", "s3:///a.png", "s3://%62ucket/a.png",
+        "gs://bucket?endpoint_override={}&scheme=http/a.png", "gs://anonymous@bucket/a.png",
+    ],
+)  # fmt: skip
+def test_row_sends_no_signed_request_elsewhere(name: str, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, value in KEYS.items():
+        monkeypatch.setenv(key, value)
+    named = name.format(web.url("/").split("/")[2])
+    with pytest.raises(SourceError, match=r"expected a bucket's name after (s3|gs)://, .* not from a URL"):
+        cluster._content(named)
+    [failed] = cluster._expand([named])
+    assert isinstance(failed, Failure)
+    assert "expected a bucket's name" in failed.message
+    with pytest.raises(SourceError, match="expected a bucket's name"):
+        cluster._groups(f"{named}.parquet")
+    with pytest.raises(SourceError, match="expected a bucket's name"):
+        cluster._Shards(named, "jsonl")
+    assert not web.seen
+
+
+def passed_on(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the command will give `cluster.predict`."""
+    seen: dict[str, Any] = {}
+
+    def predict(model: bytes, sources: list[str], output: str, **options: Any) -> Tally:
+        seen.update(model=model, sources=sources, output=output, **options)
+        return Tally(1, 0)
+
+    monkeypatch.setattr(cluster, "predict", predict)
+    return seen
+
+
+def test_model_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo("pipe.onnx")
+
+    def give() -> None:  # a second reader would get nothing
+        for part in (content(), b""):
+            Path("pipe.onnx").write_bytes(part)
+
+    threading.Thread(target=give, daemon=True).start()
+    seen = passed_on(monkeypatch)
+    assert by_ray("photos", model="pipe.onnx") == 0
+    assert seen["model"] == content()
+
+
+def test_options_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = passed_on(monkeypatch)
+    assert by_ray("photos", "--threshold", "0.5", "--views", "--top-k", "2", form="parquet") == 0
+    del seen["model"]
+    assert seen == {
+        "sources": ["photos"], "output": "out", "form": "parquet", "top_k": 2, "views": True, "threshold": 0.5,
+    }  # fmt: skip
+
+
+def test_second_run_into_a_folder_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with files.exclusive(Path("out", cluster.LOCK)):  # as the first run has it, before its first shard
+        assert by_ray("photos") == 1
+        told = f"error: {Path('out', cluster.LOCK).resolve()}: another process writes to it. "
+        assert capsys.readouterr().err.startswith(told)
+    assert [each.name for each in Path("out").iterdir()] == [cluster.LOCK]  # as a kill leaves it, which is no hindrance
+    with cluster._claimed("out"):
+        pass
+    assert list(Path("out").iterdir()) == []
+
+
 def test_folder_that_is_not_empty_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
     Path("out").mkdir()
     Path("out/rows-000000.jsonl").write_text("from before")
     assert by_ray("photos") == 1
-    assert capsys.readouterr().err.startswith("error: out: expected an empty folder or none")
+    assert capsys.readouterr().err.startswith("error: out: expected an empty or a new folder")
     assert by_ray("photos", output="model.onnx") == 1
     assert capsys.readouterr().err == "error: model.onnx: expected a folder to write to, got a file\n"
     assert [each.read_text() for each in Path("out").iterdir()] == ["from before"]
@@ -453,9 +549,15 @@ class Hostile:
     [
         ("a.png --engine ray --format jsonl", "--engine ray needs --output FOLDER and --format jsonl or parquet"),
         ("a.png --engine ray --output out", "--engine ray needs --output FOLDER and --format jsonl or parquet"),
-        ("a.png --engine ray --format jsonl --output out --resume", "cannot be had with --engine ray"),
-        ("a.png --engine ray --format jsonl --output out --explain maps", "cannot be had with --engine ray"),
-        ("- --engine ray --format jsonl --output out", "reads no picture from standard input"),
+        (
+            "a.png --engine ray --format jsonl --output out --resume",
+            "--engine ray does not support --resume and --explain",
+        ),
+        (
+            "a.png --engine ray --format jsonl --output out --explain maps",
+            "--engine ray does not support --resume and --explain",
+        ),
+        ("- --engine ray --format jsonl --output out", "does not read a picture from standard input"),
         ("a.png --format parquet --output out", "--format parquet needs --engine ray"),
     ],
 )

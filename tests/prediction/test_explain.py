@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -21,7 +22,7 @@ from thumbnet.errors import ModelError, ThumbnetError
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.framing import FRAMINGS, Framing, region
-from thumbnet.prediction import explain
+from thumbnet.prediction import bulk, explain
 from thumbnet.sources.failure import Failure
 
 SIZE = 16
@@ -232,7 +233,7 @@ def test_name_of_a_file(source: str, name: str, tmp_path: Path) -> None:
 
 
 def test_longest_name_is_taken(tmp_path: Path) -> None:
-    explain._write(tmp_path / explain.file_name(10**9, "\U00020000" * 300), square("red"))
+    explain.write_map(Classifier(looking_at((0, 1))), tmp_path, 10**9, "\U00020000" * 300, square("red"))
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -278,16 +279,34 @@ def test_numbers_go_on_after_a_break(work: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_map_is_there_before_its_row(work: Path) -> None:
-    rows = explain.predict(Classifier(looking_at((0, 1))), ["grey.png", "wide.png"], work / "maps")
+    rows = bulk.predict(Classifier(looking_at((0, 1))), ["grey.png", "wide.png"], maps=work / "maps")
     next(rows)
     assert [path.name for path in (work / "maps").iterdir()] == ["000001-grey.png"]
 
 
 def test_failure_that_is_known_already_is_a_row(work: Path) -> None:
     failure = Failure("list", ThumbnetError("cannot read this list"))
-    rows = list(explain.predict(Classifier(looking_at((0, 1))), [failure, "grey.png"], work / "maps"))
+    rows = list(bulk.predict(Classifier(looking_at((0, 1))), [failure, "grey.png"], maps=work / "maps"))
     assert rows[0] is failure
     assert [path.name for path in (work / "maps").iterdir()] == ["000002-grey.png"]
+
+
+def test_number_of_the_first_map(work: Path) -> None:
+    list(bulk.predict(Classifier(looking_at((0, 1))), ["missing.png", "grey.png"], maps=work / "maps", first=7))
+    assert [path.name for path in (work / "maps").iterdir()] == ["000008-grey.png"]
+
+
+def test_few_whole_pictures_wait_for_their_map(work: Path) -> None:
+    taken: list[int] = []
+    sources = ("grey.png" for _ in iter(lambda: taken.append(1), "never"))
+    rows = bulk.predict(Classifier(looking_at((0, 1))), sources, maps=work / "maps")
+    next(rows)
+    before = -1
+    while len(taken) > before:
+        before = len(taken)
+        assert before <= 2 * bulk.MAPPED < 32
+        time.sleep(0.3)
+    rows.close()
 
 
 def test_picture_on_standard_input_has_a_map(work: Path) -> None:
@@ -314,16 +333,27 @@ def test_folder_that_is_a_file_is_told(work: Path, capsys: pytest.CaptureFixture
     assert (output, errors) == ("", "error: maps: expected a folder for the maps, or a place for one: File exists\n")
 
 
-def test_folder_that_may_not_be_written_to_is_told(
-    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("writes", "message"),
+    [
+        (0, "{}: cannot be written: No space left on device. Free the place, or name another"),
+        (1, "cannot write the map {}: No space left on device"),
+    ],
+)
+def test_folder_that_cannot_be_written_to_is_told(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, writes: int, message: str
 ) -> None:
-    def refuse(*_: object, **__: object) -> None:
-        raise PermissionError(13, "Permission denied")  # what root never sees
+    left, sync = iter(range(writes)), os.fsync
 
-    monkeypatch.setattr("tempfile.mkstemp", refuse)
+    def refuse(file: int) -> None:
+        if next(left, None) is None:
+            raise OSError(28, "No space left on device")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", refuse)
     assert predict("--explain", "maps", "wide.png") == terminal.FAILED
-    path = os.path.join("maps", "000001-wide.png")  # noqa: PTH118
-    assert capsys.readouterr().err == f"error: cannot write the map {path}: Permission denied\n"
+    name = ["000001.png", "000001-wide.png"][writes]
+    assert capsys.readouterr() == ("", f"error: {message.format(os.path.join('maps', name))}\n")  # noqa: PTH118
     assert list((work / "maps").iterdir()) == []
 
 

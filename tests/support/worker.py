@@ -8,43 +8,50 @@ import itertools
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-from support.trainings import SMALL, TRAIN, VALIDATION
+from support.trainings import SMALL, TINY, TRAIN, VALIDATION, know_tiny
 from thumbnet.errors import TrainingError
 from thumbnet.training import loop
 from thumbnet.training.distributed.join import join
 from thumbnet.training.distributed.strategy import Strategy
 from thumbnet.training.distributed.team import Team
+from thumbnet.training.history import write_table
 from thumbnet.training.loop import fit
 from thumbnet.training.recipes import RECIPES, Recipe
+from thumbnet.training.settings import Settings
 
-# Batches of 16 in float32, as bfloat16 would hide what differs. Few steps, as they take differences apart.
-SHARED: dict[str, Any] = {**SMALL, "precision": "float32"}
+# Batches of 16. Few steps, as they take differences apart.
 TRAININGS = {
-    "seed": dataclasses.replace(RECIPES["seed"], **SHARED),
-    "best": dataclasses.replace(RECIPES["best"], **{**SHARED, "epochs": 1, "small": 0}),
-    "uneven": dataclasses.replace(RECIPES["seed"], **{**SHARED, "epochs": 1, "batch_size": 15}),
+    "seed": dataclasses.replace(RECIPES["seed"], **SMALL),
+    "best": dataclasses.replace(RECIPES["best"], **{**SMALL, "epochs": 1, "small": 0}),
+    "uneven": dataclasses.replace(RECIPES["seed"], **{**SMALL, "epochs": 1, "batch_size": 15}),
+    "tiny": TINY,
 }
-ENDLESS = dataclasses.replace(TRAININGS["seed"], epochs=100_000)
+ENDLESS = dataclasses.replace(TINY, epochs=100_000)
 
 
 class _BrokenOffError(Exception):
     pass
 
 
-def train(folder: Path, name: str, recipe: Recipe, team: Team, **options: Any) -> dict[str, Any]:
+def train(
+    folder: Path, name: str, recipe: Recipe, team: Team, *, resume: bool = False, minutes: float | None = None
+) -> dict[str, Any]:
     """What a training gives, or the error that ends it; the weights go to a file."""
     try:
         fitted = fit(
-            recipe, TRAIN, VALIDATION, seed=0, checkpoint_path=folder / f"{name}.checkpoint",
-            table=folder / f"{name}.csv", team=team, **options,
+            recipe, TRAIN, VALIDATION, Settings(minutes=minutes, precision="float32"),  # bfloat16 hides what differs
+            checkpoint_path=folder / f"{name}.checkpoint", resume=resume,
+            write=partial(write_table, folder / f"{name}.csv"), team=team,
         )  # fmt: skip
     except (TrainingError, _BrokenOffError) as error:
         return {"error": str(error)}
@@ -64,13 +71,14 @@ def break_off_after_an_epoch(folder: Path, team: Team) -> dict[str, Any]:
         return original(*arguments)
 
     with mock.patch.object(loop, "_batches", batches):
-        return train(folder, "broken", TRAININGS["seed"], team)
+        return train(folder, "broken", TINY, team)
 
 
 def main() -> None:
     """All trainings, one after the other: to join others takes longer than they do."""
     folder, devices = Path(sys.argv[1]), int(sys.argv[2])
     folder.mkdir()
+    know_tiny(pytest.MonkeyPatch())
 
     def tell(name: str, result: dict[str, Any]) -> None:
         with (folder / "results.jsonl").open("a") as file:
@@ -87,8 +95,8 @@ def main() -> None:
     if devices > 1:
         return
     tell("broken", break_off_after_an_epoch(folder, team))
-    tell("resumed", train(folder, "broken", TRAININGS["seed"], team, resume=True))
-    tell("nothing to resume", train(folder, "nothing", TRAININGS["seed"], team, resume=True))
+    tell("resumed", train(folder, "broken", TINY, team, resume=True))
+    tell("nothing to resume", train(folder, "nothing", TINY, team, resume=True))
     tell("timed", train(folder, "timed", ENDLESS, team, minutes=0.02))
     try:
         team.check({"seed": 0, "recipe": os.environ["TF_CONFIG"]})

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import json
 import signal
 import subprocess
 import sys
@@ -17,17 +16,21 @@ pytest.importorskip("keras", reason="training is not installed: pip install -e '
 import cv2
 import keras
 from support.tensorboard import logged
+from support.trainings import BROKEN_OFF, TINY, know_tiny, stripes
 
 import thumbnet
 from thumbnet import cli
 from thumbnet.data.dataset import Dataset, Splits
 from thumbnet.data.digits import read_digits
-from thumbnet.errors import DataError, ExportError, TrainingError
+from thumbnet.errors import DataError, ExportError, ThumbnetError, TrainingError
 from thumbnet.evaluation import page
 from thumbnet.evaluation.judge import judge
-from thumbnet.evaluation.page import CURVES
-from thumbnet.training import history, pipeline
+from thumbnet.files import exclusive
+from thumbnet.training import pipeline
+from thumbnet.training.history import COLUMNS
 from thumbnet.training.recipes import RECIPES
+
+FEW = Splits(stripes(120, 0), stripes(40, 1))  # 108 to train on, in 6 steps; 12 are held out
 
 
 @pytest.fixture(scope="module")
@@ -36,9 +39,22 @@ def splits() -> Splits:
 
 
 @pytest.fixture(scope="module")
-def trained(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> pipeline.Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Trained:
     folder = tmp_path_factory.mktemp("trained")
-    return thumbnet.train(splits, "seed", epochs=6, output=folder / "model" / "digits.onnx", logs=folder / "logs")
+    return thumbnet.train("digits", "seed", epochs=6, output=folder / "model" / "digits.onnx", logs=folder / "logs")
+
+
+@pytest.fixture
+def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    know_tiny(monkeypatch)
+
+
+tiny = pytest.mark.usefixtures("_tiny")
+
+
+def train_few(output: Path, data: Splits = FEW, **options: Any) -> pipeline.Trained:
+    """A real training of the network `tiny`, to the model file; `@tiny` goes before the test."""
+    return thumbnet.train(data, TINY, **{"epochs": 1, "precision": "float32", "output": output, **options})
 
 
 def test_a_trained_digits_model_reads_digits_from_its_file(
@@ -60,8 +76,12 @@ def test_the_file_tells_where_it_comes_from(trained: pipeline.Trained, splits: S
     assert (info.size, info.framing, info.mirror_average) == (32, "centre", False)  # mirrored digits are no digits
     assert info.recipe["name"] == "seed"
     assert info.recipe["epochs"] == 6
-    assert info.data["train"] == splits.train.fingerprint()
-    assert info.data["test"] == splits.test.fingerprint()
+    assert (info.recipe["seed"], info.recipe["refit"], info.recipe["minutes"]) == (0, False, None)
+    assert info.data == {
+        "source": "digits", "seed": 0,
+        "train": splits.train.fingerprint(), "train_images": 1437,
+        "test": splits.test.fingerprint(), "test_images": 360,
+    }  # fmt: skip
     assert info.scores == trained.scores.as_dict()
     assert info.version == thumbnet.__version__
     assert 0 < info.threshold < 1
@@ -79,24 +99,43 @@ def test_the_keras_file_beside_it_is_the_same_network(trained: pipeline.Trained,
     np.testing.assert_array_equal(ours, theirs)
 
 
+def table(model: Path) -> list[dict[str, float]]:
+    """The rows of a model's table of epochs."""
+    head, *rows = [line.split(",") for line in model.with_suffix(".results.csv").read_text().splitlines()]
+    assert tuple(head) == COLUMNS
+    return [dict(zip(head, map(float, row), strict=True)) for row in rows]
+
+
 def test_nothing_but_these_files_is_left(trained: pipeline.Trained) -> None:
     names = sorted(path.name for path in trained.path.parent.iterdir())
-    assert names == ["digits.keras", "digits.onnx", "results.csv"]
+    assert names == ["digits.keras", "digits.onnx", "digits.results.csv"]
 
 
-def test_the_table_of_epochs_is_drawn_in_the_report(trained: pipeline.Trained) -> None:
-    assert history.TABLE == CURVES
-    rows = page._epochs(trained.path.with_name(CURVES))
+def test_the_model_holds_its_history_as_its_table_does(trained: pipeline.Trained) -> None:
+    history = thumbnet.load(trained.path).info.history
+    rows = table(trained.path)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    assert all(tuple(row) == history.COLUMNS for row in rows)
-    assert "accuracy over the epochs" in page._training(str(trained.path))
+    for kept, row in zip(history, rows, strict=True):
+        assert {key: kept[key] for key in ("epoch", "loss", "training", "validation")} == {
+            key: row[key] for key in ("epoch", "loss", "training", "validation")
+        }
+        assert "seconds" not in kept  # or the same seed would not give the same file
+    assert "accuracy over the epochs" in page._training(history)
 
 
 def test_the_logs_are_where_they_were_wanted(trained: pipeline.Trained) -> None:
-    rows = page._epochs(trained.path.with_name(CURVES))
     read = logged(trained.path.parent.parent / "logs")
-    expected = [(row["epoch"] - 1, pytest.approx(row["validation"])) for row in rows]
+    expected = [(row["epoch"] - 1, pytest.approx(row["validation"])) for row in table(trained.path)]
     assert read["validation", "epoch_accuracy"] == expected
+
+
+@tiny
+def test_two_trainings_in_one_folder_share_nothing(tmp_path: Path) -> None:
+    for name, epochs in (("one", 1), ("two", 2)):
+        train_few(tmp_path / f"{name}.onnx", epochs=epochs)
+    assert [len(table(tmp_path / f"{name}.onnx")) for name in ("one", "two")] == [1, 2]
+    assert [len(thumbnet.load(tmp_path / f"{name}.onnx").info.history) for name in ("one", "two")] == [1, 2]
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +154,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("recipe", "size"), [("seed", 96), ("fast", 64), ("best", 40)])
+@pytest.mark.parametrize(("recipe", "size"), [("seed", 96), ("fast", 48), ("best", 40)])
 def test_own_pictures_in_another_size_go_all_the_way(
     pictures: Path, tmp_path: Path, recipe: str, size: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,31 +175,65 @@ def test_own_pictures_in_another_size_go_all_the_way(
     assert answer["label"] == trained.classifier.predict(picture).label
 
 
-def test_the_file_says_what_it_rejects_of_foreign_pictures(splits: Splits, tmp_path: Path) -> None:
+@tiny
+def test_the_file_says_what_it_rejects_of_foreign_pictures(tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", **arrays(FEW))
     rng = np.random.default_rng(0)
-    few = Splits(splits.train.take(np.arange(200)), splits.test.take(np.arange(100)))
     for row in range(9):
-        image = rng.integers(0, 256, (40, 50, 3), np.uint8) if row else cv2.resize(few.test.images[0], (64, 64))
+        image = rng.integers(0, 256, (40, 50, 3), np.uint8) if row else cv2.resize(FEW.test.images[0], (64, 64))
         (tmp_path / "other" / f"{row % 2}").mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(tmp_path / "other" / f"{row % 2}" / f"{row}.png"), image)
-    for name in ("notes.txt", "sizes.csv"):  # both look at the files that are named as pictures
+    for name in ("notes.txt", "sizes.csv"):  # only files that are named as pictures count
         (tmp_path / "other" / name).write_text("not a picture")
-    trained = thumbnet.train(few, "seed", epochs=2, output=tmp_path / "model.onnx", foreign=tmp_path / "other")
-    judged = judge(str(trained.path), "digits", str(tmp_path / "other")).foreign
+    trained = train_few(tmp_path / "model.onnx", epochs=2, foreign=tmp_path / "other")
+    judged = judge(str(trained.path), str(tmp_path / "few.npz"), str(tmp_path / "other")).foreign
     assert judged is not None
     scores = thumbnet.load(trained.path).info.scores
     assert scores["foreign_images"] == judged[1].images == 9
     assert scores["foreign_rejected"] == judged[1].rejected
-    assert 0.5 < scores["foreign_auroc"] <= 1
+    assert scores["foreign_auroc"] == judged[1].auroc
     assert {name: score for name, score in scores.items() if "foreign" not in name} == trained.scores.as_dict()
 
 
-@pytest.mark.parametrize("made", [False, True])
-def test_missing_foreign_pictures_are_told_before_the_training(splits: Splits, tmp_path: Path, made: bool) -> None:
-    if made:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "expected a folder of pictures, got none"),
+        ({}, "no picture"),
+        ({"notes.txt": b"text"}, "no picture"),
+        ({"a.png": b"", "b.png": b"<html>"}, "no picture can be read: .*a.png: expected"),
+    ],
+)
+def test_missing_foreign_pictures_are_reported_before_the_training(
+    tmp_path: Path, content: dict[str, bytes] | None, problem: str
+) -> None:
+    if content is not None:
         (tmp_path / "other").mkdir()
-    with pytest.raises(DataError, match="other"):
-        thumbnet.train(splits, "seed", epochs=1000, output=tmp_path / "model.onnx", foreign=tmp_path / "other")
+        for name, data in content.items():
+            (tmp_path / "other" / name).write_bytes(data)
+    with pytest.raises(DataError, match=f"other: {problem}"):
+        thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx", foreign=tmp_path / "other")
+
+
+def flat(count: int, seed: int, *, grey: bool) -> Dataset:
+    """Pictures of one colour each: mostly red, green or blue; or dark, grey or light."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    colours = rng.integers(0, 80, (count, 3))
+    if grey:
+        colours = (80 * labels + rng.integers(0, 40, count))[:, None].repeat(3, axis=1)
+    else:
+        colours[np.arange(count), labels] += 160
+    images = np.broadcast_to(colours[:, None, None], (count, 18, 18, 3)).astype(np.uint8)
+    return Dataset(images, labels, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_pictures_of_one_colour_can_be_trained_on(tmp_path: Path, grey: bool) -> None:
+    splits = Splits(flat(200, 0, grey=grey), flat(60, 1, grey=grey))
+    trained = thumbnet.train(splits, "seed", epochs=4, output=tmp_path / "model.onnx")
+    assert trained.scores.accuracy > 0.9
+    assert trained.scores.known > 0.8
 
 
 @pytest.mark.parametrize("size", [17, 0, -1])
@@ -169,23 +242,96 @@ def test_a_size_without_room_for_the_networks_is_told_at_once(tmp_path: Path, si
         thumbnet.train("no such folder", "seed", size=size, output=tmp_path / "model.onnx")
 
 
-def test_splits_of_another_size_than_asked_for_are_refused(splits: Splits, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"the splits have 32 pixels a side, asked for are 64\. Leave out size"):
-        thumbnet.train(splits, "seed", size=64, output=tmp_path / "model.onnx")
+def test_splits_of_another_size_than_asked_for_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"the splits have 18 pixels a side, but 64 are asked for\. Leave out size"):
+        thumbnet.train(FEW, "seed", size=64, output=tmp_path / "model.onnx")
 
 
+@tiny
 def test_splits_have_the_size_that_they_are_read_in(tmp_path: Path) -> None:
-    trained = thumbnet.train(read_digits(18), "seed", epochs=1, output=tmp_path / "model.onnx")
-    assert trained.classifier.info.size == 18
+    trained = train_few(tmp_path / "model.onnx", Splits(stripes(60, 0, 20), stripes(40, 1, 20)))
+    assert trained.classifier.info.size == 20
 
 
-@pytest.mark.parametrize("content", ["epoch,box_loss\n1,2\n", "", None])
-def test_another_programs_results_are_not_written_over(splits: Splits, tmp_path: Path, content: str | None) -> None:
-    table = tmp_path / "results.csv"
-    table.mkdir() if content is None else table.write_text(content)
+@pytest.mark.parametrize("content", ["epoch,box_loss\n1,2\n", ""])
+def test_another_programs_results_are_not_written_over(tmp_path: Path, content: str) -> None:
+    table = tmp_path / "model.results.csv"
+    table.write_text(content)
     with pytest.raises(TrainingError, match=r"results\.csv is not of a training of Thumbnet\. Move it"):
-        thumbnet.train(splits, "seed", output=tmp_path / "model.onnx")
-    assert table.is_dir() if content is None else table.read_text() == content
+        thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx")
+    assert table.read_text() == content
+
+
+@pytest.mark.parametrize("name", ["model.keras", "results.csv", "v1.2", "model", "model.onnx.gz"])
+def test_a_model_needs_a_name_that_ends_in_onnx(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"the user's")
+    with pytest.raises(TrainingError, match=rf"{name}: expected a name for the model that ends in \.onnx, such as "):
+        thumbnet.train("no such folder", "seed", output=tmp_path / name)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"the user's"
+
+
+@tiny
+def test_an_own_keras_file_is_not_written_over_and_one_of_a_training_is(tmp_path: Path) -> None:
+    output, beside = tmp_path / "keep.onnx", tmp_path / "keep.keras"
+    for content in (b"any", b""):
+        beside.write_bytes(content)
+        with pytest.raises(TrainingError, match=r"keep\.keras would be replaced, and was not written by this version"):
+            train_few(output)
+        assert beside.read_bytes() == content
+    beside.unlink()
+    train_few(output)
+    train_few(output, seed=1)
+    network = keras.models.load_model(beside)
+    network.save(beside)  # trained further, say, under the same name
+    with pytest.raises(TrainingError, match=r"keep\.keras would be replaced"):
+        train_few(output)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["model.onnx", "model.keras", "model.results.csv", "model.onnx.checkpoint", "model.onnx.refit.checkpoint"],
+)
+@pytest.mark.parametrize("kind", ["folder", "device"])
+def test_what_cannot_be_written_is_reported_before_the_training(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / name).mkdir() if kind == "folder" else (tmp_path / name).symlink_to("/dev/null")
+    with pytest.raises(ThumbnetError, match=rf"{name}: expected a file to write to, got a {kind}"):
+        thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("option", ["output", "logs"])
+def test_a_file_in_place_of_a_folder_is_reported_before_the_training(tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    places: dict[str, Any] = {"output": tmp_path / "model.onnx", option: tmp_path / "file" / "model.onnx"}
+    with pytest.raises(ThumbnetError, match=r"model\.onnx.*: cannot be written: (Not a directory|File exists)"):
+        thumbnet.train("no such folder", "seed", **places)
+
+
+def test_logs_that_are_a_file_are_refused(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is not installed: pip install -e '.[logs]'")
+    (tmp_path / "logs").write_bytes(b"")
+    with pytest.raises(TrainingError, match="logs: expected a folder for --logs, got a file"):
+        thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx", logs=tmp_path / "logs")
+
+
+@tiny
+def test_a_source_with_a_split_of_its_own_has_no_seed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "few.npz", **arrays(FEW))
+    data = str(tmp_path / "few.npz")
+    for source, named in ((data, data), (FEW, None)):
+        info = thumbnet.train(source, TINY, epochs=1, size=18, seed=5, output=tmp_path / "model.onnx").classifier.info
+        assert (info.data["source"], info.data["seed"], info.recipe["seed"]) == (named, None, 5)
+
+
+def test_two_trainings_to_one_file_do_not_run_at_once(tmp_path: Path) -> None:
+    with (
+        exclusive(tmp_path / ".model.onnx.lock"),
+        pytest.raises(ThumbnetError, match="another process writes to it"),
+    ):
+        thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx")
+    with pytest.raises(DataError):
+        thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("images", "share"), [(50_000, 0.04), (20_000, 0.05), (10_000, 0.1), (300, 0.1)])
@@ -193,12 +339,13 @@ def test_of_a_small_set_more_is_held_out(images: int, share: float) -> None:
     assert pipeline.held_out_share(RECIPES["fast"], images) == pytest.approx(share)
 
 
-def test_a_refit_ships_a_network_of_all_training_images(splits: Splits, tmp_path: Path) -> None:
-    held_out = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "a.onnx").classifier
-    refitted = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "b.onnx", refit=True).classifier
+@tiny
+def test_a_refit_ships_a_network_of_all_training_images(tmp_path: Path) -> None:
+    held_out = train_few(tmp_path / "a.onnx").classifier
+    refitted = train_few(tmp_path / "b.onnx", refit=True).classifier
     assert refitted.info.recipe["refit"] is True
     assert (refitted.info.temperature, refitted.info.threshold) == (held_out.info.temperature, held_out.info.threshold)
-    images = splits.test.images[:10]
+    images = FEW.test.images[:10]
     assert not np.array_equal(refitted.probabilities(images), held_out.probabilities(images))
     assert not list(tmp_path.glob("*.checkpoint"))
 
@@ -216,36 +363,36 @@ def interrupt_at(last: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(keras.Model, "train_on_batch", interrupted)
 
 
+@tiny
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_ctrl_c_in_the_refit_ships_what_came_before_it(
-    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
 ) -> None:
-    whole = thumbnet.train(splits, "seed", epochs=2, output=tmp_path / "a.onnx").classifier
-    # 64 steps an epoch of 1,293 pictures, then 65 of 1,437.
-    interrupt_at(2 * 64 + 65 * (epoch - 1) + 5, monkeypatch)
-    stopped = thumbnet.train(splits, "seed", epochs=2, output=tmp_path / "b.onnx", refit=True)
+    whole = train_few(tmp_path / "a.onnx", epochs=2).classifier
+    interrupt_at(2 * 6 + 7 * (epoch - 1) + 3, monkeypatch)  # 6 steps an epoch, then 7 of all 120 pictures
+    stopped = train_few(tmp_path / "b.onnx", epochs=2, refit=True)
     assert stopped.interrupted
     assert stopped.classifier.info.recipe["refit"] is False
-    images = splits.test.images[:10]
+    images = FEW.test.images[:10]
     np.testing.assert_array_equal(stopped.classifier.probabilities(images), whole.probabilities(images))
     assert (tmp_path / "b.onnx.refit.checkpoint").exists() is (epoch == 2)
 
 
-def test_starting_over_forgets_the_refit_of_a_broken_training(
-    splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@tiny
+def test_starting_over_forgets_the_refit_of_a_broken_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "model.onnx.refit.checkpoint").write_bytes(b"of other settings")
-    interrupt_at(70, monkeypatch)  # in the second epoch
-    assert thumbnet.train(splits, "seed", epochs=2, output=tmp_path / "model.onnx", refit=True).interrupted
+    interrupt_at(8, monkeypatch)  # in the second epoch
+    assert train_few(tmp_path / "model.onnx", epochs=2, refit=True).interrupted
     assert [path.name for path in tmp_path.glob("*.checkpoint")] == ["model.onnx.checkpoint"]
 
 
-def test_a_failed_export_leaves_the_old_files(splits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@tiny
+def test_a_failed_export_leaves_the_old_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     output = tmp_path / "model.onnx"
     output.write_bytes(b"old")
     monkeypatch.setattr("thumbnet.training.to_onnx_tensorflow.TOLERANCE", -1.0)
     with pytest.raises(ExportError):
-        thumbnet.train(splits, "seed", epochs=1, output=output)
+        train_few(output)
     assert output.read_bytes() == b"old"
     assert not output.with_suffix(".keras").exists()
     assert output.with_name("model.onnx.checkpoint").exists()  # so that hours of training are not lost
@@ -259,91 +406,101 @@ def test_at_least_a_thousand_pictures_from_all_over_prove_the_export() -> None:
     assert samples.max() == 249
 
 
-def test_an_unknown_recipe_is_named(splits: Splits, tmp_path: Path) -> None:
+def test_an_unknown_recipe_is_named(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=f"no recipe 'sed'. There is: {', '.join(RECIPES)}"):
-        thumbnet.train(splits, "sed", output=tmp_path / "model.onnx")
+        thumbnet.train(FEW, "sed", output=tmp_path / "model.onnx")
 
 
-@pytest.mark.parametrize("length", [{"epochs": 0}, {"minutes": 0}, {"minutes": float("nan")}])
-def test_a_training_of_no_length_is_refused(splits: Splits, tmp_path: Path, length: dict[str, Any]) -> None:
-    with pytest.raises(TrainingError, match=r"expected 1 epoch or more, or minutes above 0"):
-        thumbnet.train(splits, "seed", output=tmp_path / "model.onnx", **length)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"epochs": 0}, "expected 1 epoch or more, got 0"),
+        ({"minutes": 0}, "expected minutes above 0, got 0"),
+        ({"minutes": float("nan")}, "expected minutes above 0, got nan"),
+        ({"patience": 0}, "expected a patience of 1 epoch or more, got 0"),
+        ({"seed": 2**32}, "expected a seed from 0 to 4294967295, got 4294967296"),
+        ({"seed": -1}, "expected a seed from 0 to 4294967295, got -1"),
+    ],
+)
+def test_options_out_of_their_range_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(TrainingError, match=f"^{message}$"):
+        thumbnet.train("no such folder", "seed", output=tmp_path / "model.onnx", **options)
 
 
-def test_a_patience_of_no_epoch_is_refused(splits: Splits, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"expected a patience of 1 epoch or more"):
-        thumbnet.train(splits, "seed", output=tmp_path / "model.onnx", patience=0)
+@tiny
+def test_the_precision_goes_into_the_recipe(tmp_path: Path) -> None:
+    for precision in ("float32", "mixed_bfloat16"):
+        trained = train_few(tmp_path / "model.onnx", precision=precision)
+        assert trained.classifier.info.recipe["precision"] == precision
 
 
-def test_the_precision_goes_into_the_recipe(splits: Splits, tmp_path: Path) -> None:
-    trained = thumbnet.train(splits, "seed", epochs=1, output=tmp_path / "model.onnx", precision="float32")
-    assert trained.classifier.info.recipe["precision"] == "float32"
+@tiny
+def test_pictures_that_must_not_be_mirrored_are_not_mirrored_in_the_file_either(tmp_path: Path) -> None:
+    letters = Splits(*(dataclasses.replace(split, mirrored=False) for split in FEW))
+    for data, mirror, average in ((FEW, True, True), (FEW, False, False), (letters, True, False)):
+        trained = train_few(tmp_path / "model.onnx", data, mirror=mirror)
+        assert trained.classifier.info.mirror_average is average
 
 
-def test_a_folder_in_place_of_the_model_file_is_told_before_the_training(splits: Splits, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"is a folder\. Expected a file's name"):
-        thumbnet.train(splits, output=tmp_path)
+@tiny
+def test_the_file_makes_pictures_square_as_its_training_images_were(tmp_path: Path) -> None:
+    cropped = Splits(*(dataclasses.replace(split, framing="crop") for split in FEW))
+    assert train_few(tmp_path / "model.onnx", cropped).classifier.info.framing == "crop"
 
 
-def test_pictures_that_must_not_be_mirrored_are_not_mirrored_in_the_file_either(splits: Splits, tmp_path: Path) -> None:
-    photographs = Splits(*(dataclasses.replace(split, mirrored=True) for split in splits))
-    for mirror in (True, False):
-        trained = thumbnet.train(photographs, "seed", epochs=1, output=tmp_path / "model.onnx", mirror=mirror)
-        assert trained.classifier.info.mirror_average is mirror
+def arrays(splits: Splits) -> dict[str, Any]:
+    """What an `.npz` file of these splits holds."""
+    train, test = splits
+    return {
+        "x_train": train.images, "y_train": train.labels, "x_test": test.images, "y_test": test.labels,
+        "names": np.array(train.names),
+    }  # fmt: skip
 
 
-def test_the_file_makes_pictures_square_as_its_training_images_were(splits: Splits, tmp_path: Path) -> None:
-    cropped = Splits(*(dataclasses.replace(split, framing="crop") for split in splits))
-    trained = thumbnet.train(cropped, "seed", epochs=1, output=tmp_path / "model.onnx")
-    assert trained.classifier.info.framing == "crop"
+def break_off(step: int, how: signal.Signals, *command: str) -> "subprocess.CompletedProcess[str]":
+    """Run a training in a process of its own, which gets a signal in this step."""
+    return subprocess.run(
+        [sys.executable, "-c", BROKEN_OFF, str(step), str(int(how)), *command], capture_output=True, text=True
+    )
 
 
-def command(output: Path, *more: str, recipe: str = "seed", epochs: int = 3) -> list[str]:
-    train = ["train", "--data", "digits", "--recipe", recipe, "--epochs", str(epochs), "--output", str(output)]
-    return [sys.executable, "-m", "thumbnet", *train, *more]
-
-
-def kill_in_second_epoch(output: Path, how: signal.Signals, **options: Any) -> tuple[int, str, str]:
-    """Start a training and send it a signal as soon as its first epoch is on disk."""
-    process = subprocess.Popen(
-        command(output, **options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background job has Ctrl-C switched off
-    )  # fmt: skip
-    assert process.stderr is not None
-    shown = ""
-    while not shown.endswith("*\n"):  # the first epoch's line
-        line = process.stderr.readline()
-        assert line, shown
-        shown += line
-    process.send_signal(how)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, shown + err
+def command(folder: Path, name: str, recipe: str, epochs: int) -> list[str]:
+    """A training on few pictures, by the shell."""
+    np.savez(folder / "few.npz", **arrays(FEW))
+    options = f"train --data {folder / 'few.npz'} --size 18 --recipe {recipe} --epochs {epochs}"
+    return [*options.split(), "--output", str(folder / name)]
 
 
 def test_killed_and_resumed_gives_the_file_of_an_uninterrupted_run(tmp_path: Path) -> None:
-    options: dict[str, Any] = {"recipe": "fast", "epochs": 2}
-    subprocess.run(command(tmp_path / "whole.onnx", **options), check=True, capture_output=True)
-    code, _, _ = kill_in_second_epoch(tmp_path / "killed.onnx", signal.SIGKILL, **options)
-    assert code == -signal.SIGKILL
+    whole, killed = (command(tmp_path, f"{name}.onnx", "fast", 2) for name in ("whole", "killed"))
+    assert cli.main(whole) == 0
+    assert break_off(9, signal.SIGKILL, *killed).returncode == -signal.SIGKILL  # in the second epoch
     assert not (tmp_path / "killed.onnx").exists()
-    subprocess.run(command(tmp_path / "killed.onnx", "--resume", **options), check=True, capture_output=True)
+    assert cli.main([*killed, "--resume"]) == 0
     assert (tmp_path / "killed.onnx").read_bytes() == (tmp_path / "whole.onnx").read_bytes()
 
 
-def test_ctrl_c_ships_the_best_so_far_and_can_be_resumed(tmp_path: Path) -> None:
-    code, out, err = kill_in_second_epoch(tmp_path / "model.onnx", signal.SIGINT)
-    assert code == 130
-    assert "of 360 test images right" in out
-    assert "The model is the best until then; --resume goes on" in err
-    assert "Traceback" not in err
-    assert thumbnet.load(tmp_path / "model.onnx").info.names == tuple("0123456789")
-    done = subprocess.run(command(tmp_path / "model.onnx", "--resume"), capture_output=True, text=True, check=True)
-    assert "\n    1 " not in done.stderr  # the first epoch is not trained again
-    assert "\n    3 " in done.stderr
+def test_ctrl_c_ships_the_best_so_far_and_can_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = command(tmp_path, "model.onnx", "seed", 3)
+    done = break_off(9, signal.SIGINT, *typed)
+    assert done.returncode == 130
+    assert "of 40 test images right" in done.stdout
+    assert "The model is the best so far; --resume continues" in done.stderr
+    assert "Traceback" not in done.stderr
+    info = thumbnet.load(tmp_path / "model.onnx").info
+    assert info.names == FEW.train.names
+    assert len(info.history) == 1
+    assert cli.main([*typed, "--resume"]) == 0
+    err = capsys.readouterr().err
+    assert "\n    1 " not in err  # the first epoch is not trained again
+    assert "\n    3 " in err
 
 
-def test_a_training_says_when_it_replaces_the_checkpoint_of_a_broken_one(tmp_path: Path) -> None:
+def test_a_training_says_when_it_replaces_the_checkpoint_of_a_broken_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "model.onnx.checkpoint").write_bytes(b"")
-    done = subprocess.run(command(tmp_path / "model.onnx"), capture_output=True, text=True, check=True)
-    assert "model.onnx.checkpoint is of a training that did not end: --resume would go on with it" in done.stderr
-    assert json.dumps(done.stdout).count("\\n") == 1
+    assert cli.main(command(tmp_path, "model.onnx", "seed", 1)) == 0
+    out, err = capsys.readouterr()
+    assert "model.onnx.checkpoint is of a training that did not end: --resume would continue it" in err
+    assert out.count("\n") == 1

@@ -62,7 +62,7 @@ def _train(arguments: argparse.Namespace) -> int:
         foreign=arguments.foreign,
     )  # fmt: skip
     if trained.interrupted and trained.written:
-        say("Stopped. The model is the best until then; --resume goes on with the training.")
+        say("Stopped. The model is the best so far; --resume continues the training.")
     if trained.written:
         print(f"{trained.path}: {_accuracy(trained.scores.as_dict())}")
     return INTERRUPTED if trained.interrupted else DONE
@@ -82,12 +82,16 @@ def _evaluate(arguments: argparse.Namespace) -> int:
         arguments.wrong("expected one model, or two to compare")
     from thumbnet import process
     from thumbnet.evaluation import report
-    from thumbnet.evaluation.judge import judge
-    from thumbnet.evaluation.page import write
+    from thumbnet.evaluation.judge import judge_each
+    from thumbnet.evaluation.page import prepare, write
     from thumbnet.evaluation.report import versus
 
     process.mute()
-    judged, *other = [judge(name, arguments.data, arguments.foreign) for name in named or [None]]
+    if arguments.report:
+        prepare(Path(arguments.report))
+    judged, *other = judge_each(named or [None], arguments.data, arguments.foreign)
+    if judged.note:
+        say(f"note: {judged.note}")
     if other:
         print(versus(judged, other[0]))
     else:
@@ -99,7 +103,10 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _check_data(arguments: argparse.Namespace) -> int:
     from thumbnet.data import check
+    from thumbnet.files import check_output
 
+    if arguments.report:
+        check_output(Path(arguments.report))
     found = check.check(arguments.data, judge=_label_judge(arguments.seed) if arguments.labels else None)
     print(check.text(found))
     if arguments.report:

@@ -1,13 +1,14 @@
-"""What is wrong with a data set: broken files, copies, test pictures that are trained on, uneven classes, wrong labels.
+"""Find what is wrong with a data set: broken files, copies, leaks into the test split, uneven classes, wrong labels.
 
-A data source → `Pictures`, what of it can be read → `Findings`. Nothing is changed or deleted: a person decides.
+The pictures that can be read become `Pictures`, and these become `Findings`. Nothing is changed: a person decides.
 """
 
 import hashlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
+from pathlib import PurePosixPath
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -15,20 +16,23 @@ from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.duplicates import FINE, SIDE, Match, find
-from thumbnet.data.folder import read_tree
-from thumbnet.data.load import located, unsplit
-from thumbnet.errors import DataError, ImageError, MissingExtraError
+from thumbnet.data.folder import Budget, Tree
+from thumbnet.data.load import BUILT_IN, load_parts, located, read_labelled
+from thumbnet.data.npz import is_npz
+from thumbnet.data.store import Store
+from thumbnet.errors import DataError, MissingExtraError, SourceError
 from thumbnet.pictures import kinds
-from thumbnet.pictures.decode import decode
+from thumbnet.pictures.decode import MAX_PIXELS, decode
+from thumbnet.pictures.decode import pixels as claimed_pixels
 from thumbnet.pictures.framing import resize
 from thumbnet.pictures.kinds import SUFFIXES
 from thumbnet.progress import progress
 from thumbnet.text import printable
 
 LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
-MOST_ASPECT = 3  # longer to shorter side; training keeps the middle, so that more than two thirds would be cut off
+MOST_ASPECT = 3  # longer to shorter side; training keeps the middle, so more than two thirds would be cut off
 MOST_UNEVEN = 3  # pictures of the largest class for one of the smallest
-# Labelled pictures → how probable each class is for each, `(N, C)`, by something that did not learn from that picture.
+# Gives the probability of each class for each labelled picture, `(N, C)`. It has not learned from that picture.
 Judge: TypeAlias = Callable[[Dataset], NDArray[np.float64]]
 LISTED = 10  # findings of a kind in the text; the page has more
 
@@ -41,7 +45,7 @@ class Note(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """A picture that another one shows, too. Of a leak, `row` is the test picture and `of` is trained on."""
+    """A picture that repeats another one. In a leak, `row` is the test picture and `of` the training picture."""
 
     row: int
     of: int
@@ -56,23 +60,23 @@ class Suspect(NamedTuple):
 
     row: int
     label: int  # the likelier one
-    given: float  # the probability of the label that it has, 0 to 1
-    other: float  # that of the likelier one
+    given: float  # the probability of its own label, 0 to 1
+    other: float  # the probability of the likelier one
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """What could be read of a data source, in its order, the training pictures first."""
+    """The pictures of a data source that could be read, in its order, training pictures first."""
 
     source: str
     names: tuple[str, ...]
     images: NDArray[np.uint8]  # (N, S, S, 3) RGB, stretched to a square
     labels: NDArray[np.int64]  # (N,), places in `names`
-    is_test: NDArray[np.bool_]  # (N,); none are where the source is not split
-    keys: list[bytes]  # the same for two pictures only if all their pixels are
+    is_test: NDArray[np.bool_]  # (N,); all False if the source is not split
+    keys: list[bytes]  # equal for two pictures only if all their pixels are equal
     mirrored: bool = True  # mirror images show the same
-    root: Path | None = None  # of a folder
-    files: list[Path] = field(default_factory=list)  # of a folder
+    store: Store | None = None  # where the files are, if these were files
+    files: list[str] = field(default_factory=list)  # each picture's, in `store`
     unreadable: list[Note] = field(default_factory=list)
     misnamed: list[Note] = field(default_factory=list)
     odd: list[Note] = field(default_factory=list)
@@ -81,26 +85,26 @@ class Pictures:
         return len(self.labels)
 
     def where(self, row: int) -> str:
-        """What a person finds the picture by: its file, or its split and its place in that."""
-        if self.root is not None:
-            return _within(self.root, self.files[row])
+        """Where a person finds the picture: its file, or its split and its place there."""
+        if self.store is not None:
+            return printable(self.files[row])
         return f"test {row - int((~self.is_test).sum())}" if self.is_test[row] else f"train {row}"
 
     def name(self, row: int) -> str:
         """The picture's class."""
-        return self.names[int(self.labels[row])]
+        return printable(self.names[int(self.labels[row])])
 
 
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What was found, each kind with the worst first."""
+    """The findings, each kind with the worst first."""
 
     pictures: Pictures
     leaks: list[Copy]  # one for each test picture that is in the training split
-    duplicates: list[Copy]  # one for each picture that an earlier one of its split shows
+    duplicates: list[Copy]  # one for each picture that repeats an earlier one of its split
     limit: float  # the likeness above which pictures count as copies
     uneven: list[Note]
-    suspects: list[Suspect] | None  # None where labels were not looked at
+    suspects: list[Suspect] | None  # None if the labels were not checked
 
     @property
     def count(self) -> int:
@@ -116,15 +120,15 @@ class Section(NamedTuple):
     title: str  # with the count
     advice: str
     lines: list[str]
-    rows: list[tuple[int, ...]]  # the pictures of each line; none of those that are about files or classes
+    rows: list[tuple[int, ...]]  # the pictures of each line; empty if the lines are about files or classes
 
 
 def check(data: str, *, judge: Judge | None = None) -> Findings:
     """Look for what is wrong with a data set.
 
     Args:
-        data: `cifar10`, `digits`, a folder of pictures, or an `.npz` file.
-        judge: Judges the labels, if they are to be looked at; such as `training.cross_validation.out_of_fold`.
+        data: `cifar10`, `digits`, a folder or a ZIP file of pictures, a table of labels, or an `.npz` file.
+        judge: Judges the labels, as `training.cross_validation.out_of_fold` does. Without it, they are not checked.
 
     Raises:
         DataError: `data` cannot be used at all, or has too few pictures to judge its labels.
@@ -140,15 +144,15 @@ def check(data: str, *, judge: Judge | None = None) -> Findings:
 
 
 def read(data: str) -> Pictures:
-    """All pictures of a data source that can be read; those that cannot are noted, however many.
+    """Read all pictures of a data source. Those that cannot be read are noted, however many they are.
 
     Raises:
         DataError: `data` is no data source, or none of its pictures can be read.
         MissingExtraError: scikit-learn is needed and not installed.
     """
-    if data not in ("cifar10", "digits") and (root := located(data)).is_dir():
-        return _of_folder(data, root)
-    parts = unsplit(data, SIDE)
+    if data not in BUILT_IN and not is_npz(path := located(data)):
+        return _of_files(data, read_labelled(path))
+    parts = load_parts(data, SIDE)
     pixels = np.concatenate([part.images for part in parts])  # (N, SIDE, SIDE, 3)
     is_test = np.arange(len(pixels)) >= len(parts[0])
     labels = np.concatenate([part.labels for part in parts])
@@ -166,43 +170,43 @@ class _Seen(NamedTuple):
     kind: str
 
 
-def _of_folder(data: str, root: Path) -> Pictures:
-    names, parts = read_tree(root)
-    entries = [(file, label, part > 0) for part, files in enumerate(parts) for label, file in files]
+def _of_files(data: str, tree: Tree) -> Pictures:
+    store = tree.store
+    entries = [(file, label, part > 0) for part, files in enumerate(tree.parts) for label, file in files]
     unreadable: list[Note] = []
     misnamed: list[Note] = []
     odd: list[Note] = []
-    kept: list[tuple[_Seen, Path, int, bool]] = []
+    kept: list[tuple[_Seen, str, int, bool]] = []
+    see = partial(_see, store, Budget(MAX_PIXELS))
     with progress("reading pictures", len(entries), " pictures") as show, ThreadPoolExecutor() as pool:
-        for place, seen in enumerate(pool.map(_see, [file for file, _, _ in entries])):
+        for place, seen in enumerate(pool.map(see, [file for file, _, _ in entries])):
             file, label, is_test = entries[place]
             if isinstance(seen, str):
-                unreadable.append(Note(_within(root, file), seen))
+                unreadable.append(Note(printable(file), seen))
             else:
                 kept.append((seen, file, label, is_test))
-                misnamed += [Note(_within(root, file), what) for what in _misnamed(seen, file)]
-                odd += [Note(_within(root, file), what) for what in _odd(seen)]
+                misnamed += [Note(printable(file), what) for what in _misnamed(seen, file)]
+                odd += [Note(printable(file), what) for what in _odd(seen)]
             show(place + 1)
     if not kept:
         reason = ": ".join(unreadable[0])
-        raise DataError(f"{root}: none of {len(entries)} files is a picture that can be read. {reason}")
+        raise DataError(f"{store.where}: none of {len(entries)} files is a picture that can be read. {reason}")
     seen_all, files, labels, tests = zip(*kept, strict=True)
     pixels = np.stack([seen.square for seen in seen_all])  # (N, SIDE, SIDE, 3)
     return Pictures(
-        data, names, pixels, np.array(labels, np.int64), np.array(tests, np.bool_),
-        [seen.key for seen in seen_all], root=root, files=list(files),
+        data, tree.names, pixels, np.array(labels, np.int64), np.array(tests, np.bool_),
+        [seen.key for seen in seen_all], store=store, files=list(files),
         unreadable=unreadable, misnamed=misnamed, odd=odd,
     )  # fmt: skip
 
 
-def _see(file: Path) -> _Seen | str:
+def _see(store: Store, budget: Budget, file: str) -> _Seen | str:
     """What is in a file, or why it cannot be read."""
     try:
-        if not file.is_file():  # a pipe would be waited for
-            return "not a regular file"
-        content = file.read_bytes()
-        image = decode(content)
-    except (OSError, ImageError) as error:
+        content = store.read(file)
+        with budget.take(claimed_pixels(content)):
+            image = decode(content)
+    except SourceError as error:
         return str(error)
     height, width, _ = image.shape
     return _Seen(resize(image, SIDE, "stretch"), _key(image), width, height, kinds.kind(content))
@@ -214,8 +218,8 @@ def _key(image: NDArray[np.uint8]) -> bytes:
     return digest.digest()
 
 
-def _misnamed(seen: _Seen, file: Path) -> Iterator[str]:
-    suffix = file.suffix.lower()
+def _misnamed(seen: _Seen, file: str) -> Iterator[str]:
+    suffix = PurePosixPath(file).suffix.lower()
     if suffix and suffix not in SUFFIXES[seen.kind]:
         yield f"this is {seen.kind}, not {printable(suffix)}"
 
@@ -225,7 +229,7 @@ def _odd(seen: _Seen) -> Iterator[str]:
     if min(seen.width, seen.height) < LEAST_SIDE:
         yield f"{size}: smaller than {LEAST_SIDE}, so it will be enlarged"
     if max(seen.width, seen.height) > MOST_ASPECT * min(seen.width, seen.height):
-        yield f"{size}: longer than {MOST_ASPECT} to 1, of which only the middle will be seen"
+        yield f"{size}: longer than {MOST_ASPECT} to 1, so only the middle will be used"
 
 
 # --- copies ---
@@ -255,7 +259,7 @@ def _copy_of(pictures: Pictures, row: int, of: int, match: Match | None = None) 
 
 
 def _worst(pictures: Pictures, pairs: list[Copy], *, across: bool) -> list[Copy]:
-    """For each later picture its likest earlier one, of the other split or of its own; other labels first."""
+    """Find each later picture's most similar earlier one in the other split, or in its own; other labels first."""
     best: dict[int, Copy] = {}
     for copy in pairs:
         if (pictures.is_test[copy.of] != pictures.is_test[copy.row]) == across:
@@ -269,9 +273,10 @@ def _worst(pictures: Pictures, pairs: list[Copy], *, across: bool) -> list[Copy]
 def _uneven(pictures: Pictures) -> list[Note]:
     """Classes with far fewer training pictures than the largest, the smallest first."""
     counts = np.bincount(pictures.labels[~pictures.is_test], minlength=len(pictures.names))  # (C,)
-    largest, most = pictures.names[int(counts.argmax())], counts.max()
+    names = [printable(name) for name in pictures.names]
+    largest, most = names[int(counts.argmax())], counts.max()
     return [
-        Note(pictures.names[label], f"{counts[label]:,} training pictures; {largest} has {most:,}")
+        Note(names[label], f"{counts[label]:,} training pictures; {largest} has {most:,}")
         for label in np.argsort(counts, kind="stable")
         if counts[label] * MOST_UNEVEN < most
     ]
@@ -280,8 +285,8 @@ def _uneven(pictures: Pictures) -> list[Note]:
 def suspects(pictures: Pictures, judge: Judge) -> list[Suspect]:
     """The labels that are most likely wrong, the likeliest first.
 
-    From the judge's probabilities and the labels, confident learning says which labels are wrong (Northcutt, Jiang and
-    Chuang, Confident Learning, 2021), by cleanlab.
+    Confident learning finds them from the labels and the judge's probabilities (Northcutt, Jiang and Chuang, Confident
+    Learning, 2021); cleanlab implements it.
 
     Raises:
         DataError: There are too few pictures to judge.
@@ -308,35 +313,37 @@ def suspects(pictures: Pictures, judge: Judge) -> list[Suspect]:
 
 
 def sections(found: Findings) -> list[Section]:
-    """The kinds of which there is any, the worst first."""
+    """The kinds that have findings, the worst first."""
     seen = found.pictures
     suspects = found.suspects or []
     every = [
-        _notes("cannot be read", "Training leaves these out. Mend or delete them.", seen.unreadable),
+        _notes("files cannot be read", "Training leaves them out. Mend or delete them.", seen.unreadable),
         Section(
-            f"{len(found.leaks):,} test pictures are in the training split, too",
-            "What is measured on them is memory. Take them out of one of the splits.",
+            f"{len(found.leaks):,} test pictures are also in the training split",
+            "A score on them measures memory. Remove them from one of the splits.",
             [_copy(seen, copy) for copy in found.leaks],
             [(copy.row, copy.of) for copy in found.leaks],
         ),
         Section(
-            f"{len(found.duplicates):,} pictures are there more than once",
-            "Where the labels differ, one is wrong, or it is no copy. "
-            "Take copies out before a set is split, or they are on both sides.",
+            f"{len(found.duplicates):,} pictures repeat another one",
+            "If the labels differ, one of them is wrong, or the picture is no copy. "
+            "Remove copies before you split a set, or they end up in both splits.",
             [_copy(seen, copy) for copy in found.duplicates],
             [(copy.row, copy.of) for copy in found.duplicates],
         ),
         Section(
             f"{len(suspects):,} labels may be wrong",
-            "Networks that did not see these pictures disagree with their labels. Look before you change one.",
+            "Networks that have not seen these pictures disagree with their labels. Look at one before you change it.",
             [_suspect(seen, suspect) for suspect in suspects],
             [(suspect.row,) for suspect in suspects],
         ),
-        _notes("have a name of another format", "Other programs may refuse them. Rename them.", seen.misnamed),
-        _notes("have an odd size", "Crop or replace them where that matters.", seen.odd),
+        _notes(
+            "files have the suffix of another format", "Other programs may reject them. Rename them.", seen.misnamed
+        ),
+        _notes("pictures have an odd size", "Crop or replace them if that matters.", seen.odd),
         _notes(
             f"classes have less than 1/{MOST_UNEVEN} of the largest one's pictures",
-            "They will be missed more often. Add pictures.",
+            "The network will miss them more often. Add pictures.",
             found.uneven,
         ),
     ]
@@ -344,7 +351,7 @@ def sections(found: Findings) -> list[Section]:
 
 
 def summary(found: Findings) -> str:
-    """One line: what was looked at, and how much was found."""
+    """One line: what was checked, and how much was found."""
     seen, tests = found.pictures, int(found.pictures.is_test.sum())
     split = f", {len(seen) - tests:,} to train on and {tests:,} to test" if tests else ", not split"
     counted = f"{found.count:,} findings" if found.count else "nothing found"
@@ -352,25 +359,21 @@ def summary(found: Findings) -> str:
 
 
 def caution(found: Findings) -> str:
-    """What could not be looked for, or nothing."""
+    """What could not be checked, or nothing."""
     if found.limit <= FINE:
         return ""
-    told = f"those that are {found.limit:.2f} alike or more" if found.limit < 1 else "exact ones"
-    return f"The pictures of this set are alike by nature: of copies, only {told} can be told."
+    which = f"copies that are at least {found.limit:.2f} alike" if found.limit < 1 else "exact copies"
+    return f"The pictures of this set look alike by nature, so only {which} are found."
 
 
 def text(found: Findings) -> str:
-    """For a terminal: what was looked at, then each kind of findings with its count and its worst `LISTED`."""
+    """For a terminal: what was checked, then each kind of findings with its count and the `LISTED` worst ones."""
     lines = [summary(found), *([caution(found)] if caution(found) else [])]
     for section in sections(found):
         lines += ["", section.title, *(f"  {line}" for line in section.lines[:LISTED])]
         if (more := len(section.lines) - LISTED) > 0:
             lines.append(f"  … and {more:,} more")
     return "\n".join(lines)
-
-
-def _within(root: Path, file: Path) -> str:
-    return printable(file.relative_to(root).as_posix())
 
 
 def _notes(title: str, advice: str, notes: list[Note]) -> Section:
@@ -386,5 +389,5 @@ def _copy(seen: Pictures, copy: Copy) -> str:
 def _suspect(seen: Pictures, suspect: Suspect) -> str:
     return (
         f"{seen.where(suspect.row)}: labelled {seen.name(suspect.row)} ({suspect.given:.0%}), "
-        f"looks like {seen.names[suspect.label]} ({suspect.other:.0%})"
+        f"looks like {printable(seen.names[suspect.label])} ({suspect.other:.0%})"
     )

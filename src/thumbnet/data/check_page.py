@@ -1,4 +1,4 @@
-"""The findings in a data set as one HTML page, with the pictures side by side. It needs nothing around it."""
+"""The findings in a data set as one self-contained HTML page, with the pictures side by side."""
 
 from pathlib import Path
 
@@ -64,5 +64,6 @@ def _section(pictures: Pictures, section: Section) -> Html:
 
 
 def _picture(pictures: Pictures, row: int) -> Html:
-    image = decode(pictures.files[row].read_bytes()) if pictures.files else pictures.images[row]
+    store = pictures.store
+    image = decode(store.read(pictures.files[row])) if store else pictures.images[row]
     return picture(image, f"{pictures.name(row)}: {pictures.where(row)}", SIDE)

@@ -1,4 +1,4 @@
-"""CIFAR-10's two official archives, packed or unpacked → arrays. Nothing is unpickled, nothing written to disk."""
+"""Read CIFAR-10's two official archives, packed or unpacked, as arrays. Nothing is unpickled or written to disk."""
 
 import lzma
 import pickletools
@@ -20,8 +20,8 @@ ROWS = 10_000  # pictures in each of the six batches, in both archives
 PIXELS = 3 * 32 * 32  # all red, then all green, then all blue, each row by row
 MAX_BATCH = 2**25  # bytes; the official batches have 30,730,000 (binary) and just over 31,000,000 (Python)
 
-# What the official batches, which Python 2 pickled, are made of. The strings among the opcodes are the keys, the file
-# names and the pixels; the globals put a NumPy array together, which is not done here.
+# The opcodes of the official batches, which Python 2 pickled. The strings are the keys, the file names and the pixels.
+# The globals would build a NumPy array, which is not done here.
 TEXTS = {"SHORT_BINSTRING", "BINSTRING"}
 INTEGERS = {"BININT", "BININT1", "BININT2"}
 GLOBALS = {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
@@ -43,7 +43,7 @@ class Batch(NamedTuple):
 
 
 def read(path: Path) -> tuple[Batch, Batch]:
-    """CIFAR-10's 50,000 training and 10,000 test pictures, in the official order.
+    """Read CIFAR-10's 50,000 training and 10,000 test pictures, in the official order.
 
     Args:
         path: The official binary or Python archive, however it is compressed, or a folder that holds its batches.
@@ -76,9 +76,9 @@ def _contents(path: Path) -> Iterator[tuple[str, bytes]]:
     try:
         yield from _unpacked(path) if path.is_dir() else _packed(path)
     except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        reason = str(error).split(":\n")[0]  # tarfile lists what each decompressor said on lines of their own
+        reason = str(error).split(":\n")[0]  # tarfile adds a line for each decompressor
         raise DataError(
-            f"{path}: expected one of CIFAR-10's archives; it is another file or broken: {reason}"
+            f"{path}: expected one of CIFAR-10's archives; this is another file, or a broken one: {reason}"
         ) from error
 
 

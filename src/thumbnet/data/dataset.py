@@ -4,7 +4,9 @@ import hashlib
 import json
 import math
 import os
+import unicodedata
 import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -14,10 +16,10 @@ from numpy.typing import NDArray
 
 from thumbnet.errors import DataError, DataWarning, MissingExtraError
 from thumbnet.pictures.framing import Framing
-from thumbnet.text import CONTROL, first_few
+from thumbnet.text import CONTROL, first_few, natural_key, printable
 
-TEST_SHARE = 0.2  # of a source without a test split
-# Of the free memory. Splitting and shuffling copy the pictures once, and the training needs room for itself.
+TEST_SHARE = 0.2  # held out from a source without a test split
+# The share of free memory that pictures may take: splitting copies them once, and training needs room too.
 MEMORY_SHARE = 0.5
 
 
@@ -30,10 +32,10 @@ class Dataset:
         labels: int64 `(N,)`, places in `names`.
         names: The classes, at least two.
         mirrored: Whether a picture's mirror image keeps its class: photographs do, digits do not.
-        framing: How any other picture becomes one like these, see `pictures.framing.resize`.
+        framing: How any other picture is made into one like these, see `pictures.framing.resize`.
 
     Raises:
-        DataError: A shape, a type or a label is not as above, or a name comes twice or cannot be printed.
+        DataError: A shape, a type or a label is not as above, or a name is repeated or cannot be printed.
     """
 
     images: NDArray[np.uint8]
@@ -80,15 +82,15 @@ class Splits(NamedTuple):
 
 
 def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
-    """`dataset` in two: the rest, and a `share` of each class that is held out. Both keep the order of the pictures.
+    """Split `dataset` in two: the rest, and a held-out `share` of each class. Both keep the order of the pictures.
 
     Args:
         dataset: What to split.
-        share: From 0 to 1, exclusive. Of a small set more is held out, so that there is one picture for each class.
+        share: From 0 to 1, exclusive. A small set has more held out, so that each class has one picture there.
         seed: The same one holds out the same pictures.
 
     Raises:
-        DataError: A class has a single picture, or so little is left that not each class has one.
+        DataError: A class has a single picture, or too few pictures are left for each class to have one.
         MissingExtraError: scikit-learn is not installed.
     """
     try:
@@ -98,7 +100,11 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
     counts = np.bincount(dataset.labels, minlength=len(dataset.names))  # (C,)
     single = [name for name, count in zip(dataset.names, counts, strict=True) if count == 1]
     if single:
-        raise DataError(f"a class with one picture cannot be split: {first_few(single)}. Add pictures or leave it out")
+        raise DataError(
+            f"one picture is left of a class, and one picture cannot be split: {first_few(single)}. Each class needs "
+            "three or more, to learn, to calibrate and to test; two where the test pictures are apart. Add pictures, "
+            "or leave the class out"
+        )
     held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
     try:
         rows = train_test_split(
@@ -114,12 +120,43 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
 
 
 def split(every: Dataset, seed: int) -> Splits:
-    """`every` in training and test pictures; the test split is `TEST_SHARE` of it. Raises what `hold_out` raises."""
+    """Split `every` into training and test pictures, `TEST_SHARE` of it. Raises what `hold_out` raises."""
     return Splits(*hold_out(every, TEST_SHARE, seed))
 
 
-def both_splits(source: Path, train: Dataset, test: Dataset) -> Splits:
-    """The two, after it has been said which classes one of them lacks."""
+def named_once(name: str) -> str:
+    """A class's name in Unicode's form NFC. macOS stores `é` as two characters, other systems as one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def settle_names(found: Iterable[str], known: Sequence[str] | None = None) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The classes' names, and the place in them of each name that was found.
+
+    Args:
+        found: The names in the data. Those that differ only in Unicode's form are one.
+        known: A model's names; the data may lack some of them. Without these, the names found are sorted naturally.
+
+    Raises:
+        DataError: A name is none of the model's.
+    """
+    forms = {name: named_once(name) for name in found}
+    names = tuple(sorted(set(forms.values()), key=natural_key)) if known is None else tuple(known)
+    places = {named_once(name): place for place, name in enumerate(names)}
+    if strange := sorted(set(forms.values()) - places.keys(), key=natural_key):
+        raise DataError(
+            f"the data has classes that the model does not know: {first_few(map(printable, strange))}. "
+            f"It knows: {first_few(map(printable, names))}"
+        )
+    return names, {name: places[form] for name, form in forms.items()}
+
+
+def as_splits(source: str | Path, parts: Sequence[Dataset], seed: int) -> Splits:
+    """Training and test pictures: the two parts, or the only one, split. Raises what these raise."""
+    return both_splits(source, *parts) if len(parts) == 2 else split(parts[0], seed)
+
+
+def both_splits(source: str | Path, train: Dataset, test: Dataset) -> Splits:
+    """Join the two splits, and warn about classes that one of them lacks."""
     for dataset, split, effect in ((train, "training", "learned"), (test, "test", "measured")):
         if not len(dataset):
             raise DataError(f"{source}: there is no picture in the {split} split")
@@ -131,7 +168,7 @@ def both_splits(source: Path, train: Dataset, test: Dataset) -> Splits:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be had; where that is not told (macOS), all there are; where neither is (Windows), None."""
+    """Available memory in bytes; where the system does not say (macOS), all memory; if unknown (Windows), None."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
         return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
@@ -144,7 +181,16 @@ def available_memory() -> int | None:
 
 
 def check_memory(count: int, size: int, source: int = 0) -> None:
-    """Refuse `count` pictures of `size` pixels a side, and `source` bytes to make them from, before they are read."""
+    """Reject more pictures than fit into memory, before they are read.
+
+    Args:
+        count: How many there are.
+        size: Pixels a side.
+        source: Bytes of what they are made from.
+
+    Raises:
+        DataError: They take more than `MEMORY_SHARE` of the available memory.
+    """
     needed, available = count * size * size * 3 + source, available_memory()
     if available is not None and needed > MEMORY_SHARE * available:
         raise DataError(

@@ -8,13 +8,13 @@ from thumbnet.errors import MissingExtraError
 
 
 def read_digits(size: int = 32, *, seed: int = 0) -> Splits:
-    """scikit-learn's 1,797 handwritten digits, which need no download; a fifth is the test split.
+    """Read scikit-learn's 1,797 handwritten digits, which need no download. A fifth of them is the test split.
 
     Source: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998, its test part.
 
     Args:
         size: Pixels a side; the pictures have 8.
-        seed: Of the split.
+        seed: Decides the split.
 
     Raises:
         DataError: Not enough memory for this `size`.
@@ -24,7 +24,7 @@ def read_digits(size: int = 32, *, seed: int = 0) -> Splits:
 
 
 def unsplit_digits(size: int) -> Dataset:
-    """All digits as one data set. Arguments and errors are those of `read_digits`."""
+    """Read all digits as one data set. Arguments and errors are those of `read_digits`."""
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:

@@ -28,11 +28,11 @@ COARSE, FINE = 0.65, 0.72  # likeness, -1 to 1
 MIDDLE = 24  # pixels a side of what is looked for
 ZOOMS = (20, 22, 26, 28)  # pixels a side that become the middle, beside the middle itself
 HOPELESS = 0.45  # a likeness without zoom with which no zoom is tried
-MOST_MATCHES = 20  # of one picture go on to the second stage, the best ones, so that no set can fill the memory
+MOST_MATCHES = 20  # the best ones of each picture that reach the second stage, so that no set can fill the memory
 SAMPLE = 2000  # pairs that are drawn to see how alike the pictures of the set are by nature
 LEAST = 50  # pictures; fewer do not tell
 SPREADS = 8  # times as far above the middle of that sample as its lower 16 % are below it, at the least
-BLOCK = 2048  # pictures, of which a block of products is a square
+BLOCK = 2048  # pictures a side of a square block of products
 SOFT = 2.0  # pixels, the radius of shapes that do not count
 PLAIN = 0.35  # contrast of a middle in which there is too little to be recognised by
 FLOOR = 4.0  # levels of 255: contrast below it is the noise of an encoder
@@ -51,7 +51,7 @@ class Found(NamedTuple):
     """What was found, and above which likeness."""
 
     matches: list[Match]  # the likest first
-    limit: float  # `FINE`, or more where pictures are alike by nature; from 1 on, copies cannot be told
+    limit: float  # `FINE`, or more if pictures look alike by nature; from 1 on, copies cannot be told apart
 
 
 def find(pictures: NDArray[np.uint8], *, mirrored: bool, show: Callable[[int], object] = lambda _: None) -> Found:

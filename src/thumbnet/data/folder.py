@@ -1,177 +1,277 @@
-"""A folder of pictures, a subfolder for each class → `Dataset`."""
+"""Pictures in a folder or a ZIP file, a subfolder for each class → `Dataset`."""
 
+import re
+import threading
 import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import NamedTuple
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.data.dataset import Dataset, Splits, both_splits, check_memory, split
-from thumbnet.errors import DataError, DataWarning, ImageError
+from thumbnet.data.dataset import Dataset, Splits, as_splits, check_memory, named_once, settle_names
+from thumbnet.data.store import Store, open_store
+from thumbnet.errors import DataError, DataWarning, SourceError
+from thumbnet.pictures import kinds
+from thumbnet.pictures.decode import MAX_PIXELS, pixels
 from thumbnet.pictures.framing import Framing, square
-from thumbnet.pictures.kinds import LITTER, NO_PICTURE, meant_as_picture
+from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.progress import progress
 from thumbnet.text import first_few, natural_key
 
 UNREADABLE_SHARE = 0.1  # of the pictures; more than that is no accident
+HEAD = 32  # bytes that tell a picture's kind
+Role: TypeAlias = Literal["train", "test", "validation"]
+_SPLIT = re.compile(  # train, Training, train_set, test-images, valid, seg_test
+    r"(?:seg[ _.-])?(?:(?P<train>train(?:ing)?|trn)|(?P<test>test(?:ing)?|tst)"
+    r"|(?P<validation>val(?:id(?:ation|ate)?)?|dev(?:el(?:opment)?)?|eval(?:uation)?|hold[ _.-]?out))"
+    r"(?:[ _.-]?(?:set|split|data(?:set)?|images?|imgs?|pictures?|photos?))*"
+)
 
 
 class Tree(NamedTuple):
-    """The files of a folder, of which any may turn out to be no picture."""
+    """Labelled files. Any of them may turn out to be no picture."""
 
+    store: Store
     names: tuple[str, ...]
-    parts: list[list[tuple[int, Path]]]  # places in `names`, and files: training and test, or one that is not split
+    parts: list[list[tuple[int, str]]]  # places in `names`, and files: training and test, or one that is not split
+
+
+def role_of(name: str) -> Role | None:
+    """Which split a folder, a table or a value in it names, in the forms that people use; None for other names."""
+    found = _SPLIT.fullmatch(name.strip().casefold())
+    return found.lastgroup if found else None  # type: ignore[return-value]  # the groups are called as the roles
 
 
 def read_folder(root: Path, size: int = 32, *, framing: Framing = "stretch", seed: int = 0) -> Splits:
-    """A tree of pictures with a subfolder for each class, in natural order; pictures may lie deeper in these.
+    """A folder of pictures with a subfolder for each class, in natural order; pictures may lie deeper in these.
 
     Args:
-        root: A folder with the classes in `train/` and in `test/` (or `val/`), or itself with the classes, which are
-            then split. Hidden files are no part of it.
+        root: A folder or a ZIP file. It has the classes in `train/` and in `test/` or `val/` (in any form that
+            `role_of` knows), or has them itself and is split. Hidden files are no part of it.
         size: Pixels a side.
         framing: What happens to pictures that are not square, see `pictures.framing.resize`.
-        seed: Of the split, where the folder has none.
+        seed: Decides the split, where the folder has none.
 
     Raises:
-        DataError: Fewer than two classes, an empty one, pictures outside of them, too many pictures for memory, or
-            more than a tenth of them unreadable. (Fewer are left out, with a `DataWarning`.)
+        DataError: What `read_tree` and `read_parts` raise, or a class has too few pictures to split it.
         MissingExtraError: The folder has to be split and scikit-learn is not installed.
     """
-    names, ordered = read_tree(root)
-    files = [file for part in ordered for _, file in part]
-    labels = np.array([label for part in ordered for label, _ in part], np.int64)
-    check_memory(len(files), size)
-    pixels, readable = _read_all(files, root, size, framing)
-    every = Dataset(pixels, labels, names, framing=framing)
-    if len(ordered) == 1:
-        return split(every.take(np.flatnonzero(readable)), seed)
-    is_train = np.arange(len(files)) < len(ordered[0])  # (N,)
-    train, test = (every.take(np.flatnonzero(readable & rows)) for rows in (is_train, ~is_train))
-    return both_splits(root, train, test)
+    return as_splits(root, read_parts(read_tree(open_store(root)), size, framing), seed)
 
 
-def read_tree(root: Path) -> Tree:
-    """The files that `folder` reads, and their classes, without a look into them.
+def read_tree(store: Store, known: Sequence[str] | None = None) -> Tree:
+    """List the files of each class, without decoding them.
+
+    Args:
+        store: Where they lie.
+        known: A model's class names, see `dataset.settle_names`.
 
     Raises:
-        DataError: Fewer than two classes, an empty one, or pictures outside of them.
+        DataError: Fewer than two classes, an empty one, pictures outside of them, folders that may be classes or
+            splits, or a class that is not `known`.
     """
-    try:
-        trees = [_classes_in(part) for part in _split_folders(root)]
-    except OSError as error:
-        raise DataError(f"{root}: the folder cannot be read: {error}") from error
+    parts = _split_folders(store)
+    trees = [_classes_in(store, part) for part in parts]
+    if parts == [""]:
+        _refuse_unknown_splits(store, trees[0])
     # By name over both splits: a class that one of them lacks does not move the others' labels.
-    names = tuple(sorted({entry.name for classes in trees for entry in classes}, key=natural_key))
-    if len(names) < 2:
+    found = {PurePosixPath(folder).name for classes in trees for folder in classes}
+    names, places = settle_names(found, known)
+    if len(found) < (1 if known else 2):
         raise DataError(
-            f"{root}: expected a subfolder for each class, at least two, got {first_few(names)}. "
+            f"{store.where}: expected a subfolder for each class, at least two, got {first_few(names)}. "
             "(A train/ counts as a split if test/ or val/ is beside it.)"
         )
-    return Tree(names, [_in_order(classes, names) for classes in trees])
+    return Tree(store, names, [_in_order(classes, places) for classes in trees])
 
 
-def read_pictures(root: Path, size: int = 32, *, framing: Framing = "stretch") -> NDArray[np.uint8]:
-    """All pictures in a folder, however deep, whatever they show: uint8 `(N, size, size, 3)`, N 1 or more.
-
-    As where a folder is predicted, these are the files whose names end as those of pictures do. Arguments are those of
-    `folder`.
+def read_parts(tree: Tree, size: int, framing: Framing) -> list[Dataset]:
+    """Read the pictures of a tree: training and test, or one part that is not split.
 
     Raises:
-        DataError: There is no such folder or no picture in it, too many for memory, or more than a tenth of its
-            pictures unreadable. (Fewer are left out, with a `DataWarning`.)
+        DataError: Too many pictures for memory, more than a tenth of them unreadable, or all of a class. (Fewer are
+            left out, with a `DataWarning`.)
     """
-    try:
-        files = sorted(file for file in _files_in(root) if meant_as_picture(file.name))
-    except OSError as error:
-        raise DataError(f"{root}: the folder cannot be read: {error}") from error
-    if not files:
-        raise DataError(f"{root}: {NO_PICTURE}")
+    files = [file for part in tree.parts for _, file in part]
+    labels = np.array([label for part in tree.parts for label, _ in part], np.int64)
     check_memory(len(files), size)
-    pixels, readable = _read_all(files, root, size, framing)
-    return pixels[readable]
+    images, problems = _read_all(files, tree.store, size, framing)
+    readable = np.array([not problem for problem in problems], np.bool_)  # (N,)
+    is_first = np.arange(len(files)) < len(tree.parts[0])  # (N,)
+    lost = set(labels[is_first].tolist()) - set(labels[is_first & readable].tolist())
+    if lost:  # nothing would learn them, and they could still be answered
+        reasons = [
+            next(problem for label, problem in zip(labels, problems, strict=True) if label == one) for one in lost
+        ]
+        raise DataError(
+            f"{tree.store.where}: classes of which no picture can be read: "
+            f"{first_few(tree.names[label] for label in sorted(lost))}. Mend or delete them: {first_few(reasons)}"
+        )
+    every = Dataset(images, labels, tree.names, framing=framing)
+    splits = [is_first, ~is_first][: len(tree.parts)]
+    return [every.take(np.flatnonzero(readable & rows)) for rows in splits]
 
 
-def _split_folders(root: Path) -> list[Path]:
-    """The training and the test folder, or `root` alone, where there are not both: then `train` is a class too."""
-    if not root.is_dir():
-        raise DataError(f"{root}: expected a folder of pictures, got {'a file' if root.exists() else 'nothing there'}")
-    parts = {entry.name: entry for entry in _subfolders(root)}
-    test = next((name for name in ("test", "val") if name in parts), None)
-    if test is None or "train" not in parts:
-        return [root]
-    if unused := parts.keys() - {"train", test}:
+def _split_folders(store: Store) -> list[str]:
+    """Name the training and the test folder; or the root, if one is missing: then `train` is a class like others."""
+    roles: dict[Role, list[str]] = {"train": [], "test": [], "validation": []}
+    subfolders = [name for name in store.folders if "/" not in name]
+    for name in subfolders:
+        if role := role_of(name):
+            roles[role].append(name)
+    chosen = [roles["train"], roles["test"] or roles["validation"]]
+    if not all(chosen):
+        return [""]
+    if several := next((names for names in chosen if len(names) > 1), None):
+        raise DataError(
+            f"{store.where}: expected one folder for each split, got {first_few(several)}. Keep one of them"
+        )
+    _refuse_loose(store, "")
+    train, test = (names[0] for names in chosen)
+    if unused := set(subfolders) - {train, test}:
         listed = first_few(f"{name}/" for name in sorted(unused))
-        warnings.warn(f"{root}: train/ and {test}/ are read; left unused: {listed}", DataWarning, stacklevel=4)
-    return [parts["train"], parts[test]]
+        report = f"{store.where}: {train}/ and {test}/ are read; left unused: {listed}"
+        warnings.warn(report, DataWarning, stacklevel=4)
+    return [train, test]
 
 
-def _classes_in(root: Path) -> dict[Path, list[Path]]:
-    """The folder of each class, and the files in it."""
-    classes = {entry: _files_in(entry) for entry in _subfolders(root)}
-    if empty := [entry.name for entry, files in classes.items() if not files]:
-        raise DataError(f"{root}: classes without a picture: {first_few(sorted(empty))}. Fill or delete these folders")
+def _classes_in(store: Store, part: str) -> dict[str, list[str]]:
+    """List the folder of each class in a split's folder, or in the root, and the pictures in it."""
+    _refuse_loose(store, part)
+    start = f"{part}/" if part else ""
+    inside = [name for name in store.folders if name.startswith(start)]
+    classes: dict[str, list[str]] = {name: [] for name in inside if "/" not in name[len(start) :]}
+    others: Counter[str] = Counter()
+    for file in store.files:
+        folder, _, rest = file[len(start) :].partition("/")
+        if not file.startswith(start) or not rest:
+            continue
+        if _is_picture(store, file):
+            classes[start + folder].append(file)
+        else:
+            others[PurePosixPath(file).suffix.lower() or "without an ending"] += 1
+    where = f"{store.where}/{part}" if part else f"{store.where}"
+    if others:
+        listed = first_few(f"{ending} ({count:,})" for ending, count in others.most_common())
+        report = f"{where}: these files are no pictures and are left out: {listed}"
+        warnings.warn(report, DataWarning, stacklevel=4)
+    if empty := [name[len(start) :] for name, files in classes.items() if not files]:
+        raise DataError(f"{where}: classes without a picture: {first_few(sorted(empty))}. Fill or delete these folders")
     return classes
 
 
-def _subfolders(root: Path) -> list[Path]:
-    """The folders in `root`. A picture beside them is refused, as it has no class; notes and tables may be there."""
-    entries = _visible(root)
-    if loose := [entry for entry in entries if meant_as_picture(entry.name) and entry.is_file()]:
-        raise DataError(f"{loose[0]}: a picture outside of the classes. Move it into the subfolder of its class")
-    return [entry for entry in entries if entry.is_dir()]
+def _is_picture(store: Store, file: str) -> bool:
+    """Whether a file's name or its first bytes are those of a picture.
+
+    The name of a TIFF has to say so: a camera's raw file begins as one, and lies beside its JPEG.
+    """
+    if meant_as_picture(file):
+        return True
+    try:
+        found = kinds.kind(store.read(file, HEAD))
+    except SourceError:
+        return False
+    return bool(found) and (found != "TIFF" or not PurePosixPath(file).suffix)
 
 
-def _files_in(root: Path) -> list[Path]:
-    """Every file in `root`, however deep; its bytes decide whether it is a picture. Links to folders count as files."""
-    found: list[Path] = []
-    for entry in _visible(root):
-        found += _files_in(entry) if entry.is_dir() and not entry.is_symlink() else [entry]
-    return found
+def _refuse_loose(store: Store, part: str) -> None:
+    """Reject pictures beside the classes, as they have no class. Notes and tables may be there."""
+    for file in store.files:
+        if file.rpartition("/")[0] == part and meant_as_picture(file):
+            raise DataError(
+                f"{store.where}/{file}: a picture outside of the classes. Move it into the subfolder of its class, or "
+                "write a table labels.csv with the columns file and label"
+            )
 
 
-def _visible(root: Path) -> list[Path]:
-    return [entry for entry in root.iterdir() if not entry.name.startswith(".") and entry.name.lower() not in LITTER]
+def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
+    """Reject folders that all have the same subfolders: these are the classes, or the splits of each class.
+
+    If one of them is called as a split is, another one may have more subfolders than the shared ones.
+    """
+    below: dict[str, set[str]] = {name: set() for name in classes}
+    for folder in store.folders:
+        top, _, rest = folder.partition("/")
+        if rest and "/" not in rest:
+            below[top].add(named_once(rest))
+    shared = set[str].intersection(*below.values()) if len(below) > 1 else set()
+    loose = any(file.count("/") == 1 for files in classes.values() for file in files)
+    alike = all(names == shared for names in below.values()) or any(map(role_of, classes))
+    if len(shared) > 1 and alike and not loose:
+        listed = first_few(sorted(shared, key=natural_key))
+        raise DataError(
+            f"{store.where}: each of {first_few(sorted(classes, key=natural_key))} has the same subfolders, {listed}, "
+            "so it is not clear which are the classes. Expected train/ and test/ (or val/), each with a subfolder for "
+            "each class; or a subfolder for each class, without these in it"
+        )
 
 
-def _in_order(classes: dict[Path, list[Path]], names: tuple[str, ...]) -> list[tuple[int, Path]]:
+def _in_order(classes: dict[str, list[str]], places: dict[str, int]) -> list[tuple[int, str]]:
     """A split's files with their labels: by their names across all classes, then by class.
 
-    So, CIFAR-10 in a folder, where each picture's file name is its place in the official archive, has the official
-    order, and the same fingerprint.
+    This gives CIFAR-10 in a folder the official order, and so the official fingerprint, if each file is named after its
+    picture's place in the official archive.
     """
-    found = [(names.index(root.name), file, root) for root, files in classes.items() for file in files]
-    found.sort(key=lambda entry: (natural_key(entry[1].relative_to(entry[2]).as_posix()), entry[0]))
+    found = [
+        (places[PurePosixPath(folder).name], file, file[len(folder) + 1 :])
+        for folder, files in classes.items()
+        for file in files
+    ]
+    found.sort(key=lambda entry: (natural_key(entry[2]), entry[0]))
     return [(label, file) for label, file, _ in found]
 
 
-def _read_all(
-    files: list[Path], root: Path, size: int, framing: Framing
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Every file's pixels `(N, size, size, 3)`, and which could be read `(N,)`; the others are listed."""
-    pixels = np.empty((len(files), size, size, 3), np.uint8)
+class Budget:
+    """An amount that threads share. One that asks for more than all of it waits until it has all of it alone."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._left = most, most
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def take(self, amount: int) -> Iterator[None]:
+        """Wait until `amount` is left, and hold it until the block ends."""
+        amount = min(amount, self._most)
+        with self._changed:
+            self._changed.wait_for(lambda: self._left >= amount)
+            self._left -= amount
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._left += amount
+                self._changed.notify_all()
+
+
+def _read_all(files: Sequence[str], store: Store, size: int, framing: Framing) -> tuple[NDArray[np.uint8], list[str]]:
+    """Read every file's pixels, `(N, size, size, 3)`, and say why it cannot be read, or nothing: `N` texts."""
+    images = np.empty((len(files), size, size, 3), np.uint8)
+    budget = Budget(MAX_PIXELS)  # many huge pictures at once would take more memory than there is
 
     def read(row: int) -> str:
-        """Why `files[row]` cannot be read; nothing if it can, and is in its row."""
+        """Read `files[row]` into its row. Returns why it cannot be read, or nothing."""
         try:
-            if not files[row].is_file():  # a pipe would be waited for
-                return f"{files[row]}: not a regular file"
-            pixels[row] = square(files[row].read_bytes(), size, framing)
-        except (OSError, ImageError) as error:
-            return f"{files[row]}: {error}"
+            content = store.read(files[row])
+            with budget.take(pixels(content)):
+                images[row] = square(content, size, framing)
+        except SourceError as error:
+            return f"{store.where}/{files[row]}: {error}"
         return ""
 
-    problems = []
+    problems: list[str] = []
     # OpenCV decodes without Python's lock.
     with progress("reading pictures", len(files), " pictures") as show, ThreadPoolExecutor() as pool:
         for problem in pool.map(read, range(len(files))):
             problems.append(problem)
             show(len(problems))
     if found := [problem for problem in problems if problem]:
-        report = f"{root}: {len(found)} of {len(files)} pictures cannot be read: {first_few(found)}"
+        report = f"{store.where}: {len(found)} of {len(files)} pictures cannot be read: {first_few(found)}"
         if len(found) > UNREADABLE_SHARE * len(files):
             raise DataError(f"{report}. That is more than {UNREADABLE_SHARE:.0%}: mend or delete them")
         warnings.warn(f"{report}. They are left out", DataWarning, stacklevel=3)
-    return pixels, np.array([not problem for problem in problems], np.bool_)
+    return images, problems

@@ -1,7 +1,8 @@
-"""The arrays of an `.npz` file → `Dataset`, without unpickling anything."""
+"""Read the arrays of an `.npz` file as a `Dataset`, without unpickling anything."""
 
 import lzma
 import math
+import warnings
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -11,12 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.data.dataset import Dataset, Splits, both_splits, check_memory, split
-from thumbnet.errors import DataError
+from thumbnet.data.dataset import Dataset, Splits, as_splits, check_memory, named_once, settle_names
+from thumbnet.errors import DataError, DataWarning
 from thumbnet.pictures.framing import Framing, resize
 from thumbnet.text import first_few, natural_key
 
 NPZ_KEYS = (("x_train", "y_train", "x_test", "y_test"), ("x", "y"))
+JUST_ABOVE = 2  # below it, floats are from 0 to 1 but for an overshoot
+DARK = 32  # the brightest value of a whole set that is too dark for 0 to 255
+ABOVE = 0.1  # the least share of floats above 1, where they are from 0 to 255
 # What zipfile and NumPy raise at broken files and at pickled ones.
 NPZ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 
@@ -24,17 +28,18 @@ NPZ_ERRORS = (OSError, ValueError, EOFError, KeyError, RuntimeError, zipfile.Bad
 def read_npz(
     path: Path, size: int = 32, *, framing: Framing = "stretch", names: Sequence[str] | None = None, seed: int = 0
 ) -> Splits:
-    """The arrays of an `.npz` file, read without unpickling anything.
+    """Read the arrays of an `.npz` file, without unpickling anything.
 
     Args:
         path: The file. Its keys are `x_train`, `y_train`, `x_test` and `y_test`, or `x` and `y`, which are then split.
-            Pictures: `(N, H, W, 3)`, `(N, H, W, 1)` or `(N, H, W)`, values from 0 to 255, or floats from 0 to 1.
+            Pictures: `(N, H, W, 3)`, `(N, H, W, 1)` or `(N, H, W)`, values from 0 to 255, floats from 0 to 1, or masks
+            of integers 0 and 1.
             Labels: `(N,)` or `(N, 1)`, integers or text; or one-hot, `(N, C)`. A key `names` may name the classes.
         size: Pixels a side.
         framing: What happens to pictures that are not square, see `pictures.framing.resize`.
-        names: The classes' names, before the file's own; integer labels are places in them. Where there are none, the
+        names: The classes' names, instead of the file's own; integer labels are places in them. Without any names, the
             labels' values are the names: numbers in their order, text in natural order.
-        seed: Of the split, where the file has none.
+        seed: Decides the split, if the file has none.
 
     Raises:
         DataError: The file is broken, holds something else or pickled objects, or is too large for memory.
@@ -42,13 +47,15 @@ def read_npz(
     """
     parts = npz_parts(path, size, framing, names)
     try:
-        return both_splits(path, *parts) if len(parts) == 2 else split(parts[0], seed)
+        return as_splits(path, parts, seed)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
-def npz_parts(path: Path, size: int, framing: Framing, names: Sequence[str] | None) -> list[Dataset]:
-    """Training and test, or one that is not split yet."""
+def npz_parts(
+    path: Path, size: int, framing: Framing, names: Sequence[str] | None, known: Sequence[str] | None = None
+) -> list[Dataset]:
+    """Read training and test, or one part that is not split. `known` are a model's names: `dataset.settle_names`."""
     try:
         arrays = _npz_arrays(path, size)
         xs, ys = ([array for key, array in arrays.items() if key[0] == kind] for kind in "xy")
@@ -57,22 +64,33 @@ def npz_parts(path: Path, size: int, framing: Framing, names: Sequence[str] | No
         if names is None and "names" in arrays:
             names = [str(name) for name in arrays["names"].ravel()]
         labels, classes = _labels(ys, names)
-        scale = _float_scale(xs)
+        if known is not None:
+            used = sorted({label for y in labels for label in y.tolist()})
+            mine, places = settle_names([classes[label] for label in used], known)
+            to_mine = np.array([places.get(name, -1) for name in classes], np.int64)
+            labels, classes = [to_mine[y] for y in labels], mine
+        scales = _scales(path, xs)
         return [
             Dataset(squares_of(x, scale, size, framing), y, classes, framing=framing)
-            for x, y in zip(xs, labels, strict=True)
+            for x, y, scale in zip(xs, labels, scales, strict=True)
         ]
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
 
 
 def is_npz(path: Path) -> bool:
-    """Whether a file is meant as an `.npz`, by its name or its content."""
-    return path.suffix.lower() == ".npz" or zipfile.is_zipfile(path)
+    """Whether a file is meant as an `.npz`, by its name or its content: a ZIP file of arrays."""
+    if path.suffix.lower() == ".npz":
+        return True
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(name.endswith(".npy") for name in archive.namelist())
+    except NPZ_ERRORS:
+        return False
 
 
 def _npz_arrays(path: Path, size: int) -> dict[str, NDArray[Any]]:
-    """The arrays of one of `NPZ_KEYS`, and `names` if it is there, once their headers say that they fit."""
+    """Read the arrays of one of `NPZ_KEYS`, and `names` if it is there, once their headers say that they fit."""
     try:
         with zipfile.ZipFile(path) as archive:
             found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
@@ -85,7 +103,7 @@ def _npz_arrays(path: Path, size: int) -> dict[str, NDArray[Any]]:
         count = sum(math.prod(shape[:1]) for key, (shape, _) in headers.items() if key[0] == "x")
         check_memory(count, size, sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values()))
         with np.load(path, allow_pickle=False) as stored:
-            # With .npy: a member whose name is the bare key would be read in place of the one that was checked.
+            # With .npy: NumPy would prefer a member named by the bare key, which was not checked.
             arrays = {key: stored[f"{key}.npy"] for key in wanted}
         return {key: np.char.decode(array) if array.dtype.kind == "S" else array for key, array in arrays.items()}
     except NPZ_ERRORS as error:
@@ -99,6 +117,8 @@ def _npy_header(archive: zipfile.ZipFile, key: str) -> tuple[tuple[int, ...], np
             shape, _, dtype = np.lib.format.read_array_header_1_0(member)
         else:  # version 3 differs in nothing that is read here
             shape, _, dtype = np.lib.format.read_array_header_2_0(member)
+    if any(length < 0 for length in shape):
+        raise DataError(f"{key} has the shape {shape}, which no array can have")
     if dtype.hasobject:
         raise DataError(f"{key} holds pickled Python objects, which are not read. Save it as an array of numbers")
     return shape, dtype
@@ -113,24 +133,79 @@ def _check_arrays(x: NDArray[Any], y: NDArray[Any]) -> None:
         raise DataError(f"expected a label for each of {len(x)} pictures, got labels of shape {y.shape}")
 
 
-def _float_scale(xs: list[NDArray[Any]]) -> int:
-    """What floats are multiplied by, the same in both splits: 255 where none is above 1, else 1."""
+def _scales(path: Path, xs: list[NDArray[Any]]) -> list[int]:
+    """What the values of each split are multiplied by so that they reach from 0 to 255: 255 or 1.
+
+    This is a guess from how the values are distributed. A `DataWarning` reports a guess that is not obvious.
+    """
     low, high = float(np.min([x.min() for x in xs])), float(np.max([x.max() for x in xs]))
     if not (low >= 0 and high <= 255):  # so, a NaN is refused too
         raise DataError(f"expected pictures with values from 0 to 255, or floats from 0 to 1, got {low:g} to {high:g}")
-    return 255 if all(x.max() <= 1 for x in xs if x.dtype.kind == "f") else 1
+    floats = [x for x in xs if x.dtype.kind == "f"]
+    integers = [x for x in xs if x.dtype.kind != "f"]
+    by_kind = {"f": _float_scale(path, floats) if floats else 1, "": _integer_scale(path, integers) if integers else 1}
+    return [by_kind["f" if x.dtype.kind == "f" else ""] for x in xs]
 
 
-def squares_of(x: NDArray[Any], float_scale: int, size: int, framing: Framing) -> NDArray[np.uint8]:
-    """`(N, H, W, 3)`, `(N, H, W, 1)` or `(N, H, W)` → `(N, size, size, 3)`."""
-    if x.dtype == np.uint8 and x.shape[1:] == (size, size, 3):
+def _float_scale(path: Path, xs: list[NDArray[Any]]) -> int:
+    """255 if floats are from 0 to 1, or just above after rounding or resizing; 1 if they are from 0 to 255."""
+    highest = [float(x.max()) for x in xs]
+    high = max(highest)
+    if high <= 1:
+        return 255
+    if high < JUST_ABOVE:
+        warnings.warn(
+            f"{path}: the pictures' values, floats from 0 to {high:g}, are taken for 0 to 1; those above 1 count as 1",
+            DataWarning,
+            stacklevel=5,
+        )
+        return 255
+    # The share among values that are not 0. Pictures from 0 to 255 have hardly any from 0 to 1.
+    above = sum(np.count_nonzero(x > 1) for x in xs) / sum(np.count_nonzero(x) for x in xs)
+    apart = any(most <= 1 and (x % 1).any() for x, most in zip(xs, highest, strict=True))
+    if high < DARK or above < ABOVE or apart:
+        raise DataError(
+            f"expected pictures with values from 0 to 255, or floats from 0 to 1, got floats from 0 to {high:g}, "
+            f"{1 - above:.1%} of them not above 1{' and one split from 0 to 1 alone' if apart else ''}. "
+            "Bring them to one of these ranges"
+        )
+    return 1
+
+
+def _integer_scale(path: Path, xs: list[NDArray[Any]]) -> int:
+    """255 for masks, which are integers 0 and 1; else 1."""
+    highest = [int(x.max()) for x in xs]
+    high = max(highest)
+    if high == 1:
+        warnings.warn(
+            f"{path}: the pictures' values, integers 0 and 1, are taken for black and white", DataWarning, stacklevel=5
+        )
+        return 255
+    if high > 1 and 1 in highest:
+        raise DataError(
+            f"expected pictures with values from 0 to 255, got integers from 0 to {high} in one split and 0 and 1 in "
+            "the other. Bring them to the same range"
+        )
+    if 1 < high < DARK:
+        raise DataError(
+            f"expected pictures with values from 0 to 255, got integers from 0 to {high}, which are nearly black. "
+            f"Multiply them by 255 / {high} if they are meant to be brighter"
+        )
+    return 1
+
+
+def squares_of(x: NDArray[Any], scale: int, size: int, framing: Framing) -> NDArray[np.uint8]:
+    """`(N, H, W, 3)`, `(N, H, W, 1)` or `(N, H, W)`, which `scale` brings to 0 to 255 → `(N, size, size, 3)`."""
+    if x.dtype == np.uint8 and x.shape[1:] == (size, size, 3) and scale == 1:
         return x
     if x.ndim == 3:
         x = x[..., np.newaxis]  # (N, H, W) → (N, H, W, 1)
     pixels = np.empty((len(x), size, size, 3), np.uint8)
     for row, image in enumerate(x):
         if x.dtype.kind == "f":
-            image = np.rint(image.astype(np.float32) * float_scale)
+            image = np.rint(np.minimum(image.astype(np.float32) * scale, 255))
+        elif scale != 1:
+            image = image * np.uint8(scale)
         rgb = np.broadcast_to(image.astype(np.uint8), (*image.shape[:2], 3))  # (H, W, 1 or 3) → (H, W, 3)
         pixels[row] = resize(np.ascontiguousarray(rgb), size, framing)
     return pixels
@@ -142,6 +217,7 @@ def _labels(ys: list[NDArray[Any]], names: Sequence[str] | None) -> tuple[list[N
         names = [str(column) for column in range(ys[0].shape[1])] if names is None else names
         ys = [_from_one_hot(y, len(names)) for y in ys]
     ys = [y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y for y in ys]  # (N, 1) → (N,)
+    ys = [np.array([named_once(name) for name in y.tolist()]) if y.dtype.kind == "U" and y.ndim == 1 else y for y in ys]
     kinds = {"text" if y.dtype.kind == "U" else "integers" if y.dtype.kind in "iu" else str(y.dtype) for y in ys}
     if any(y.ndim != 1 for y in ys) or kinds not in ({"text"}, {"integers"}):
         came = " and ".join(f"{y.dtype} {y.shape}" for y in ys)
@@ -151,7 +227,7 @@ def _labels(ys: list[NDArray[Any]], names: Sequence[str] | None) -> tuple[list[N
         ordered = sorted(values, key=natural_key) if kinds == {"text"} else sorted(values)
         names = [str(value) for value in ordered]
     else:
-        ordered = list(names) if kinds == {"text"} else list(range(len(names)))
+        ordered = list(map(named_once, names)) if kinds == {"text"} else list(range(len(names)))
     place = {value: label for label, value in enumerate(ordered)}
     if unknown := values - place.keys():
         raise DataError(f"labels that are none of the {len(names)} classes: {first_few(map(repr, unknown))}")

@@ -1,1 +1,1 @@
-"""Model file + `Dataset` → scores, as text, JSON and a page."""
+"""Measure a model file on a `Dataset`: scores as text, JSON and a page."""

@@ -1,7 +1,7 @@
-"""Pictures made worse in six ways, each at five strengths, and the accuracy that is left.
+"""Spoil pictures in six ways, each at five strengths, and measure the accuracy that is left.
 
 The ways, their settings and the details that matter (borders, kernels, rounding down) are those of CIFAR-10-C
-(Hendrycks and Dietterich 2019, https://github.com/hendrycks/robustness), so they are meant for small pictures.
+(Hendrycks and Dietterich 2019, https://github.com/hendrycks/robustness), so they suit small pictures.
 """
 
 from collections.abc import Callable
@@ -17,17 +17,17 @@ from thumbnet.model.classifier import Classifier
 from thumbnet.progress import progress
 
 STRENGTHS = 5
-PICTURES = 2000  # that are asked about at the most, for each way and strength: 30 runs of a whole set would take long
-SEED = 0  # of the choice of these, and of the noise
+PICTURES = 2000  # at most, for each way and strength: 30 runs of a whole set would take long
+SEED = 0  # decides which pictures these are, and the noise
 
 Levels: TypeAlias = NDArray[np.float64]  # (S, S, 3), 0 to 255, or beyond until they are cut off
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """The accuracy on pictures that were made worse, 0 to 1."""
+    """The accuracy on spoilt pictures, 0 to 1."""
 
-    images: int  # that were asked about, each `len(accuracy) * STRENGTHS` times
+    images: int  # pictures, each asked about `len(accuracy) * STRENGTHS` times
     unspoilt: float  # the accuracy on these pictures as they are
     accuracy: dict[str, tuple[float, ...]]  # for each way, from weak to strong
 
@@ -38,13 +38,13 @@ class Robustness:
 
 
 def corrupt(picture: NDArray[np.uint8], way: str, strength: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """`picture`, uint8 `(S, S, 3)` RGB, made worse.
+    """Spoil `picture`, uint8 `(S, S, 3)` RGB.
 
     Args:
-        picture: What to spoil; it stays as it is.
+        picture: It is not changed.
         way: One of `WAYS`.
         strength: 1 to `STRENGTHS`.
-        rng: Of the noise.
+        rng: Makes the noise.
     """
     spoil, settings = WAYS[way]
     spoilt = spoil(picture.astype(np.float64), settings[strength - 1], rng)
@@ -55,7 +55,7 @@ def robustness(classifier: Classifier, dataset: Dataset) -> Robustness:
     """Ask `classifier` about pictures of `dataset`, as they are and spoilt. Shows a progress bar.
 
     Raises:
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+        ModelError: The network of a file from elsewhere fails, or its answers are no probabilities.
     """
     rng = np.random.default_rng(SEED)
     chosen = dataset.take(np.sort(rng.permutation(len(dataset))[:PICTURES]))
@@ -100,7 +100,7 @@ def _jpeg(levels: Levels, quality: int, _: np.random.Generator) -> Levels:
 
 
 def _brightness(levels: Levels, more: float, _: np.random.Generator) -> Levels:
-    """Add to the value of hue, saturation and value: a pixel keeps the ratios of its colours, and black turns grey."""
+    """Raise the value in the sense of HSV: a pixel keeps the ratios of its colours, and black turns grey."""
     value = levels.max(axis=2, keepdims=True)  # (S, S, 1)
     raised = np.minimum(value + 255 * more, 255)
     return np.asarray(np.where(value > 0, levels * (raised / np.maximum(value, 1)), raised))

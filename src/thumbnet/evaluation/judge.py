@@ -1,7 +1,8 @@
-"""Model file + data → answers and scores, and all else that is measured: of the model file, never of a Keras model."""
+"""Ask a model file about labelled pictures and measure its answers. The file is measured, never a Keras model."""
 
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -12,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.data.load import load_data
-from thumbnet.errors import DataError, DataWarning
+from thumbnet.errors import DataError, DataWarning, SourceError
 from thumbnet.evaluation import scores as scores_module
+from thumbnet.evaluation.held_out import choose, source_for
 from thumbnet.evaluation.scores import (
     Answers,
     ClassScores,
@@ -25,17 +26,20 @@ from thumbnet.evaluation.scores import (
     uncalibrated_error,
 )
 from thumbnet.model.classifier import BATCH, BUNDLED, Asked, Classifier, Prediction, load
+from thumbnet.pictures.decode import decode
 from thumbnet.prediction import bulk
 from thumbnet.progress import progress
 from thumbnet.sources.expand import expand
+from thumbnet.sources.failure import Failure
+from thumbnet.sources.read import read
 
-SECONDS = 0.3  # that each speed is measured for, at the least
+SECONDS = 0.3  # for which each speed is measured, at least
 SHOWN = 12  # foreign pictures that are kept, the surest ones
 
 
 @dataclass(frozen=True)
 class Speed:
-    """Of the network alone on this machine, pictures in memory; medians."""
+    """The medians of the network's speed on this machine, with pictures in memory."""
 
     pictures_a_second: float  # in batches of `BATCH`
     milliseconds: float  # for one picture alone
@@ -43,13 +47,13 @@ class Speed:
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a model file says to pictures that show none of its classes."""
+    """A model file's answers to pictures that show none of its classes."""
 
     images: int
     unreadable: int
     rejected: float  # the share that it is unsure of, 0 to 1
     auroc: float  # how often a test picture gets more sureness than a foreign one; 0.5 is chance, 1 is always
-    surest: tuple[Prediction, ...]  # the answers with most sureness, `SHOWN` at most
+    surest: tuple[Prediction, ...]  # the answers with the most sureness, `SHOWN` at most
 
 
 def evaluate(classifier: Classifier, dataset: Dataset) -> Scores:
@@ -62,7 +66,7 @@ def answer(classifier: Classifier, dataset: Dataset) -> Answers:
 
     Raises:
         DataError: The data set's classes or size are not the model's, or it has no pictures.
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+        ModelError: The network of a file from elsewhere fails, or its answers are no probabilities.
     """
     info = classifier.info
     if dataset.names != info.names:
@@ -78,23 +82,42 @@ def answer(classifier: Classifier, dataset: Dataset) -> Answers:
     return Answers(info, dataset.labels, probabilities, sureness)
 
 
-def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> Foreign:
-    """Ask `classifier` about every picture in `folder`, however deep, and hold that against its `answers`.
+def list_foreign(folder: str | Path) -> list[str | Failure]:
+    """The pictures in `folder`, however deep. One is decoded, so that a wrong folder is known before long work.
 
     Raises:
         DataError: There is no such folder, or no picture in it can be read.
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
     """
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: expected a folder of pictures, got {'a file' if Path(folder).exists() else 'none'}")
-    rows = list(bulk.predict(classifier, expand([str(folder)]), top_k=1))
+    found = list(expand([str(folder)]))
+    problems: list[str] = []
+    for source in found:
+        if isinstance(source, Failure):
+            problems.append(source.message)
+            continue
+        try:
+            decode(read(source))
+        except SourceError as error:
+            problems.append(f"{source}: {error}")
+        else:
+            return found
+    raise DataError(f"{folder}: no picture can be read: {problems[0]}")
+
+
+def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) -> Foreign:
+    """Ask `classifier` about every picture in `folder`, however deep, and compare with its `answers`.
+
+    Raises:
+        DataError: There is no such folder, or no picture in it can be read.
+        ModelError: The network of a file from elsewhere fails, or its answers are no probabilities.
+    """
+    rows = list(bulk.predict(classifier, list_foreign(folder), top_k=1))
     found = [row for row in rows if isinstance(row, Prediction)]
     failures = [row for row in rows if not isinstance(row, Prediction)]
-    if not found:
-        raise DataError(f"{folder}: no picture can be read: {failures[0].source}: {failures[0].message}")
     if failures:
-        told = f"{failures[0].source}: {failures[0].message}"
-        warnings.warn(f"{folder}: {len(failures)} of {len(rows)} are left out: {told}", DataWarning, stacklevel=2)
+        first = f"{failures[0].source}: {failures[0].message}"
+        warnings.warn(f"{folder}: {len(failures)} of {len(rows)} are left out: {first}", DataWarning, stacklevel=2)
     return Foreign(
         images=len(found),
         unreadable=len(failures),
@@ -106,12 +129,12 @@ def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) ->
 
 def measure_speed(classifier: Classifier, images: NDArray[np.uint8]) -> Speed:
     """Measure the network on `images`, uint8 `(N, S, S, 3)`."""
-    batch = np.resize(images, (BATCH, *images.shape[1:]))  # over again, if they are fewer
+    batch = np.resize(images, (BATCH, *images.shape[1:]))  # repeated if they are fewer
     return Speed(BATCH / _median_seconds(classifier, batch), 1000 * _median_seconds(classifier, images[:1]))
 
 
 def _median_seconds(classifier: Classifier, squares: NDArray[np.uint8]) -> float:
-    """Of a run, after one to warm up."""
+    """The median time of a run, after one to warm up."""
     times = [time.perf_counter()]
     while len(times) < 5 or times[-1] - times[0] < SECONDS:
         classifier.probabilities(squares)
@@ -129,7 +152,8 @@ class Judgement:
     dataset: Dataset
     answers: Answers
     speed: Speed
-    foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and what was said to them
+    foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and the answers to them
+    note: str = ""  # which pictures of the data these are, if that is not plain
 
     @cached_property
     def scores(self) -> Scores:
@@ -152,22 +176,35 @@ class Judgement:
         return per_class(self.confusion, self.answers.names)
 
 
-def judge(model: str | None, data: str, foreign: str | None = None) -> Judgement:
-    """Ask a model file about the test pictures of a data set.
+def judge(model: str | None, data: str | None = None, foreign: str | None = None) -> Judgement:
+    """Ask a model file about the test pictures of a data set, as `judge_each` does for several."""
+    [judged] = judge_each([model], data, foreign)
+    return judged
+
+
+def judge_each(models: Sequence[str | None], data: str | None = None, foreign: str | None = None) -> list[Judgement]:
+    """Ask model files about the same test pictures.
 
     Args:
-        model: A bundled model's name or a file's path; nothing means the best bundled one.
-        data: What `load_data` takes.
+        models: Bundled models' names or files' paths; nothing means the best bundled one.
+        data: What `load_data` takes; without it, what the first model was trained on.
         foreign: A folder of pictures that show none of the classes.
 
     Raises:
-        DataError: The data cannot be had or are not the model's, or there is no foreign picture.
+        DataError: The data cannot be used or are not the model's, or there is no foreign picture.
         ModelError: No such model, or its network fails.
         MissingExtraError: The data have to be split and scikit-learn is not installed.
     """
-    loaded = load(model)
-    dataset = load_data(data, loaded.info.size, framing=loaded.info.framing).test
-    answers = answer(loaded, dataset)
-    beside = (foreign, ask_foreign(loaded, answers, foreign)) if foreign is not None else None
-    speed = measure_speed(loaded, dataset.images)
-    return Judgement(model or BUNDLED[0], data, loaded, dataset, answers, speed, beside)
+    classifiers = [load(model) for model in models]
+    if foreign is not None:
+        list_foreign(foreign)
+    source = source_for(models[0], classifiers[0].info, data)
+    chosen = choose([classifier.info for classifier in classifiers], source)
+    judged: list[Judgement] = []
+    for model, classifier, (dataset, note) in zip(models, classifiers, chosen, strict=True):
+        answers = answer(classifier, dataset)
+        beside = (foreign, ask_foreign(classifier, answers, foreign)) if foreign is not None else None
+        speed = measure_speed(classifier, dataset.images)
+        notes = "; ".join(filter(None, (source.note, note)))
+        judged.append(Judgement(model or BUNDLED[0], source.data, classifier, dataset, answers, speed, beside, notes))
+    return judged

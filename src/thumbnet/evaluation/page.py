@@ -1,9 +1,8 @@
-"""What was measured of a model file, as one HTML page that needs nothing around it."""
+"""Write what was measured of a model file as one self-contained HTML page."""
 
-import contextlib
-import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,43 +22,55 @@ from thumbnet.evaluation.scores import (
     macro_f1,
     reliability,
 )
-from thumbnet.files import write_atomically
+from thumbnet.files import check_output, write_atomically
 from thumbnet.html import Html, document, element, join, picture
-from thumbnet.model.classifier import BUNDLED
 from thumbnet.prediction import explain
 from thumbnet.progress import progress
 
 PAIR_PICTURES = 6  # of each
-MISTAKES = 24  # shown, the most confident ones
+MISTAKES = 24  # wrong answers on the page, the most confident ones
 THUMBNAIL = 96  # pixels a side at the most, of a picture on the page
-CURVES = "results.csv"  # what a training leaves beside its model file, a row an epoch
+PAGE, SCORES = "index.html", "scores.json"
+EPOCHS, LOSS = 1e6, 1e6  # the most of each that is drawn
 
 
 def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> Path:
-    """Write `index.html` and `scores.json` into `folder`, and return the page's path. Takes minutes for a slow network.
+    """Write `index.html` and `scores.json` into `folder`, and return the page's path. A slow network takes minutes.
 
     Args:
         folder: Made if it is not there.
-        judged: What is reported.
-        against: Another model file that was asked about the same pictures.
+        judged: The model file to report on.
+        against: Another model file, asked about the same pictures.
 
     Raises:
-        DataError: `against` was asked about others.
-        ModelError: The network of a stranger's file fails.
+        DataError: `against` was asked about other pictures.
+        ModelError: The network of a file from elsewhere fails.
         ThumbnetError: The folder cannot be made.
+    """
+    prepare(folder)
+    compared = compare(judged.answers, against.answers) if against else None
+    spoilt = robustness(judged.classifier, judged.dataset)
+    other = (against.model, compared) if against and compared else None
+    content = {PAGE: page(judged, spoilt, other), SCORES: as_json(judged, spoilt, other)}
+    for name, written in content.items():
+        with write_atomically(folder / name) as file:
+            # A file's name may be no Unicode. In JSON, this gives an escape that means the same.
+            file.write(written.encode("utf-8", "backslashreplace"))
+    return folder / PAGE
+
+
+def prepare(folder: Path) -> None:
+    """Make the report's folder, and make sure that it can be written to: before the long work.
+
+    Raises:
+        ThumbnetError: It cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ThumbnetError(f"{folder}: expected a folder to write to: {error.strerror or error}") from error
-    compared = compare(judged.answers, against.answers) if against else None
-    spoilt = robustness(judged.classifier, judged.dataset)
-    other = (against.model, compared) if against and compared else None
-    content = {"index.html": page(judged, spoilt, other), "scores.json": as_json(judged, spoilt, other)}
-    for name, written in content.items():
-        with write_atomically(folder / name) as file:
-            file.write(written.encode())
-    return folder / "index.html"
+    for name in (PAGE, SCORES):
+        check_output(folder / name)
 
 
 def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> Html:
@@ -72,7 +83,7 @@ def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | 
         ("robustness", "Worse pictures", _robustness(judged, spoilt)),
         ("foreign", "Pictures of other things", _foreign(judged)),
         ("comparison", "Against another model", _comparison(judged.model, other)),
-        ("training", "Training", _training(judged.model)),
+        ("training", "Training", _training(judged.classifier.info.history)),
     ]
     there = [each for each in sections if each[2]]
     links = [element("a", key.capitalize(), href=f"#{key}") for key, _, _ in there]
@@ -104,6 +115,7 @@ def _top(judged: Judgement) -> Html:
         element("p", "Thumbnet evaluation", class_="over"),
         element("h1", judged.model),
         element("p", " · ".join(about), class_="about"),
+        *([element("p", judged.note, class_="about")] if judged.note else []),
         element(
             "div",
             element("p", element("b", f"{scores.accuracy:.2%}"), " right", class_="accuracy"),
@@ -136,10 +148,10 @@ def _classes(judged: Judgement) -> Html:
         for each in worst_first
     ]  # fmt: skip
     heads = [element("th", name, scope="col") for name in ("class", "pictures", "precision", "recall", "F1")]
-    absent = [element("p", "–: there is no such picture, or no such answer.", class_="about")]
+    absent = [element("p", "– means that there is no such picture, or no such answer.", class_="about")]
     return join(
-        element("p", "The hardest class first. Precision: of the pictures that were taken for a class, the share that "
-                "shows it. Recall: of the pictures that show it, the share that was found. F1: their harmonic mean."),
+        element("p", "The hardest class comes first. Precision is the share of the pictures taken for a class that "
+                "show it. Recall is the share of the pictures of a class that were found. F1 is their harmonic mean."),
         _scrolled("Classes", element("table", element("thead", element("tr", *heads)), element("tbody", *rows),
                                      class_="classes")),
         *(absent if any(None in (each.precision, each.recall) for each in judged.classes) else []),
@@ -156,7 +168,7 @@ def _confusion(judged: Judgement) -> Html:
     pairs = [_pair(judged, truth, guess) for truth, guess in confused(judged.confusion, PAIRS)]
     shown = plots.confusion(judged.confusion, judged.answers.names)
     return join(
-        element("p", "A row for each true class, a column for each answer. The fuller a colour, the more of its row."),
+        element("p", "Each row is a true class, each column an answer. A stronger colour means a larger share."),
         _scrolled("Confusion matrix", shown),
         element("h3", "Most often confused") if pairs else "",
         element("ul", *pairs, class_="pairs") if pairs else "",
@@ -167,13 +179,13 @@ def _pair(judged: Judgement, truth: int, guess: int) -> Html:
     answers = judged.answers
     rows = np.flatnonzero((answers.labels == truth) & (answers.guesses == guess))
     rows = rows[np.argsort(-answers.confidence[rows], kind="stable")][:PAIR_PICTURES]
-    told = f"{answers.names[truth]}, taken for {answers.names[guess]}"
+    label = f"{answers.names[truth]}, taken for {answers.names[guess]}"
     return element(
         "li",
         element("p", element("b", element("bdi", answers.names[truth])), " taken for ",
                 element("b", element("bdi", answers.names[guess])),
                 element("span", f" {times(judged, truth, guess)}", class_="about")),
-        element("div", *(_thumbnail(judged.dataset.images[row], told) for row in rows), class_="strip"),
+        element("div", *(_thumbnail(judged.dataset.images[row], label) for row in rows), class_="strip"),
     )  # fmt: skip
 
 
@@ -181,14 +193,14 @@ def _confidence(judged: Judgement) -> Html:
     scores, threshold = judged.scores, judged.answers.info.threshold
     shares, accuracies = coverage(judged.answers)
     trusted = (
-        "Of the answers with 70 % confidence, 70 % should be right: the bars should end on the line; red is what they "
-        "lack or have too much. Above them, how many answers there are. The mean gap, the calibration error, is "
+        "Answers with 70 % confidence should be right in 70 % of cases, so the bars should end on the line; the gap is "
+        "red. The bars on top show how many answers there are. The mean gap, the calibration error, is "
         f"{scores.calibration_error:.3f}."
     )
     answered = (
-        "Where it answers only what it is surest of, it is right more often. Below a sureness of "
-        f"{threshold:.2f} its answer is “unsure”: {scores.known:.1%} are above, and {scores.known_accuracy:.2%} of "
-        "these are right."
+        "The model is right more often if it answers only what it is surest of. Below a sureness of "
+        f"{threshold:.2f} its answer is “unsure”: {scores.known:.1%} of the answers are above, and "
+        f"{scores.known_accuracy:.2%} of these are right."
     )
     return element(
         "div",
@@ -204,17 +216,17 @@ def _mistakes(judged: Judgement) -> Html:
     wrong = np.flatnonzero(~answers.right)
     rows = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MISTAKES].tolist()
     if not rows:
-        return element("p", "It made none.")
+        return element("p", "There are none.")
     cards: list[Html] = []
     with progress("heat maps", len(rows), " pictures") as show:
         for row in rows:
             cards.append(_mistake(judged, row))
             show(len(cards))
-    told = (
-        f"The {len(rows)} wrong answers with most confidence, of {len(wrong):,} wrong ones; some may be wrong labels. "
-        "Coloured is what spoke for the answer."
+    about = (
+        f"These are the {len(rows)} most confident of {len(wrong):,} wrong answers. Some labels may be wrong instead. "
+        "The coloured parts spoke for the answer."
     )
-    return join(element("p", told), element("div", *cards, class_="gallery views"))
+    return join(element("p", about), element("div", *cards, class_="gallery views"))
 
 
 def _mistake(judged: Judgement, row: int) -> Html:
@@ -235,13 +247,13 @@ def _robustness(judged: Judgement, spoilt: Robustness) -> Html:
     sample = judged.dataset.images[int(np.argmax(np.where(judged.answers.right, judged.answers.confidence, 0)))]
     heads = [element("th", name, scope="col") for name in ("", *map(str, range(1, STRENGTHS + 1)))]
     rows = [element("tr", element("th", way, scope="row"), *_spoilt_cells(sample, way, spoilt)) for way in WAYS]
-    told = (
-        f"The accuracy on {spoilt.images:,} of the test pictures is {spoilt.unspoilt:.1%} as they are, and "
-        f"{spoilt.mean:.1%} in the mean of these {len(WAYS)} ways of spoiling them, each at {STRENGTHS} strengths as "
-        "CIFAR-10-C defines them (Hendrycks and Dietterich 2019)."
+    about = (
+        f"The accuracy on {spoilt.images:,} test pictures is {spoilt.unspoilt:.1%}. With the pictures spoilt in "
+        f"these {len(WAYS)} ways, each at {STRENGTHS} strengths, it is {spoilt.mean:.1%} on average. CIFAR-10-C "
+        "defines the ways and strengths (Hendrycks and Dietterich 2019)."
     )
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="spoilt")
-    return join(element("p", told), _scrolled("Accuracy on spoilt pictures", table))
+    return join(element("p", about), _scrolled("Accuracy on spoilt pictures", table))
 
 
 def _spoilt_cells(sample: NDArray[np.uint8], way: str, spoilt: Robustness) -> Iterable[Html]:
@@ -261,12 +273,12 @@ def _foreign(judged: Judgement) -> Html:
                 element("figcaption", _answer(each.label, each.confidence)))
         for each in found.surest
     ]  # fmt: skip
-    told = (
+    about = (
         f"{found.rejected:.1%} of {found.images:,} pictures in {folder} are rejected as unsure. A test picture gets "
         f"more sureness than one of these in {found.auroc:.1%} of all pairs (the AUROC; 50 % would be chance)."
     )
     return join(
-        element("p", told), element("h3", "The surest answers to them"), element("div", *cards, class_="gallery")
+        element("p", about), element("h3", "The surest answers to them"), element("div", *cards, class_="gallery")
     )
 
 
@@ -274,37 +286,32 @@ def _comparison(model: str, other: tuple[str, Comparison] | None) -> Html:
     return join(*(element("p", line) for line in verdict(other[1], model, other[0]))) if other else Html("")
 
 
-def _training(model: str) -> Html:
-    rows = [] if model in BUNDLED else _epochs(Path(model).with_name(CURVES))
-    if not rows:
-        return Html("")
+def _training(history: Sequence[Mapping[str, Any]]) -> Html:
+    """Draw a training's curves from its rows of `epoch`, `loss`, `training` and perhaps `validation`."""
 
-    def line(column: str) -> list[tuple[float, float]]:
-        return [(row["epoch"], row[column]) for row in rows if column in row]
+    def line(column: str, most: float) -> list[tuple[float, float]]:
+        # The file may come from elsewhere: what is no number, or makes no sense, is left out.
+        pairs = [(row.get("epoch"), row.get(column)) for row in history]
+        return [(x, y) for x, y in pairs if _is_number(x, EPOCHS) and _is_number(y, most)]
 
-    accuracies = {"training": line("training")} | ({"held out": held} if (held := line("validation")) else {})
-    return element(
-        "div",
-        element("figure", plots.curves(accuracies, "accuracy", shares=True)),
-        element("figure", plots.curves({"training": line("loss")}, "loss", shares=False)),
-        class_="two",
-    )
+    accuracies = {"training": line("training", 1), "held out": line("validation", 1)}
+    drawn = [
+        plots.curves({name: points for name, points in lines.items() if points}, label, shares=shares)
+        for lines, label, shares in ((accuracies, "accuracy", True), ({"training": line("loss", LOSS)}, "loss", False))
+        if any(lines.values())
+    ]
+    return element("div", *(element("figure", each) for each in drawn), class_="two") if drawn else Html("")
 
 
-def _epochs(path: Path) -> list[dict[str, float]]:
-    """The rows of a training: `epoch`, `loss`, `training` and perhaps `validation`. Another program's file has none."""
-    with contextlib.suppress(OSError, ValueError, csv.Error), path.open(encoding="utf-8", newline="") as file:
-        rows = [{key: float(value) for key, value in row.items() if value} for row in csv.DictReader(file)]
-        if all({"epoch", "loss", "training"} <= row.keys() for row in rows):
-            return rows
-    return []
+def _is_number(value: object, most: float) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= most
 
 
 def _scrolled(label: str, content: Html) -> Html:
-    """What may be wider than the screen, in a place of its own that scrolls, by the keyboard too."""
+    """Put what may be wider than the screen into a place that scrolls, by the keyboard too."""
     return element("div", content, class_="scroll", tabindex="0", role="region", aria_label=label)
 
 
-def _thumbnail(square: NDArray[np.uint8], told: str) -> Html:
-    """uint8 `(S, S, 3)`, inside the page."""
-    return picture(square, told, THUMBNAIL)
+def _thumbnail(square: NDArray[np.uint8], label: str) -> Html:
+    """A picture, uint8 `(S, S, 3)`, inside the page."""
+    return picture(square, label, THUMBNAIL)

@@ -1,4 +1,4 @@
-"""Numbers → SVG. The colours come from the page's style, by the classes that are given here."""
+"""Draw numbers as SVG. The page's style sets the colours, by the CSS classes given here."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +11,14 @@ from thumbnet.evaluation.scores import Bin
 from thumbnet.html import Html, element, join
 from thumbnet.text import shorten
 
-NUMBERED = 12  # classes at the most for which the confusion matrix has its numbers written in
+NUMBERED = 12  # classes at most for which the confusion matrix shows its numbers
 SHADES = 10  # of a cell
 POINTS = 300  # of a line, at the most
 Points = Sequence[tuple[float, float]]
 
 
 def confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> Html:
-    """The matrix `(C, C)`, a row a true class, each cell shaded by the root of its share of the row."""
+    """Draw the matrix `(C, C)`, with a row for each true class. The root of its share of the row shades a cell."""
     classes = len(names)
     cell = max(8.0, min(29.0, 290 / classes))
     margin, side = 84.0, cell * classes
@@ -38,12 +38,14 @@ def confusion(matrix: NDArray[np.int64], names: Sequence[str]) -> Html:
         count = int(matrix[row, column])
         size = 10.0 if count < 10_000 else 7.5
         parts.append(element("text", f"{count}", x=x, y=y + 3.5, text_anchor="middle", font_size=size, class_=on))
-    told = f"Confusion matrix of {classes} classes: true ones in rows, answers in columns. The tables tell its figures."
-    return _svg(margin + side, margin + side, told, parts, fixed=classes > NUMBERED)
+    about = (
+        f"Confusion matrix of {classes} classes: true ones in rows, answers in columns. The tables have its figures."
+    )
+    return _svg(margin + side, margin + side, about, parts, fixed=classes > NUMBERED)
 
 
 def reliability(bins: Sequence[Bin]) -> Html:
-    """Accuracy against confidence, and how many answers each bin has."""
+    """Draw accuracy against confidence, and how many answers each bin has."""
     plot = Plot((0, 1), (0, 1))
     most = max(each.images for each in bins)
     parts = [plot.frame("confidence", "accuracy")]
@@ -54,17 +56,19 @@ def reliability(bins: Sequence[Bin]) -> Html:
         parts.append(plot.bar(each.low, each.high, 1.03, 1.03 + 0.14 * each.images / most, "count"))
     parts.append(plot.line([(0, 0), (1, 1)], "ideal"))
     worst = max(bins, key=lambda each: abs(each.accuracy - each.confidence) * each.images)
-    told = (
+    label = (
         f"Reliability diagram. The bin that adds most to the error: {worst.images:,} answers with "
         f"{worst.confidence:.0%} confidence, {worst.accuracy:.0%} of them right."
     )
-    return plot.svg(told, parts)
+    return plot.svg(label, parts)
 
 
 def coverage(shares: NDArray[np.float64], accuracies: NDArray[np.float64], known: float, known_accuracy: float) -> Html:
-    """Accuracy against the share answered, `(K,)` each, with a dot where the threshold is."""
-    some = np.unique(np.linspace(0, len(shares) - 1, POINTS).astype(int))
-    some = some[(shares[some] >= 0.02) | (some == len(shares) - 1)]  # the accuracy of a handful only flickers
+    """Draw accuracy against the share answered, `(K,)` each, with a dot at the threshold."""
+    some = np.array(_some(len(shares)))
+    some = some[
+        (shares[some] >= 0.02) | (some == len(shares) - 1)
+    ]  # the accuracy of a handful of answers only flickers
     lowest = math.floor(min(accuracies[some].min(), known_accuracy if known else 1) * 10) / 10
     plot = Plot((0, 1), (min(lowest, 0.9), 1))
     parts = [
@@ -72,15 +76,16 @@ def coverage(shares: NDArray[np.float64], accuracies: NDArray[np.float64], known
         plot.line(list(zip(shares[some].tolist(), accuracies[some].tolist(), strict=True)), "main"),
         plot.dot(known, known_accuracy, "at the threshold") if known else "",
     ]
-    told = f"Accuracy rises from {accuracies[-1]:.1%} with all pictures answered as the least sure are left out."
-    return plot.svg(told, parts)
+    label = f"Accuracy rises from {accuracies[-1]:.1%} with all pictures answered as the least sure are left out."
+    return plot.svg(label, parts)
 
 
 def curves(lines: Mapping[str, Points], y_label: str, *, shares: bool) -> Html:
-    """Lines over the epochs; of numbers from 0 to 1 if they are shares."""
+    """Draw lines over the epochs; `shares` are numbers from 0 to 1."""
+    lines = {name: [line[place] for place in _some(len(line))] for name, line in lines.items()}
     every = [point for line in lines.values() for point in line]
-    most = max(y for _, y in every)
-    low = math.floor(min(y for _, y in every) * 10) / 10 if shares else 0.0
+    most = max(y for _, y in every) or 1  # axes have a length, also where all is 0 or, of shares, 1
+    low = min(math.floor(min(y for _, y in every) * 10) / 10, 0.9) if shares else 0.0
     plot = Plot((min(x for x, _ in every) - 1, max(x for x, _ in every)), (low, 1 if shares else most * 1.05), shares)
     parts = [plot.frame("epoch", y_label)]
     for place, (name, line) in enumerate(lines.items()):
@@ -92,7 +97,7 @@ def curves(lines: Mapping[str, Points], y_label: str, *, shares: bool) -> Html:
 
 @dataclass(frozen=True)
 class Plot:
-    """Axes, 390 units wide as a phone's screen, and what is drawn between them in the data's own numbers."""
+    """Axes, 390 units wide like a phone's screen. What is drawn between them is in the data's own numbers."""
 
     x: tuple[float, float]  # least and greatest
     y: tuple[float, float]
@@ -128,7 +133,7 @@ class Plot:
         return element("path", d=f"M{path}", class_=f"line {kind}")
 
     def dot(self, x: float, y: float, label: str) -> Html:
-        """A dot with what it means to the left of it, or to its right where there is no room."""
+        """A dot with its meaning to the left, or to the right where there is no room."""
         at, leftwards = self._x(x), x > 0.5
         text = element(
             "text", label, x=at - 9 if leftwards else at + 9, y=self._y(y) + 18,
@@ -142,9 +147,9 @@ class Plot:
         line = element("path", d=f"M{x:g} 20h20", class_=f"line {kind}")
         return join(line, element("text", name, x=x + 26, y=24))
 
-    def svg(self, told: str, parts: Iterable[str]) -> Html:
-        """The whole picture; `told` is for those who do not see it."""
-        return _svg(390, 300, told, parts)
+    def svg(self, label: str, parts: Iterable[str]) -> Html:
+        """The whole picture; screen readers read the `label`."""
+        return _svg(390, 300, label, parts)
 
     def _x(self, value: float) -> float:
         return self.left + (value - self.x[0]) / (self.x[1] - self.x[0]) * (self.right - self.left)
@@ -153,11 +158,11 @@ class Plot:
         return self.bottom - (value - self.y[0]) / (self.y[1] - self.y[0]) * (self.bottom - self.top)
 
 
-def _svg(width: float, height: float, told: str, parts: Iterable[str], *, fixed: bool = False) -> Html:
-    """A picture that is as wide as its place; a `fixed` one is not made smaller than it is, and its place scrolls."""
+def _svg(width: float, height: float, label: str, parts: Iterable[str], *, fixed: bool = False) -> Html:
+    """A picture as wide as its place. A `fixed` one never shrinks; its place scrolls instead."""
     style = f"min-width:{width:.0f}px" if fixed else f"max-width:{width * 1.55:.0f}px"
     box = f"0 0 {width:.2f} {height:.2f}"
-    return element("svg", *parts, viewBox=box, role="img", aria_label=told, style=style)
+    return element("svg", *parts, viewBox=box, role="img", aria_label=label, style=style)
 
 
 def _cells(shades: NDArray[np.int64], shade: int, margin: float, cell: float) -> Html:
@@ -172,6 +177,11 @@ def _cells(shades: NDArray[np.int64], shade: int, margin: float, cell: float) ->
         ]
         parts.append(element("path", d="".join(corners), class_=kind, opacity=shade / SHADES) if corners else "")
     return join(*parts)
+
+
+def _some(count: int) -> list[int]:
+    """The places of `POINTS` points at most among so many, the first and the last one with them."""
+    return np.unique(np.linspace(0, count - 1, min(count, POINTS)).astype(int)).tolist()  # type: ignore[no-any-return]
 
 
 def _ticks(low: float, high: float) -> list[float]:

@@ -1,4 +1,4 @@
-"""What was measured of a model file, as text and JSON."""
+"""Write what was measured of a model file as text and JSON."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from thumbnet.evaluation.scores import (
     macro_f1,
     reliability,
 )
-from thumbnet.text import shorten, width
+from thumbnet.text import printable, shorten, width
 
 PAIRS = 8  # of classes that are confused most: shown with pictures
 COLUMNS = 40  # of a class's name in a terminal, at the most
@@ -28,9 +28,9 @@ def text(judged: Judgement) -> str:
     lines = _table(_figures(judged))
     lines += ["", *_table([("class", "pictures", "precision", "recall", "F1"), *map(_row, judged.classes)])]
     if any(None in (each.precision, each.recall) for each in judged.classes):
-        lines.append("–: there is no such picture, or no such answer")
+        lines.append("– means that there is no such picture, or no such answer")
     if pairs := confused(judged.confusion, PAIRS):
-        names = [shorten(name, COLUMNS) for name in judged.answers.names]
+        names = [shorten(printable(name), COLUMNS) for name in judged.answers.names]
         rows = [(names[truth], "taken for", names[guess], times(judged, truth, guess)) for truth, guess in pairs]
         lines += ["", "most often confused", *_table(rows, right=3)]
     return "\n".join(lines)
@@ -40,9 +40,12 @@ def versus(first: Judgement, second: Judgement) -> str:
     """Two models side by side, and whether their difference could be chance: for a terminal."""
     sides = [("accuracy", f"{each.scores.accuracy:.2%}") for each in (first, second)]
     figures = zip([sides[0], *_figures(first)], [sides[1], *_figures(second)], strict=True)
-    rows = [("", first.model, second.model), *((label, one, other) for (label, one), (_, other) in figures)]
+    rows = [
+        ("", printable(first.model), printable(second.model)),
+        *((label, one, other) for (label, one), (_, other) in figures),
+    ]
     compared = compare(first.answers, second.answers)
-    return "\n".join([*_table(rows), "", *verdict(compared, first.model, second.model)])
+    return "\n".join([*_table(rows), "", *verdict(compared, printable(first.model), printable(second.model))])
 
 
 def _figures(judged: Judgement) -> list[tuple[str, str]]:
@@ -67,26 +70,26 @@ def _figures(judged: Judgement) -> list[tuple[str, str]]:
 
 
 def verdict(compared: Comparison, first: str, second: str) -> list[str]:
-    """In words, whether one is better."""
+    """Say in words whether one is better."""
     better, worse = (second, first) if compared.difference > 0 else (first, second)
     p = f"p = {compared.p:.3f}" if compared.p >= 0.0005 else "p < 0.001"
     interval = f"95 % interval {100 * compared.difference_low:+.2f} to {100 * compared.difference_high:+.2f}"
     gap = f"{second} less {first}: {100 * compared.difference:+.2f} points ({interval})"
     if compared.p < CHANCE:
-        told = f"{better} is better than {worse}. That is more than chance ({p}, McNemar's test)."
+        meaning = f"{better} is better than {worse}. That is more than chance ({p}, McNemar's test)."
     else:
-        told = f"The difference could be chance ({p}, McNemar's test)."
+        meaning = f"The difference could be chance ({p}, McNemar's test)."
     return [
         f"Right in both {compared.both:,}, only in {first} {compared.first:,}, only in {second} {compared.second:,}, "
         f"in neither {compared.neither:,}.",
         f"{gap}.",
-        told,
+        meaning,
     ]
 
 
 def _row(each: ClassScores) -> tuple[str, ...]:
     return (
-        shorten(each.name, COLUMNS),
+        shorten(printable(each.name), COLUMNS),
         f"{each.images:,}",
         percent(each.precision),
         percent(each.recall),
@@ -95,12 +98,12 @@ def _row(each: ClassScores) -> tuple[str, ...]:
 
 
 def percent(share: float | None) -> str:
-    """A share, 0 to 1; of nothing, a dash."""
+    """A share from 0 to 1 as text; None becomes a dash."""
     return "–" if share is None else f"{share:.1%}"
 
 
 def three_decimals(share: float | None) -> str:
-    """Likewise, as a number."""
+    """A number as text; None becomes a dash."""
     return "–" if share is None else f"{share:.3f}"
 
 
@@ -127,6 +130,7 @@ def as_json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison]
     fields: dict[str, Any] = {
         "model": judged.model,
         "data": judged.data,
+        "note": judged.note,
         "test": judged.dataset.fingerprint(),
         "version": __version__,
         "scores": judged.scores.as_dict(),

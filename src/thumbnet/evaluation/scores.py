@@ -1,4 +1,4 @@
-"""Answers to labelled pictures → scores."""
+"""Compute scores from answers to labelled pictures."""
 
 import math
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ CHANCE = 0.05  # a difference with a smaller p is called more than chance
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What a model file says to labelled pictures, computed once.
+    """A model file's answers to labelled pictures.
 
     Attributes:
-        info: What the model file says of itself.
+        info: The model file's description of itself.
         labels: int64 `(N,)`, the truth, as places in its names.
         probabilities: float32 `(N, C)`.
         sureness: float32 `(N,)`.
@@ -79,13 +79,13 @@ class Scores:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """How well one class is told. A share of nothing, 0 / 0, is None."""
+    """How well one class is recognised. A share of nothing, 0 / 0, is None."""
 
     name: str
     images: int  # that show it
     answers: int  # pictures that were taken for it, rightly or not
-    precision: float | None  # of these answers, the share that is right
-    recall: float | None  # of these pictures, the share that is found
+    precision: float | None  # the share of these answers that is right
+    recall: float | None  # the share of these pictures that is found
     f1: float | None  # the harmonic mean of the two; 0 where one of them is 0 and the other 0 / 0
 
 
@@ -172,7 +172,7 @@ def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_])
 
 
 def uncalibrated_error(answers: Answers, temperature: float) -> float:
-    """What the calibration error would be, had the model file not divided the network's logits by `temperature`."""
+    """The calibration error if the model file did not divide the network's logits by `temperature`."""
     logits = (
         np.log(np.maximum(answers.probabilities, np.finfo(np.float32).tiny)) * temperature
     )  # up to a constant a row
@@ -181,7 +181,7 @@ def uncalibrated_error(answers: Answers, temperature: float) -> float:
 
 
 def reliability(answers: Answers) -> list[Bin]:
-    """What the calibration error is the mean of: the bins that have answers, in order."""
+    """The bins that have answers, in order. The calibration error is the mean of their gaps."""
     bins = _bins(answers.confidence)
     counts = np.bincount(bins, minlength=BINS)
     confidence = np.bincount(bins, answers.confidence.astype(float), BINS)
@@ -194,7 +194,7 @@ def reliability(answers: Answers) -> list[Bin]:
 
 
 def coverage(answers: Answers) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Accuracy against the share that is answered, when the least sure answers are left out.
+    """Accuracy against the share that is answered, if the least sure answers are left out.
 
     Returns:
         Shares, rising to 1, and the accuracy among the answers that are left, `(K,)` each: one for each sureness that
@@ -218,9 +218,9 @@ def auroc(inside: NDArray[Any], outside: NDArray[Any]) -> float:
 
 
 def compare(first: Answers, second: Answers) -> Comparison:
-    """Hold two models' answers to the same pictures against each other, pair by pair.
+    """Compare two models' answers to the same pictures, pair by pair.
 
-    The interval of the difference is Agresti and Min's (2005), which adds half a picture to each of the four counts.
+    The interval of the difference follows Agresti and Min (2005), who add half a picture to each of the four counts.
 
     Raises:
         DataError: These are not the same pictures with the same classes.
@@ -259,7 +259,7 @@ def mcnemar(first: int, second: int) -> float:
     for chosen in range(fewer):
         below += ways
         ways = ways * (count - chosen) // (chosen + 1)
-    return float((2 * below + ways) / 2**count)  # of whole numbers, so that nothing is lost
+    return float((2 * below + ways) / 2**count)  # whole numbers until here, so that nothing is lost
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -268,7 +268,7 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     centre = share + Z * Z / (2 * count)
     half = Z * np.sqrt(share * (1 - share) / count + Z * Z / (4 * count * count))
     low, high = (centre - half) / (1 + Z * Z / count), (centre + half) / (1 + Z * Z / count)
-    return max(0.0, float(low)), min(1.0, float(high))  # beyond by a rounding
+    return max(0.0, float(low)), min(1.0, float(high))  # rounding may go beyond
 
 
 def _share(part: int, whole: int) -> float | None:

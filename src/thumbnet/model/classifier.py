@@ -1,11 +1,13 @@
-"""A model file in use: pictures → predictions, through ONNX Runtime alone."""
+"""A loaded model file: pictures → predictions, with ONNX Runtime only."""
 
+import contextlib
 import dataclasses
 import io
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias, overload
+from typing import IO, Any, NamedTuple, TypeAlias, overload
 
 import numpy as np
 import onnxruntime
@@ -17,19 +19,21 @@ from thumbnet.model.info import ModelInfo, check_threshold
 from thumbnet.pictures import framing
 from thumbnet.pictures.decode import MAX_PIXELS, RGB, decode
 from thumbnet.pictures.framing import resize
-from thumbnet.sources.read import read
+from thumbnet.pictures.pillow import Pillow, from_pillow
+from thumbnet.sources import read
 from thumbnet.sources.urls import without_password
 
-Source: TypeAlias = str | Path | bytes | NDArray[np.uint8]
+Source: TypeAlias = read.Source | NDArray[np.uint8] | Pillow
+FileState: TypeAlias = tuple[int, int, int, int]
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
-DIGITS = 6  # of a confidence and a sureness, where they are written down
-BATCH = 256  # squares a run of the network; more gain nothing and take memory
+DIGITS = 6  # of a confidence and a sureness, in JSON and tables
+BATCH = 256  # squares in a run of the network; more take memory and gain nothing
 
 
 @dataclass(frozen=True)
 class Guess:
-    """A class and how probable it is, 0 to 1."""
+    """A class and its probability, 0 to 1."""
 
     label: str
     confidence: float
@@ -39,10 +43,10 @@ class Guess:
 class Prediction:
     """The answer for one picture."""
 
-    source: str  # what was asked: a path, a URL, or what stands for bytes and arrays
-    top: tuple[Guess, ...]  # the most probable classes, the best first
-    known: bool  # whether it is sure enough; if not, the answer is "unsure"
-    sureness: float  # what decides that, 0 to 1: see `Asked`
+    source: str  # the path or URL, or the type's name for bytes, files and arrays, such as `<bytes>`
+    top: tuple[Guess, ...]  # the most probable classes, the most probable first
+    known: bool  # whether the sureness reaches the threshold; if not, the answer is "unsure"
+    sureness: float  # 0 to 1; see `Asked`
 
     @property
     def label(self) -> str:
@@ -55,7 +59,7 @@ class Prediction:
         return self.top[0].confidence
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in JSON, numbers rounded to six digits."""
+        """The prediction for JSON, with numbers rounded to six digits."""
         return {
             "source": self.source,
             "label": self.label,
@@ -67,36 +71,56 @@ class Prediction:
 
 
 class Asked(NamedTuple):
-    """What a network says of N pictures."""
+    """A network's outputs for N pictures."""
 
     probabilities: NDArray[np.float32]  # (N, C), each row adding up to one
-    sureness: NDArray[np.float32]  # (N,), 0 to 1: the confidence, less where training had nothing like the picture
+    # (N,), 0 to 1: the confidence, or less if no training picture was similar; the field calls it an OOD score.
+    sureness: NDArray[np.float32]
 
 
 def load(
     model: str | Path | None = None, *, threads: int = 0, views: bool = False, threshold: float | None = None
 ) -> "Classifier":
-    """The classifier in a model file.
+    """Load a model file.
 
     Args:
-        model: A bundled model's name (`BUNDLED`) or a file's path; nothing means the best bundled one.
-        threads: That the network computes with; 0 for one a core.
-        views: Look at large pictures twice, at their middle more closely: tells better what is foreign, and is slower.
-        threshold: In place of the file's: an answer with less sureness is "unsure". 0 to 1.
+        model: A bundled model's name (`BUNDLED`) or a file's path. The default is the best bundled model.
+        threads: How many the network computes with; 0 means one for each core.
+        views: Look at large pictures twice, the second time closer, at their middle. This is slower, and recognises
+            better what is foreign to the model.
+        threshold: Replaces the file's threshold: an answer with less sureness is "unsure". 0 to 1.
 
     Raises:
-        ModelError: No such file or name, or no model file of Thumbnet.
-        ValueError: `threshold` is out of its range.
+        ModelError: There is no such file or name, or the file is not a model file of Thumbnet.
+        ValueError: `threshold` is out of range.
     """
     if threshold is not None:
-        check_threshold(threshold)  # here, as below a ValueError is the name's
+        check_threshold(threshold)  # first, since `_opened` takes a ValueError for a bad file name
+    with _opened(model) as file:
+        # ONNX Runtime opens the file again, which saves a copy in memory. It opens the descriptor, so that it gets the
+        # checked file even if the name now leads elsewhere. A pipe, and any file on another system, is read here.
+        opened = Path(f"/proc/self/fd/{file.fileno()}")
+        return Classifier(opened if opened.is_file() else file.read(), threads, views, threshold)
+
+
+def load_with_content(model: str | Path | None = None) -> tuple["Classifier", bytes]:
+    """Load a model file, and return its bytes, too: those that were loaded, since a pipe gives them only once.
+
+    Raises:
+        ModelError: As `load` raises it.
+    """
+    with _opened(model) as file:
+        content = file.read()
+        return Classifier(content), content
+
+
+@contextlib.contextmanager
+def _opened(model: str | Path | None) -> Iterator[IO[bytes]]:
+    """A model file, open. An error inside the block becomes a ModelError with the file's name."""
     name, path = _located(model)
     try:
         with path.open("rb") as file:
-            # ONNX Runtime opens it once more, which saves a copy in memory; by its descriptor, so that it gets what was
-            # checked, whatever the name leads to meanwhile. What has none such, a pipe or another system, is read here.
-            opened = Path(f"/proc/self/fd/{file.fileno()}")
-            return Classifier(opened if opened.is_file() else file.read(), threads, views, threshold)
+            yield file
     except FileNotFoundError:
         raise ModelError(
             f"no model file at {name}. Expected a file made by `thumbnet train`, or one of: {', '.join(BUNDLED)}"
@@ -108,8 +132,8 @@ def load(
 
 
 def fingerprint(model: str | Path | None = None) -> str | None:
-    """The SHA-256 of a model file, named as for `load`. None for a pipe, which gives its content only once."""
-    from thumbnet import files  # hashlib and tempfile are not for every start
+    """The SHA-256 of a model file, named as for `load`; None for a pipe, which gives its content only once."""
+    from thumbnet import files  # imports hashlib and tempfile, which a start does not need
 
     path = find(model)
     return files.sha256(path) if path.is_file() else None
@@ -121,60 +145,92 @@ def find(model: str | Path | None = None) -> Path:
 
 
 class Classifier:
-    """A loaded model file. `info` is what the file says of itself."""
+    """A loaded model file. Its `info` describes it.
+
+    A classifier can be pickled and copied. The pickle holds the whole model file, which is read again for it; a file
+    that has changed since it was loaded is rejected.
+    """
 
     def __init__(
-        self, model: bytes | Path, threads: int = 0, views: bool = False, threshold: float | None = None
+        self,
+        model: bytes | bytearray | memoryview | str | os.PathLike[str],
+        threads: int = 0,
+        views: bool = False,
+        threshold: float | None = None,
     ) -> None:
-        """Load a model file, from its bytes or its path. It holds no code: nothing in it is run but its network.
+        """Load a model file from its bytes or its path. Only its network is run; it holds no other code.
 
         `threads`, `views` and `threshold` are as for `load`.
 
         Raises:
-            ModelError: No model file of Thumbnet, or one whose graph and metadata disagree.
-            OSError: The path cannot be read; `load` tells that in words.
-            ValueError: `threshold` is out of its range.
+            ModelError: This is not a model file of Thumbnet, or its graph and metadata disagree.
+            OSError: The path cannot be read; `load` turns that into a ModelError.
+            ValueError: `threshold` is out of range.
         """
-        with io.BytesIO(model) if isinstance(model, bytes) else model.open("rb") as file:
+        self._model: bytes | tuple[Path, FileState]
+        loaded = bytes(model) if isinstance(model, bytes | bytearray | memoryview) else Path(model)
+        with io.BytesIO(loaded) if isinstance(loaded, bytes) else loaded.open("rb") as file:
             refuse_external_data(file)
+            self._model = loaded if isinstance(loaded, bytes) else (Path(os.path.realpath(loaded)), _state(file))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # what goes wrong comes back as an exception
-        options.add_session_config_entry("session.load_model_format", "ONNX")  # never ORT's own format, from its bytes
-        # Threads that wait for work by spinning would take the cores from those that decode pictures.
+        options.log_severity_level = 4  # errors are raised, so nothing need be logged
+        options.add_session_config_entry("session.load_model_format", "ONNX")  # never ONNX Runtime's own format
+        # Spinning threads would take cores from the threads that decode pictures.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"],
-                enable_fallback=False,  # which prints, and tries the same once more
+                loaded, options, providers=["CPUExecutionProvider"],
+                enable_fallback=False,  # it would print, and try the same again
             )  # fmt: skip
             metadata = self._session.get_modelmeta().custom_metadata_map
             signature = _signature(self._session.get_inputs()), _signature(self._session.get_outputs())
-        except Exception as error:  # ONNX Runtime's own classes have no common base but this
+        except Exception as error:  # the only base class of ONNX Runtime's exceptions
             raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
         self.info = ModelInfo.from_metadata(metadata)
         if threshold is not None:
             check_threshold(threshold)
             self.info = dataclasses.replace(self.info, threshold=float(threshold))
         self.views = views
-        self.has_sureness = "sureness" in signature[1]  # of its own
+        self._threads = threads
+        self.has_sureness = "sureness" in signature[1]  # an output of its own
         size, classes = self.info.size, len(self.info.names)
-        taken, given = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
-        if signature not in ((taken, given), (taken, f"{given}, sureness float (N)")):
+        inputs, outputs = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
+        if signature not in ((inputs, outputs), (inputs, f"{outputs}, sureness float (N)")):
             raise ModelError(
-                f"expected a graph that takes {taken} and gives {given}, as the metadata says, "
+                f"expected a graph that takes {inputs} and gives {outputs}, as the metadata says, "
                 f"got {signature[0]!r:.200} and {signature[1]!r:.200}. Make or fetch it again"
             )
 
+    def __reduce__(self) -> tuple[type["Classifier"], tuple[bytes, int, bool, float]]:
+        """How `pickle` and `copy` build the copy.
+
+        Raises:
+            ModelError: The model file has changed, so the copy would be another model.
+        """
+        return type(self), (self._content(), self._threads, self.views, self.info.threshold)
+
+    def _content(self) -> bytes:
+        """The model file's bytes; those of a path are not kept in memory."""
+        if isinstance(self._model, bytes):
+            return self._model
+        path, state = self._model
+        with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+            if _state(file) == state:
+                return file.read()
+        raise ModelError(f"{path} has changed since it was loaded, so the model cannot be copied. Load it again")
+
     def probabilities(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """How probable each class is: uint8 `(N, S, S, 3)` RGB → float32 `(N, C)`. Raises what `ask` raises."""
+        """Each class's probability: uint8 `(N, S, S, 3)`, RGB → float32 `(N, C)`. Raises what `ask` raises."""
         return self.ask(squares).probabilities
 
     def ask(self, squares: NDArray[np.uint8]) -> Asked:
-        """What the network says of pictures, uint8 `(N, S, S, 3)` RGB. Without a sureness of its own: the confidence.
+        """The network's outputs for squares, uint8 `(N, S, S, 3)`, RGB.
+
+        If the network has no output for the sureness, the confidence takes its place.
 
         Raises:
-            ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+            ModelError: The network fails, or its outputs cannot be probabilities. Thumbnet writes no such file.
         """
         runs = [self._run(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
         if not runs:
@@ -182,22 +238,24 @@ class Classifier:
         return Asked(*map(np.concatenate, zip(*runs, strict=True)))
 
     def _run(self, squares: NDArray[np.uint8]) -> Asked:
-        # An even number, the last one twice if need be: ONNX Runtime computes an odd one by other kernels. So, the same
-        # picture has the same row to the last digit, however many come at once.
-        asked = np.concatenate([squares, squares[-1:]]) if len(squares) % 2 else squares
+        # An odd batch gets its last square twice, because ONNX Runtime computes odd batches by other kernels. So, a
+        # picture's row is the same to the last digit, whatever the size of the batch.
+        batch = np.concatenate([squares, squares[-1:]]) if len(squares) % 2 else squares
         try:
-            given: list[NDArray[np.float32]] = self._session.run(None, {"images": asked})
+            outputs: list[NDArray[np.float32]] = self._session.run(None, {"images": batch})
         except Exception as error:  # as in __init__
             raise ModelError("the model file's network fails. Make or fetch it again") from error
-        shapes = [(len(asked), len(self.info.names)), (len(asked),)][: len(given)]
-        rows = [each[: len(squares)] for each in given]
-        # Asked so that a NaN is refused too. A softmax may be above one by a rounding.
-        if [each.shape for each in given] != shapes or not all(((each >= 0) & (each <= 1.001)).all() for each in rows):
+        shapes = [(len(batch), len(self.info.names)), (len(batch),)][: len(outputs)]
+        rows = [each[: len(squares)] for each in outputs]
+        # A NaN fails this, too. Rounding may lift a softmax above one.
+        if [each.shape for each in outputs] != shapes or not all(
+            ((each >= 0) & (each <= 1.001)).all() for each in rows
+        ):
             raise ModelError("the model file's network gives numbers that are no probabilities. Make or fetch it again")
         return Asked(rows[0], rows[1] if rows[1:] else rows[0].max(axis=1))
 
     @overload
-    def predict(  # type: ignore[overload-overlap]  # a str is an iterable of such, too
+    def predict(  # type: ignore[overload-overlap]  # a str is an iterable of sources, too
         self, source: Source, *, top_k: int = 3
     ) -> Prediction: ...
     @overload
@@ -206,41 +264,44 @@ class Classifier:
         """Classify one picture, or many in one go.
 
         Args:
-            source: A path, a URL, a picture file's bytes, or an RGB array, uint8 `(H, W, 3)`; or several of these,
-                in any iterable or as an array `(N, H, W, 3)`.
-            top_k: How many of the most probable classes to name, 1 or more.
+            source: A path, a URL, a picture file's bytes, a file opened in binary mode, an RGB array, uint8
+                `(H, W, 3)`, or a `PIL.Image.Image`; or several of these, in any iterable or as an array `(N, H, W, 3)`.
+            top_k: How many of the most probable classes to list, 1 or more.
 
         Returns:
-            A `Prediction`; for several a list, in their order.
+            A `Prediction`, or a list of them in the order of the sources.
 
         Raises:
             FetchError: A URL could not be read.
-            ImageError: Bytes that are no picture, or an array that is none.
-            SourceError: A file could not be read.
-            ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+            ImageError: Some bytes or an array are not a picture.
+            SourceError: A file could not be read, or an object is not a source.
+            ModelError: As `ask` raises it.
+            ValueError: `top_k` is less than 1.
         """
-        if one := isinstance(source, str | Path | bytes) or (isinstance(source, np.ndarray) and source.ndim != 4):
-            sources: list[Any] = [source]
-        else:
-            sources = list(source)
+        one = _is_one(source)
+        sources: list[Any] = [source] if one else list(source)  # type: ignore[arg-type]
         predictions = self.describe([_name(each) for each in sources], list(map(self.squares, sources)), top_k)
         return predictions[0] if one else predictions
 
     def square(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-        """What the network sees of a picture: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises.
+        """The square that the network sees: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises.
 
-        `max_pixels` is as for `decode`.
+        Args:
+            source: One source, as for `predict`.
+            max_pixels: The most pixels that the picture may have.
         """
         return resize(self._picture(source, max_pixels), self.info.size, self.info.framing)
 
     def squares(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-        """All that it sees of one: `square`, and with `views` its middle too, `(V, S, S, 3)`. Raises the same."""
+        """All squares that it sees: `square`, and with `views` the middle, too: `(V, S, S, 3)`. Raises the same."""
         if not self.views:
             return self.square(source, max_pixels=max_pixels)[None]
         return framing.views(self._picture(source, max_pixels), self.info.size, self.info.framing)
 
     def _picture(self, source: Source, max_pixels: int) -> RGB:
-        picture = source if isinstance(source, np.ndarray) else decode(read(source), self.info.size, max_pixels)
+        if hasattr(source, "getexif"):
+            return from_pillow(source, max_pixels)  # type: ignore[arg-type]
+        picture = source if isinstance(source, np.ndarray) else decode(read.read(source), self.info.size, max_pixels)
         if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or 0 in picture.shape:
             raise ImageError(
                 f"expected an RGB array, uint8 (H, W, 3), got {picture.dtype} {picture.shape}. Convert it first"
@@ -250,14 +311,14 @@ class Classifier:
     def describe(
         self, sources: Sequence[str], squares: Sequence[NDArray[np.uint8]], top_k: int = 3
     ) -> list[Prediction]:
-        """Classify what `squares` made: names, and uint8 `(V, S, S, 3)` for each → a prediction each."""
+        """Classify the results of `squares`: names, and uint8 `(V, S, S, 3)` for each → a prediction for each."""
         if not squares:
             return []
         asked = self.ask(np.concatenate(squares))
         return self.answers(sources, together(asked, [len(views) for views in squares]), top_k)
 
     def answers(self, sources: Sequence[str], asked: Asked, top_k: int = 3) -> list[Prediction]:
-        """Put into words what `ask` gave: a prediction for each name."""
+        """Turn the outputs of `ask` into a prediction for each name."""
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
         known = self.info.knows(asked.sureness)
@@ -274,20 +335,20 @@ class Classifier:
 
 
 def together(asked: Asked, counts: Sequence[int]) -> Asked:
-    """What the views of each picture say together.
+    """Combine the views of each picture into one row.
 
-    The surer of its answer a view is, the more it counts: another may show the object only in part, or lost in its
-    surroundings. A picture is known as its views are on average, or the luckier one would make anything known.
+    A view counts the more, the surer it is: another may show the object only in part, or lost in its surroundings. The
+    sureness is the average of the views', since the luckier view would make anything known.
 
     Args:
-        asked: What `Classifier.ask` gave for all views.
-        counts: How many of them each picture has, 1 or more.
+        asked: The outputs of `Classifier.ask` for all views.
+        counts: How many views each picture has, 1 or more.
     """
     if len(counts) == len(asked.sureness):  # one view each, as always without `views`
         return asked
     starts = np.cumsum([0, *counts[:-1]])
     voices = np.maximum(asked.sureness, np.float32(1e-6))  # (V,), never all zero
-    # A view alone has exactly one, so that its picture's answer is the same whatever comes with it.
+    # The share of a single view is exactly one, so its picture's answer does not depend on its neighbours.
     shares = voices / np.repeat(np.add.reduceat(voices, starts), counts)
     probabilities = np.add.reduceat(shares[:, None] * asked.probabilities, starts)  # (V, C) → (N, C)
     sureness = np.add.reduceat(asked.sureness, starts) / counts
@@ -295,19 +356,39 @@ def together(asked: Asked, counts: Sequence[int]) -> Asked:
 
 
 def _located(model: str | Path | None) -> tuple[str, Path]:
-    """A model's name, as messages have it, and its path."""
+    """A model's name for messages, and its path."""
     name = BUNDLED[0] if model is None else str(model)
     return name, PRETRAINED / f"{name}.onnx" if name in BUNDLED else Path(name)
 
 
+def _state(file: IO[bytes]) -> FileState:
+    """What changes when a file is changed or replaced: device, inode, bytes, and time of change in nanoseconds."""
+    status = os.fstat(file.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _signature(nodes: Sequence[Any]) -> str:
-    """What a graph takes or gives, as text: `images uint8 (N, 32, 32, 3)`, N for a length that is free."""
+    """A graph's inputs or outputs as text: `images uint8 (N, 32, 32, 3)`, with N for a free length."""
     shapes = [", ".join(str(length) if isinstance(length, int) else "N" for length in node.shape) for node in nodes]
     kinds = [node.type.removeprefix("tensor(").removesuffix(")") for node in nodes]
     return ", ".join(f"{node.name} {kind} ({shape})" for node, kind, shape in zip(nodes, kinds, shapes, strict=True))
 
 
+def _is_one(source: object) -> bool:
+    """Whether this is meant as one source, even a wrong one, and not as several."""
+    if isinstance(source, np.ndarray):
+        return source.ndim != 4 and source.dtype.kind not in "OSU"  # arrays of these hold sources
+    if isinstance(source, str | os.PathLike) or hasattr(source, "read") or not isinstance(source, Iterable):
+        return True
+    try:
+        memoryview(source)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return True
+
+
 def _name(source: Source) -> str:
+    """A source's name in its prediction."""
     if isinstance(source, str):
         return without_password(source)
-    return str(source) if isinstance(source, Path) else f"<{type(source).__name__}>"
+    return os.fsdecode(source) if isinstance(source, os.PathLike) else f"<{type(source).__name__}>"

@@ -1,4 +1,4 @@
-"""What an ONNX graph holds: weights in other files, which are refused, and layers."""
+"""What an ONNX graph holds: its layers, and weights in other files, which are rejected."""
 
 from typing import IO, Any
 
@@ -9,16 +9,16 @@ METADATA_PROPS = 14  # the field of ONNX's ModelProto
 
 
 def refuse_external_data(file: IO[bytes]) -> None:
-    """Refuse a model whose graph names files to read its weights from; ONNX Runtime up to 1.23 would open them.
+    """Reject a model whose graph names other files for its weights; ONNX Runtime up to 1.23 would open them.
 
     In ONNX's protobuf such a tensor has an entry with the key `location`; none of our graphs holds that word. A class
-    may have it for a name, so the metadata are passed over.
+    may have this name, so the metadata is skipped.
 
     Args:
-        file: The model, from its beginning. It is read in blocks, as its weights would take memory for nothing.
+        file: The model, from its beginning. It is read in blocks, so that the weights take no memory.
 
     Raises:
-        ModelError: There is such a tensor, or the bytes are no protobuf.
+        ModelError: There is such a tensor, or the bytes are not a protobuf.
     """
     while start := file.read(1):
         tag = _varint(file, start)
@@ -33,17 +33,17 @@ def refuse_external_data(file: IO[bytes]) -> None:
 
 
 def _holds(file: IO[bytes], length: int, word: bytes) -> bool:
-    """Whether a word is in the next `length` bytes, which are read to their end."""
+    """Whether a word is in the next `length` bytes. All of them are read."""
     found, seen = False, b""
     while length > 0 and (block := file.read(min(length, BLOCK))):
         length -= len(block)
-        seen = seen[1 - len(word) :] + block  # the word may begin in one block and end in the next
+        seen = seen[1 - len(word) :] + block  # the word may straddle two blocks
         found = found or word in seen
     return found
 
 
 def _varint(file: IO[bytes], start: bytes = b"") -> int:
-    """The number that begins with `start`, or here (https://protobuf.dev/programming-guides/encoding)."""
+    """The number that begins with `start`, or at the file's position (protobuf.dev/programming-guides/encoding)."""
     value = 0
     for count in range(10):
         byte = start if start and count == 0 else file.read(1)
@@ -56,9 +56,9 @@ def _varint(file: IO[bytes], start: bytes = b"") -> int:
 
 
 def layers(graph: Any) -> list[Any]:
-    """The convolutions and dense layers that `probabilities` come of, as nodes of an `onnx.GraphProto`, in its order.
+    """The convolutions and dense layers behind `probabilities`, as nodes of an `onnx.GraphProto`, in its order.
 
-    What only the sureness comes of, the comparison with the training's pictures, is no layer of the network.
+    Nodes that serve only the sureness, by comparing with the training's pictures, are not layers of the network.
     """
     makers = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name for tensor in graph.initializer}

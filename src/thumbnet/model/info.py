@@ -1,4 +1,4 @@
-"""ModelInfo ↔ the metadata of an ONNX file: all that a model file says of itself."""
+"""ModelInfo ↔ the metadata of an ONNX file: what a model file says about itself."""
 
 import dataclasses
 import json
@@ -16,35 +16,52 @@ from thumbnet.text import CONTROL
 
 PREFIX = "thumbnet."
 FORMAT = 1
+_IN_FILE = {"framing": "fit"}  # fields with another name in the file
+KINDS: dict[str, tuple[type, ...]] = {  # the JSON types of each field, by its name in the file
+    "names": (list,),
+    "size": (int,),
+    "fit": (str,),
+    "threshold": (float, int),
+    "temperature": (float, int),
+    "mirror_average": (bool,),
+    "recipe": (dict,),
+    "data": (dict,),
+    "scores": (dict,),
+    "history": (list,),
+    "origin": (dict,),
+    "version": (str,),
+    "format": (int,),
+}
+REQUIRED = ("names", "size", "fit", "threshold", "temperature", "mirror_average")
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """What a model file says besides its graph. Each field is a JSON text in the file, under `thumbnet.<field>`.
+    """What a model file holds besides its graph. In the file, each field is a JSON text under `thumbnet.<field>`.
 
-    The framing is called `fit` there, as in the files of every version.
+    There, the framing is called `fit`, in the files of every version.
     """
 
-    names: tuple[str, ...]  # one a class, in the order of the graph's output
+    names: tuple[str, ...]  # the classes, in the order of the graph's output
     size: int  # pixels a side of the graph's input
-    framing: Framing  # how a picture becomes that square
-    threshold: float  # an answer with less sureness is "unsure"; 0 to 1
-    temperature: float  # by which the network's logits are divided inside the graph
-    mirror_average: bool  # whether the graph averages over a picture and its mirror image
+    framing: Framing  # how a picture becomes the graph's square input
+    threshold: float  # 0 to 1; an answer with less sureness is "unsure"
+    temperature: float  # the graph divides the network's logits by it
+    mirror_average: bool  # whether the graph averages the answers for a picture and its mirror image
     recipe: dict[str, Any] = field(default_factory=dict)
-    data: dict[str, Any] = field(default_factory=dict)  # fingerprints and sizes of what it was trained and tested on
+    data: dict[str, Any] = field(default_factory=dict)  # the training and test data: fingerprints, sizes, source
     scores: dict[str, float] = field(default_factory=dict)  # of this file on the test images
-    history: list[dict[str, Any]] = field(default_factory=list)  # the training's epochs, a row each: the learning curve
-    origin: dict[str, Any] = field(default_factory=dict)  # of a file that was made of another: how, and of which
+    history: list[dict[str, Any]] = field(default_factory=list)  # the learning curve: a row for each epoch
+    origin: dict[str, Any] = field(default_factory=dict)  # if the file was made from another: how, and from which
     version: str = ""  # of Thumbnet
     format: int = FORMAT
 
     def knows(self, sureness: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Which answers are known and not "unsure": sureness `(N,)` → `(N,)`. Nothing else decides that."""
+        """Which answers are known and not "unsure": sureness `(N,)` → `(N,)`. Only this method decides it."""
         return sureness >= self.threshold
 
     def as_dict(self) -> dict[str, Any]:
-        """All fields, by their names in the file."""
+        """All fields, under their names in the file."""
         return {_IN_FILE.get(name, name): value for name, value in dataclasses.asdict(self).items()}
 
     def to_metadata(self) -> dict[str, str]:
@@ -53,10 +70,10 @@ class ModelInfo:
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelInfo":
-        """The inverse of `to_metadata`.
+        """Read what `to_metadata` wrote.
 
         Raises:
-            ModelError: A field is missing, of a wrong kind or out of its range, or the format is a newer one.
+            ModelError: A field is missing, of a wrong type or out of range, or the format is newer.
         """
         if PREFIX + "format" not in metadata:
             raise ModelError("the file is ONNX but not a model file of Thumbnet. Make one with `thumbnet train`")
@@ -78,7 +95,7 @@ class ModelInfo:
         return info
 
     def _check(self) -> None:
-        """Raise ValueError for what a hostile or damaged file could say."""
+        """Raise ValueError for a value that only a hostile or damaged file has."""
         if not self.names or not all(isinstance(name, str) and name for name in self.names):
             raise ValueError("names must be texts, one a class")
         if len(set(self.names)) != len(self.names) or any(map(CONTROL.search, self.names)):
@@ -95,28 +112,16 @@ class ModelInfo:
 
 
 def check_threshold(threshold: float) -> None:
-    """Raise ValueError for a number that no sureness can be compared with."""
+    """Raise ValueError unless this is a number from 0 to 1."""
     if not 0 <= threshold <= 1:
         raise ValueError(f"threshold must be 0 to 1, got {threshold!r:.40}")
 
 
-_IN_FILE = {"framing": "fit"}  # fields that the file calls otherwise
-KINDS: dict[str, tuple[type, ...]] = {  # of JSON, for each field, by its name in the file
-    "names": (list,),
-    "size": (int,),
-    "fit": (str,),
-    "threshold": (float, int),
-    "temperature": (float, int),
-    "mirror_average": (bool,),
-    "recipe": (dict,),
-    "data": (dict,),
-    "scores": (dict,),
-    "history": (list,),
-    "origin": (dict,),
-    "version": (str,),
-    "format": (int,),
-}
-REQUIRED = ("names", "size", "fit", "threshold", "temperature", "mirror_average")
+def write_info(model: Any, info: ModelInfo) -> None:
+    """Write `info` into an `onnx.ModelProto`, and remove its other metadata."""
+    del model.metadata_props[:]
+    for key, value in sorted(info.to_metadata().items()):
+        model.metadata_props.add(key=key, value=value)
 
 
 def _check_kinds(fields: dict[str, Any]) -> None:
@@ -125,10 +130,3 @@ def _check_kinds(fields: dict[str, Any]) -> None:
             raise ValueError(f"{name} is {value!r:.40}")
     if missing := [name for name in REQUIRED if name not in fields]:
         raise ValueError(f"{', '.join(missing)} missing")
-
-
-def write_info(model: Any, info: ModelInfo) -> None:
-    """Put `info` into an `onnx.ModelProto`, in place of what it said before."""
-    del model.metadata_props[:]
-    for key, value in sorted(info.to_metadata().items()):
-        model.metadata_props.add(key=key, value=value)

@@ -1,7 +1,7 @@
-"""A picture file's bytes → what they say of themselves. Nothing is decoded here, and nothing of it is believed.
+"""A picture file's bytes → what its header claims. Nothing is decoded here, and no claim is trusted.
 
-Read is what OpenCV does not tell, or not in every version honour: the size, before memory is taken for it, which way
-is up, and what is transparent. Each reader takes a whole file of its format, and raises one of `BROKEN` if it is none.
+The readers find what OpenCV does not report, or not in every version: the size, before memory is taken for it, which
+way is up, and what is transparent. Each takes a whole file of its format, and raises one of `BROKEN` if it cannot.
 """
 
 import re
@@ -11,8 +11,12 @@ from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from thumbnet.pictures.exif import (
+    BITS,
+    COLOURS,
     HEIGHT,
     MOST_PARTS,
+    PALETTE,
+    SAMPLES,
     TILE_HEIGHT,
     TILE_WIDTH,
     UPRIGHT,
@@ -20,10 +24,11 @@ from thumbnet.pictures.exif import (
     Turn,
     combined,
     exif_turn,
+    first_directory,
     read_tags,
 )
 
-MOST_SCANS = 100  # of a JPEG, usually 1 to 20. Each of 95 bytes can cost as much time as decoding the whole picture
+MOST_SCANS = 100  # of a JPEG; 1 to 20 are usual. Each, of 95 bytes, can cost as much time as decoding the whole picture
 Frame: TypeAlias = tuple[int, int, int, int]  # left, top, right, bottom, in pixels of the canvas
 _MARKER = re.compile(rb"\xff([\x01-\xfe])")  # of a JPEG
 _ALONE = {0x01, *range(0xD0, 0xD9)}  # JPEG markers without a segment
@@ -36,25 +41,26 @@ _PNM_WITH_MOST = _GAP.join([rb"P[2356]", rb"(\d{1,9})", rb"(\d{1,9})", rb"(\d{1,
 
 
 class Header(NamedTuple):
-    """What a file says of itself. What its format does not have is as here.
+    """What a file's header claims. A field that the format lacks keeps its default.
 
     Attributes:
-        width: Pixels, before `turn`. Of a TIFF its tile's and of an AVIF any part's, where that is larger.
+        width: Pixels, before `turn`. The largest tile's in a TIFF, and the largest part's in an AVIF, if that is more.
         height: As `width`.
-        turn: What turns it upright.
-        bits: Of a sample; of a BMP of a pixel.
-        transparent: Whether not all of it is opaque, or it is animated, in parts that may not be.
-        key: Of a PNG the one grey that is transparent.
-        frame: Of a PNG and of a GIF where on the canvas the first frame lies.
-        drawn: A plain PNG of the picture, or of the animation's first frame: without text and profiles, of which 1.5 MB
-            can take 13 s to unpack, and without the animation, at whose faults OpenCV 5.0 crashes.
-        masks: Of a BMP of 16 or 32 bits the bits of red, green, blue and alpha in a pixel.
+        turn: Turns the picture upright.
+        bits: Of a sample; in a BMP, of a pixel.
+        transparent: Whether some pixels are not opaque, or may not be, because the picture is animated.
+        key: The one transparent grey of a PNG.
+        frame: Where the first frame of a PNG or a GIF lies on the canvas.
+        drawn: What is decoded instead of the file, if not empty. For a PNG, a plain one of the picture or of the
+            animation's first frame: without text and profiles, since 1.5 MB of these can take 13 s to unpack, and
+            without the animation, since its faults crash OpenCV 5.0. For a TIFF of grey in 4 bits, one with a palette.
+        masks: The bits of red, green, blue and alpha in a pixel of a BMP of 16 or 32 bits.
         top_down: Whether a BMP begins with its upper row.
-        start: Of a BMP and of a PNM where the pixels begin.
+        start: Where the pixels of a BMP or a PNM begin.
         tags: A TIFF's whole numbers.
         channels: Of a JPEG 2000.
-        space: A JP2's colour space: 16 sRGB, 17 grey, others not read; 0 where it is not said by a number.
-        variant: A PNM's number: 1 to 3 bits, grey and RGB as text, 4 to 6 the same in binary.
+        space: A JP2's colour space: 16 sRGB, 17 grey, 0 if it has no number. Others are not read.
+        variant: A PNM's number: 1 to 3 are bits, grey and RGB as text, 4 to 6 the same in binary.
         most: A PNM's value for white.
     """
 
@@ -77,13 +83,13 @@ class Header(NamedTuple):
 
     @property
     def largest(self) -> tuple[int, int]:
-        """Width and height of the largest array that decoding takes: of the canvas, or of a frame beyond it."""
+        """Width and height of the largest array that decoding makes: the canvas, or a larger frame."""
         left, top, right, bottom = self.frame
         return max((self.width, self.height), (right - left, bottom - top), key=lambda size: size[0] * size[1])
 
 
 def jpeg(data: bytes) -> Header:
-    """Up to the first scan."""
+    """A JPEG, up to its first scan."""
     turn, frame, at = UPRIGHT, None, 2
     for _ in range(MOST_PARTS):
         if (found := _MARKER.search(data, at)) is None:
@@ -108,13 +114,13 @@ def jpeg(data: bytes) -> Header:
 
 
 def png(data: bytes) -> Header:
-    """The whole file: a chunk that goes beyond the end, or no end, is what a cut-off file has."""
+    """A PNG, to its end: a cut-off file has a chunk that goes beyond the end, or lacks the last one."""
     width, height, bits, colours = struct.unpack_from(">IIBB", data, 16)
     chunks = _png_chunks(data)
     key, turn, frame = None, UPRIGHT, (0, 0, width, height)
-    transparent = colours in (4, 6)  # grey or RGB, each with alpha
+    transparent = colours in (4, 6)  # grey or RGB, both with alpha
     view = memoryview(data)
-    # A capital is a critical chunk's.
+    # The names of critical chunks begin with a capital.
     drawn = [view[:8], *(view[at - 8 : end + 4] for kind, at, end in chunks if kind[0] < 0x60 or kind == b"tRNS")]
     for kind, at, end in chunks:
         if kind == b"tRNS":
@@ -131,7 +137,7 @@ def png(data: bytes) -> Header:
 
 
 def webp(data: bytes) -> Header:
-    """Of the three kinds: lossy, lossless, and extended, which holds either and more."""
+    """A WebP of any kind: lossy, lossless, or extended, which holds either and more."""
     kind = data[12:16]
     if kind == b"VP8 ":
         width, height = struct.unpack_from("<HH", data, 26)
@@ -140,14 +146,14 @@ def webp(data: bytes) -> Header:
         (packed,) = struct.unpack_from("<I", data, 21)
         return Header((packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1, transparent=bool(packed >> 28 & 1))
     if kind != b"VP8X":
-        raise ValueError("no kind of WebP")
+        raise ValueError("unknown kind of WebP")
     width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
     turn = next((exif_turn(data[at:end]) for kind, at, end in _riff_chunks(data) if kind == b"EXIF"), UPRIGHT)
     return Header(width, height, turn, transparent=bool(data[20] & 0x12))  # alpha, animation
 
 
 def avif(data: bytes) -> Header:
-    """The properties of its primary item."""
+    """An AVIF: the properties of its primary item."""
     meta = _inside(data, b"meta", 0, len(data))
     at, end = meta[0] + 4, meta[1]
     primary_at = _inside(data, b"pitm", at, end)[0]
@@ -169,12 +175,12 @@ def avif(data: bytes) -> Header:
 
 
 def gif(data: bytes) -> Header:
-    """Up to the first frame."""
+    """A GIF, up to its first frame."""
     width, height, flags = struct.unpack_from("<HHB", data, 6)
     at = 13 + (3 * 2 ** ((flags & 7) + 1) if flags & 0x80 else 0)  # after the palette
     in_extension = False
     for _ in range(MOST_PARTS):
-        if in_extension:  # its blocks, each after its length; one of length 0 is the last
+        if in_extension:  # its blocks, each after its length; the last has the length 0
             in_extension, at = data[at] > 0, at + 1 + data[at]
         elif data[at] == 0x2C:
             left, top, wide, high = struct.unpack_from("<HHHH", data, at + 1)
@@ -187,7 +193,7 @@ def gif(data: bytes) -> Header:
 
 
 def bmp(data: bytes) -> Header:
-    """Windows's and OS/2's."""
+    """A BMP of Windows or OS/2."""
     start, size = struct.unpack_from("<II", data, 10)
     if size == 12:
         width, height, _, bits = struct.unpack_from("<HHHH", data, 18)
@@ -203,15 +209,17 @@ def bmp(data: bytes) -> Header:
 
 
 def tiff(data: bytes) -> Header:
-    """The first page's tags."""
+    """A TIFF: the tags of its first page."""
     tags = read_tags(data)
     width, height = tags[WIDTH][0], tags[HEIGHT][0]
     tile = tags.get(TILE_WIDTH, (0,))[0], tags.get(TILE_HEIGHT, (0,))[0]
-    return Header(*max((width, height), tile, key=lambda size: size[0] * size[1]), tags=tags)
+    colours, bits, samples = (tags.get(tag, (1,))[0] for tag in (COLOURS, BITS, SAMPLES))
+    drawn = _with_palette(data, colours) if bits == 4 and samples == 1 and colours in (0, 1) else b""
+    return Header(*max((width, height), tile, key=lambda size: size[0] * size[1]), tags=tags, drawn=drawn)
 
 
 def jpeg2000(data: bytes) -> Header:
-    """A codestream, or the JP2 file around one."""
+    """A JPEG 2000: a codestream, or the JP2 file around one."""
     at, space = 0, 0
     if data[4:8] == b"jP  ":
         boxes = {kind: (start, end) for kind, start, end in reversed(list(_boxes(data, 0, len(data))))}
@@ -227,7 +235,7 @@ def jpeg2000(data: bytes) -> Header:
 
 
 def pnm(data: bytes) -> Header:
-    """Text and binary."""
+    """A PBM, PGM or PPM, as text or in binary."""
     if (found := re.match(_PNM if data[1] in b"14" else _PNM_WITH_MOST, data)) is None:
         raise ValueError("no size")
     width, height, most = (int(number) for number in (*found.groups(), b"1")[:3])
@@ -236,23 +244,23 @@ def pnm(data: bytes) -> Header:
     return Header(width, height, start=found.end(), variant=data[1] - 0x30, most=most)
 
 
-_READERS: dict[str, Callable[[bytes], Header]] = {  # by what `kinds.kind` calls them
+_READERS: dict[str, Callable[[bytes], Header]] = {  # by the names that `kinds.kind` gives
     "JPEG": jpeg, "PNG": png, "WebP": webp, "AVIF": avif, "GIF": gif, "BMP": bmp, "TIFF": tiff, "JPEG 2000": jpeg2000,
     "PPM": pnm,
 }  # fmt: skip
 
 
 def read_header(kind: str, data: bytes) -> Header:
-    """What a whole file of this kind says of itself.
+    """The header of a whole file of this kind.
 
     Raises:
-        One of `BROKEN`: It is no such file, or the kind is none that is read.
+        One of `BROKEN`: The file is of another kind, or broken, or the kind is unknown.
     """
     return _READERS[kind](data)
 
 
 def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
-    """Name, start and end of the content of each chunk of a whole PNG."""
+    """The name, start and end of the content of each chunk of a whole PNG."""
     chunks, at = [], 8
     for _ in range(MOST_PARTS):
         length, kind = struct.unpack_from(">I4s", data, at)
@@ -266,7 +274,7 @@ def _png_chunks(data: bytes) -> list[tuple[bytes, int, int]]:
 
 
 def _png_frame(data: memoryview, chunks: list[tuple[bytes, int, int]], first: int) -> tuple[Frame, list[memoryview]]:
-    """Where the frame lies whose `fcTL` is chunk `first`, and a PNG of it. The picture before it is another one."""
+    """Where the frame lies whose `fcTL` is chunk `first`, and a PNG of it alone."""
     wide, high, left, top = struct.unpack_from(">IIII", data, chunks[first][1] + 4)
     header = struct.pack(">II", wide, high) + bytes(data[chunks[0][1] + 8 : chunks[0][2]])
     pixels = []
@@ -280,13 +288,32 @@ def _png_frame(data: memoryview, chunks: list[tuple[bytes, int, int]], first: in
 
 
 def _png_chunk(kind: bytes, content: bytes) -> memoryview:
-    import zlib  # which takes 0.4 ms, for a rare animation
+    import zlib  # 0.4 ms, for a rare animation
 
     return memoryview(struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content)))
 
 
+def _with_palette(data: bytes, colours: int) -> bytes:
+    """A TIFF of grey in 4 bits, with a palette of the same greys: OpenCV reads 4 bits only with a palette."""
+    order, offset, at, entries = first_directory(data)
+    length = 4 + 2 * struct.calcsize(offset)
+    directory: dict[int, bytes] = {}
+    for place in range(at, at + entries * length, length):
+        (tag,) = struct.unpack_from(order + "H", data, place)
+        directory.setdefault(tag, data[place : place + length])
+    greys = range(0, 2**16, 0x1111) if colours else range(0xFFFF, -1, -0x1111)  # 0: the lowest number is white
+    palette, start = struct.pack(order + "48H", *greys, *greys, *greys), len(data) + len(data) % 2
+    values = {COLOURS: (1, struct.pack(order + "H", 3)), PALETTE: (48, struct.pack(order + offset, start))}
+    for tag, (count, value) in values.items():
+        directory[tag] = struct.pack(f"{order}HH{offset}", tag, 3, count) + value.ljust(struct.calcsize(offset), b"\0")
+    head = data[: struct.calcsize(offset)] + struct.pack(order + offset, start + len(palette))
+    listed = struct.pack(order + ("Q" if offset == "Q" else "H"), len(directory))
+    listed += b"".join(directory[tag] for tag in sorted(directory)) + bytes(struct.calcsize(offset))  # no page follows
+    return head + data[len(head) :].ljust(start - len(head), b"\0") + palette + listed
+
+
 def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of each chunk of a WebP."""
+    """The name, start and end of each chunk of a WebP."""
     at = 12
     for _ in range(MOST_PARTS):
         if at + 8 > len(data):
@@ -297,7 +324,7 @@ def _riff_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, start and end of the content of each box, as in ISO/IEC 14496-12 and in JP2."""
+    """The name, start and end of the content of each box, as in ISO/IEC 14496-12 and in JP2."""
     for _ in range(MOST_PARTS):
         if at + 8 > end:
             return
@@ -312,7 +339,7 @@ def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
 
 
 def _inside(data: bytes, kind: bytes, at: int, end: int) -> tuple[int, int]:
-    """Start and end of the first box of a kind."""
+    """The start and end of the first box of a kind."""
     for each, start, until in _boxes(data, at, end):
         if each == kind:
             return start, until
@@ -320,7 +347,7 @@ def _inside(data: bytes, kind: bytes, at: int, end: int) -> tuple[int, int]:
 
 
 def _of_item(data: bytes, at: int, item: int) -> list[int]:
-    """The places, from 1, of an item's properties: an `ipma` box from its start."""
+    """The places, from 1, of an item's properties in an `ipma` box that starts at `at`."""
     version, wide = data[at], data[at + 3] & 1
     (entries,) = struct.unpack_from(">I", data, at + 4)
     at += 8
@@ -329,7 +356,7 @@ def _of_item(data: bytes, at: int, item: int) -> list[int]:
         at += 5 if version else 3
         if number == item:
             places = struct.unpack_from(f">{count}{'H' if wide else 'B'}", data, at)
-            # The highest bit says that who does not know the property must not show the picture. 0 stands for none.
+            # The highest bit says that a reader without this property must not show the picture. 0 means no property.
             return [place for each in places if (place := each & (0x7FFF if wide else 0x7F))]
         at += count * (2 if wide else 1)
     return []

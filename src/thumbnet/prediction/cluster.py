@@ -1,30 +1,30 @@
-"""Many pictures → rows, by Ray Data: on all cores of one machine, or of a cluster.
+"""Many pictures → rows, with Ray Data, on all cores of one machine or of a cluster.
 
     arguments → sources, in blocks → actors that read, decode and answer → rows, in shards → FOLDER
 
-An actor answers its block as `bulk.predict` does on one machine, so the rows are the same, to the last digit; their
-order is not. How many actors there are and where, how fast blocks come to them and what is done again after a kill is
-Ray's.
+An actor answers its block by `bulk.predict`, so the rows are those of one machine, to the last digit. Their order may
+differ. Ray decides how many actors there are and where, how fast blocks reach them, and what is repeated after a kill.
 """
 
-# A source stays the text that was typed, as its row repeats it; pathlib would tidy it up.
+# A source stays the text that the user typed, as its row repeats it; pathlib would normalise it.
 # ruff: noqa: PTH100, PTH109, PTH112, PTH118
 
+import contextlib
 import functools
 import glob
 import io
 import logging
 import os
+import re
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
-from thumbnet.files import write_atomically
+from thumbnet.files import exclusive, write_atomically
 from thumbnet.model.classifier import BATCH, Classifier
 from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.prediction import bulk, rows
@@ -33,17 +33,16 @@ from thumbnet.sources.expand import expand
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import MAX_BYTES
 from thumbnet.sources.read import read as read_source
-from thumbnet.sources.urls import is_url, without_password
+from thumbnet.sources.urls import is_url
 from thumbnet.text import one_line
 
-if "ray" not in sys.modules:  # it reads these when it is imported
+if "ray" not in sys.modules:  # Ray reads these when it is imported
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # What goes wrong comes back as an exception.
+    # Errors are reported as exceptions.
     os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     if not os.environ.get("RAY_ADDRESS"):
-        # Only who has this word can give work to what is started here; without it, Ray would put a file with one into
-        # the home folder.
+        # Only holders of this token can submit work to this Ray. Without it, Ray writes a token file to `$HOME`.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
@@ -57,15 +56,17 @@ except ImportError as error:
     raise MissingExtraError("--engine ray", str(error.name).partition(".")[0], "scale") from None
 
 FORMATS = ("jsonl", "parquet")
-STORES = ("s3", "gs")  # schemes that name an object in a store, not a server's page
-PATIENCE = 30  # seconds for which a request to Google's store is tried again; Google's client has minutes
-SHARD = 16 * BATCH  # rows a shard, at least, but for the last ones
-DONE = "_SUCCESS"  # an empty file that comes when all shards are there; who reads such folders passes over it
-# An actor computes with one thread, on a core. What it leaves of that is for the tasks that read Parquet and write
-# shards: as many actors as cores, with a whole one each, would keep these from ever starting.
+STORES = ("s3", "gs")  # schemes of objects in a store; all others name pages of servers
+BUCKET = re.compile(r"[A-Za-z0-9._-]+")
+PATIENCE = 30  # seconds for which a request to Google's store is retried; the default of Google's client is minutes
+SHARD = 16 * BATCH  # rows that a shard has at least, except for the last ones
+LOCK = "_LOCK"  # a file that exists and is locked while a run writes; readers of such folders ignore it
+DONE = "_SUCCESS"  # an empty file that is written after all shards; readers of such folders ignore it
+# An actor computes with one thread, on one core. The rest of that core is for the tasks that read Parquet and write
+# shards: if each actor took a whole core, these tasks would never start.
 ACTOR, TASK = 0.9, 0.05  # CPUs, as Ray counts them
 
-# Texts are kept as bytes until they are a row, as a file's name need not be UTF-8.
+# Texts are bytes until they are in a row, as the name of a file need not be UTF-8.
 SOURCES = pa.schema([("source", pa.binary()), ("content", pa.large_binary()), ("failure", pa.binary())])
 GROUPS = pa.schema([("file", pa.binary()), ("group", pa.int32()), ("first", pa.int64())])
 LINES = pa.schema([("line", pa.binary()), ("failed", pa.bool_())])
@@ -75,6 +76,7 @@ ROWS = pa.schema(
         ("label", pa.string()),
         ("confidence", pa.float64()),
         ("known", pa.bool_()),
+        ("sureness", pa.float64()),
         ("top", pa.list_(pa.struct([("label", pa.string()), ("confidence", pa.float64())]))),
         ("error", pa.struct([("type", pa.string()), ("message", pa.string())])),
     ]
@@ -82,36 +84,44 @@ ROWS = pa.schema(
 
 
 def predict(
-    model: bytes, arguments: Iterable[str], output: str, *, form: str = "jsonl", top_k: int = 3, views: bool = False
+    model: bytes,
+    arguments: Iterable[str],
+    output: str,
+    *,
+    form: str = "jsonl",
+    top_k: int = 3,
+    views: bool = False,
+    threshold: float | None = None,
 ) -> rows.Tally:
     """Classify many pictures, and write their rows into a folder.
 
-    A Ray that is connected already is used, else the cluster that `RAY_ADDRESS` names, else one that is started on this
-    machine for this run alone.
+    It uses the Ray that is connected, or else the cluster that `RAY_ADDRESS` names. Without either, it starts a Ray on
+    this machine for this run alone.
 
     Args:
-        model: A model file's bytes, which go to every actor.
-        arguments: As `bulk.expand` takes them, but for `-`. Besides, objects `s3://…` and `gs://…`, folders of these,
-            and Parquet files with a column `image` (a picture file's bytes), `path` or `url`.
-        output: A folder, on a disk that all machines share or in a store, which is empty or does not exist.
+        model: The bytes of a model file, which every actor gets.
+        arguments: As for `expand`, except `-`. It also accepts objects `s3://…` and `gs://…`, folders of these, and
+            Parquet files with a column `image` (the bytes of a picture file), `path` or `url`.
+        output: A folder that is empty or does not exist, in a store or on a disk that all machines share.
         form: One of `FORMATS`.
         top_k: How many of the most probable classes to name, 1 or more.
         views: As for `classifier.load`.
+        threshold: Likewise.
 
     Returns:
-        How many rows there are, and how many of them are failures.
+        The number of rows, and of failures among them.
 
     Raises:
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
-        ThumbnetError: The folder is not empty, or Ray fails.
+        ModelError: The network of the model file fails, or its output is not probabilities.
+        ThumbnetError: The folder is not empty, another run writes to it, or Ray fails.
     """
     sink = _Shards(output, form)
-    with _connected():
-        shipped = ray.put(model)  # and kept until the end, as an actor that is started again asks for it again
+    with _claimed(output), _connected():
+        shipped = ray.put(model)  # kept until the end, as a restarted actor needs it again
         try:
             _sources(arguments).map_batches(
                 _Answers,
-                fn_constructor_args=(shipped, os.getcwd(), form, top_k, views),
+                fn_constructor_args=(shipped, os.getcwd(), form, top_k, views, threshold),
                 batch_size=BATCH,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(),
@@ -119,7 +129,7 @@ def predict(
             ).write_datasink(sink, ray_remote_args={"num_cpus": TASK})
         except ray.exceptions.RayError as error:
             cause = getattr(error, "cause", None)
-            first = str(cause or error).partition("\n")[0]  # Ray adds advice to it
+            first = str(cause or error).partition("\n")[0]  # Ray appends advice
             if isinstance(cause, ModelError):
                 raise ModelError(first) from None
             raise ThumbnetError(f"Ray stopped: {first}") from error
@@ -128,7 +138,7 @@ def predict(
 
 @contextmanager
 def _connected() -> Iterator[None]:
-    """Ray, quiet, and stopped at the end if it was started here."""
+    """Connect to Ray without its messages, and stop it at the end if it was started here."""
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars, context.raise_original_map_exception = sys.stderr.isatty(), True
     if ray.is_initialized():
@@ -139,7 +149,7 @@ def _connected() -> Iterator[None]:
         where = {"address": "local", "include_dashboard": False}
     try:
         ray.init(**where, logging_level=logging.CRITICAL, log_to_driver=False)
-    except Exception as error:  # Ray's own have no common base but this
+    except Exception as error:  # Ray's exceptions have no other common base
         ray.shutdown()
         raise ThumbnetError(f"Ray did not start, or no cluster answers: {one_line(str(error))}") from error
     try:
@@ -152,7 +162,7 @@ def _connected() -> Iterator[None]:
 
 
 def _sources(arguments: Iterable[str]) -> ray.data.Dataset:
-    """What there is to answer, `SOURCES`, in blocks of `BATCH`."""
+    """Return all sources, `SOURCES`, in blocks of `BATCH`."""
     listed: list[dict[str, bytes]] = []
     groups: list[pa.Table] = []
     for each in _expand(arguments):
@@ -170,18 +180,20 @@ def _sources(arguments: Iterable[str]) -> ray.data.Dataset:
     read = ray.data.from_arrow(groups).map_batches(
         _pictures, fn_args=(os.getcwd(),), batch_size=1, batch_format="pyarrow", num_cpus=TASK
     )
-    # A row group may be the whole file, and actors take no less than a block.
+    # A row group may be the whole file, and an actor takes whole blocks.
     read = read.repartition(target_num_rows_per_block=BATCH)
     return sources.union(read) if listed else read
 
 
 def _expand(arguments: Iterable[str]) -> Iterator[str | Failure]:
-    """As `bulk.expand`; and folders in stores, too. Of a folder with Parquet files it gives only these."""
+    """Do what `expand` does, also for folders in stores. A folder with Parquet files yields only these."""
     for argument in arguments:
         found: list[str | Failure] = []
         if _stored(argument):
             try:
                 found.extend(_objects(argument))
+            except SourceError as error:
+                found.append(Failure(argument, error))
             except OSError as error:
                 found.append(Failure(argument, SourceError(f"cannot read it: {error}")))
         elif os.path.isdir(argument):
@@ -195,7 +207,7 @@ def _stored(source: str) -> bool:
 
 
 def _objects(source: str) -> Iterator[str]:
-    """What is below a folder in a store, by name; nothing if it is none."""
+    """Yield the objects below a folder in a store, sorted by name; none if it is not a folder."""
     store, path = _store(source)
     if store.get_file_info(path).type != fs.FileType.Directory:
         return
@@ -207,27 +219,38 @@ def _objects(source: str) -> Iterator[str]:
 
 
 def _seen_from(folder: str, source: str) -> str:
-    """A path as whoever works elsewhere needs it; a URL as it is."""
+    """Make a path absolute, for processes with another working folder. A URL is returned unchanged."""
     return source if is_url(source) else os.path.join(folder, source)
 
 
 def _store(name: str) -> tuple[fs.FileSystem, str]:
-    """The file system of a path or an object, and what it is called there."""
+    """Return the file system of a path or an object, and its name there.
+
+    Raises:
+        SourceError: The name of the bucket is invalid. Arrow would read options from it, so that a row of a list could
+            make it send requests with the user's signature to any host.
+    """
     if not _stored(name):
         return fs.LocalFileSystem(), os.path.abspath(name)
     scheme, _, path = name.partition("://")
-    return _bucket(f"{scheme}://{path.partition('/')[0]}"), path.rstrip("/")
+    bucket = path.partition("/")[0]
+    if not BUCKET.fullmatch(bucket):
+        raise SourceError(
+            f"expected a bucket's name after {scheme}://, of letters, digits, dots, hyphens and underscores. "
+            "Credentials and endpoints come from the environment, not from a URL"
+        )
+    return _bucket(f"{scheme}://{bucket}"), path.rstrip("/")
 
 
 @functools.cache
 def _bucket(uri: str) -> fs.FileSystem:
-    """Asked for once: for S3 it looks up where the bucket is."""
-    patience = f"?retry_limit_seconds={PATIENCE}" if uri.startswith("gs:") else ""  # for S3 Arrow's own is shorter
+    """Connect once per bucket, as S3 looks up its region each time."""
+    patience = f"?retry_limit_seconds={PATIENCE}" if uri.startswith("gs:") else ""  # Arrow's default for S3 is shorter
     return fs.FileSystem.from_uri(uri + patience)[0]
 
 
 def _listed(source: str | Failure) -> dict[str, bytes]:
-    """A source as a row of `SOURCES`."""
+    """Turn a source into a row of `SOURCES`."""
     if isinstance(source, Failure):
         return {"source": _encoded(source.source), "failure": _encoded(source.message)}
     return {"source": _encoded(source)}
@@ -245,10 +268,10 @@ def _decoded(text: bytes) -> str:
 
 
 def _groups(file: str) -> list[pa.Table]:
-    """A Parquet file's row groups, a table with a row of `GROUPS` for each.
+    """List the row groups of a Parquet file: for each, a table with one row of `GROUPS`.
 
     Raises:
-        SourceError: No such file, no Parquet, or none of the columns that are looked for.
+        SourceError: There is no such file, it is not Parquet, or it lacks the columns.
     """
     with _parquet(file) as opened:
         _columns(opened.schema_arrow)
@@ -267,19 +290,19 @@ def _parquet(file: str) -> Iterator[parquet.ParquetFile]:
         raise
     except FileNotFoundError:
         raise SourceError("no such file. Expected a Parquet file's path") from None
-    except Exception as error:  # a stranger's file makes Arrow, and Ray's types in it, raise what they like
+    except Exception as error:  # for a hostile file, Arrow and Ray's types in it raise all kinds
         raise SourceError(f"cannot read this Parquet file: {one_line(str(error))}") from error
 
 
 def _columns(schema: pa.Schema) -> list[str]:
-    """Those that are read: the pictures' bytes, and where they are or what they are called.
+    """Choose the columns to read: the bytes of the pictures, and their places or names.
 
     Raises:
-        SourceError: There is none.
+        SourceError: There are none.
     """
     kinds: dict[str, pa.DataType] = {field.name: field.type for field in schema}
     held = kinds.get("image", pa.null())
-    if pa.types.is_struct(held) and held.get_field_index("bytes") >= 0:  # as Hugging Face's datasets are
+    if pa.types.is_struct(held) and held.get_field_index("bytes") >= 0:  # as in Hugging Face's datasets
         held = held.field("bytes").type
     found = ["image"] if (pa.types.is_binary(held) or pa.types.is_large_binary(held)) else []
     found += [name for name in ("path", "url") if name in kinds and _is_text(kinds[name])][:1]
@@ -294,7 +317,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _pictures(group: pa.Table, folder: str = "") -> Iterator[pa.Table]:
-    """A row of `GROUPS` → the pictures in that row group, `SOURCES`. One without a name is called FILE#ROW."""
+    """Turn a row of `GROUPS` into the pictures of that row group, `SOURCES`. Without a name, one is called FILE#ROW."""
     [asked] = group.to_pylist()
     file, place = _decoded(asked["file"]), asked["first"]
     try:
@@ -310,11 +333,11 @@ def _pictures(group: pa.Table, folder: str = "") -> Iterator[pa.Table]:
 
 
 def _picture(numbered: str, row: dict[str, Any]) -> dict[str, bytes]:
-    """A row of a Parquet file as one of `SOURCES`."""
+    """Turn a row of a Parquet file into one of `SOURCES`."""
     named, image = row.get("path") or row.get("url"), row.get("image")
     content = image.get("bytes") if isinstance(image, dict) else image
     if content is None and not named:
-        return _listed(Failure(numbered, SourceError("neither a picture nor a name of one in this row")))
+        return _listed(Failure(numbered, SourceError("this row has neither a picture nor the name of one")))
     return _listed(named or numbered) | ({} if content is None else {"content": content})
 
 
@@ -322,38 +345,34 @@ def _picture(numbered: str, row: dict[str, Any]) -> dict[str, bytes]:
 
 
 class _Answers:
-    """An actor: the classifier, loaded once. `SOURCES` → `LINES` or `ROWS`, in the same order."""
+    """An actor, which loads the classifier once: `SOURCES` → `LINES` or `ROWS`, in the same order."""
 
-    def __init__(self, model: "ray.ObjectRef[bytes]", folder: str, form: str, top_k: int, views: bool) -> None:
-        self._classifier = Classifier(ray.get(model), threads=1, views=views)
+    def __init__(
+        self, model: "ray.ObjectRef[bytes]", folder: str, form: str, top_k: int, views: bool, threshold: float | None
+    ) -> None:
+        self._classifier = Classifier(ray.get(model), threads=1, views=views, threshold=threshold)
         self._folder, self._top_k = folder, top_k
         self._table = _lines if form == "jsonl" else _columnar
 
     def __call__(self, sources: pa.Table) -> pa.Table:
-        asked: list[str | Failure] = []
-        held: dict[str, bytes] = {}  # by a name that no file can have, as two pictures may have the same one
-        names = [_decoded(name) for name in sources["source"].to_pylist()]
-        contents, failures = sources["content"].to_pylist(), sources["failure"].to_pylist()
-        for place, (name, content, failure) in enumerate(zip(names, contents, failures, strict=True)):
-            if failure is not None:
-                asked.append(Failure(name, SourceError(_decoded(failure))))
-            elif content is not None:
-                asked.append(f"\0{place}")
-                held[f"\0{place}"] = content
-            else:
-                asked.append(name)
-        given = bulk.predict(
-            self._classifier, asked, top_k=self._top_k, workers=1,
-            content=lambda source: held[source] if source in held else _content(_seen_from(self._folder, source)),
-        )  # fmt: skip
         return self._table(
-            replace(row, source=without_password(name)) if row.source in held else row
-            for name, row in zip(names, given, strict=True)
-        )
+            bulk.predict(
+                self._classifier, map(_asked, sources.to_pylist()), top_k=self._top_k, workers=1,
+                content=lambda source: _content(_seen_from(self._folder, source)),
+            )
+        )  # fmt: skip
+
+
+def _asked(row: dict[str, bytes | None]) -> bulk.Source:
+    """Turn a row of `SOURCES` into a source, which is the inverse of `_listed`."""
+    name, content, failure = _decoded(row["source"] or b""), row["content"], row["failure"]
+    if failure is not None:
+        return Failure(name, SourceError(_decoded(failure)))
+    return name if content is None else bulk.Held(name, content)
 
 
 def _content(source: str) -> bytes:
-    """As `sources.read`, and of an object in a store."""
+    """Read a source as `sources.read` does, or an object in a store."""
     if not _stored(source):
         return read_source(source)
     try:
@@ -370,7 +389,7 @@ def _content(source: str) -> bytes:
 
 
 def _lines(answers: Iterable[Row]) -> pa.Table:
-    """The lines that `predict --format jsonl --output FILE` writes."""
+    """Return the lines that `predict --format jsonl --output FILE` writes."""
     form = rows.form("jsonl", several=True)
     lines = [
         {"line": form.row(row).encode("utf-8", "backslashreplace"), "failed": isinstance(row, Failure)}
@@ -380,7 +399,7 @@ def _lines(answers: Iterable[Row]) -> pa.Table:
 
 
 def _columnar(answers: Iterable[Row]) -> pa.Table:
-    """The same in columns; what a row does not have is null."""
+    """Return the same in columns, with null for what a row lacks."""
     fields = [{**row.as_dict(), "source": _unicode(row.source)} for row in answers]
     for each in fields:
         if "error" in each:
@@ -389,18 +408,46 @@ def _columnar(answers: Iterable[Row]) -> pa.Table:
 
 
 def _unicode(text: str) -> str:
-    """A text in which the parts of a name that are not UTF-8 are escaped."""
+    """Escape the parts of a name that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 # --- shards ---
 
 
+@contextmanager
+def _claimed(output: str) -> Iterator[None]:
+    """Reserve the output folder for this run. A store has no locks, so there it only checks that the folder is empty.
+
+    Raises:
+        ThumbnetError: The folder is not empty, or another run writes to it.
+    """
+    store, path = _store(output)
+    with contextlib.nullcontext() if _stored(output) else _locked(Path(path, LOCK)):
+        found = store.get_file_info(fs.FileSelector(path, allow_not_found=True))
+        if any(info.base_name != LOCK for info in found):
+            raise ThumbnetError(
+                f"{output}: expected an empty or a new folder, as its files could be taken for those of this run. "
+                "Name another, or remove it first"
+            )
+        yield
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    with exclusive(file):
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):  # Windows does not remove open files
+                file.unlink()
+
+
 class _Shards(ray.data.Datasink[int]):
     """A folder with a file for each task that writes, and at last an empty one, `DONE`.
 
-    A task that is done again has the same number, so its file takes the place of the first one's. Files appear when
-    they are whole: on a disk they are renamed then, and a store shows no object before it is closed.
+    A task that is repeated has the same number, so its file replaces the first one. Files appear only when they are
+    complete: on a disk they are renamed then, and a store shows no object before it is closed.
     """
 
     def __init__(self, output: str, form: str) -> None:
@@ -411,15 +458,10 @@ class _Shards(ray.data.Datasink[int]):
             raise ThumbnetError(f"{output}: expected a folder to write to, got a file")
         if not _stored(output):
             store.create_dir(path)
-        if store.get_file_info(fs.FileSelector(path, allow_not_found=True)):
-            raise ThumbnetError(
-                f"{output}: expected an empty folder or none, as what is there could be taken for this run's. Name "
-                "another, or remove it first"
-            )
 
     def write(self, blocks: Iterable[Any], ctx: Any) -> int:
-        """Write a shard; how many of its rows are failures."""
-        # One without rows has lost its columns, too.
+        """Write a shard, and return the number of its failures."""
+        # A block without rows has lost its columns, too.
         tables = [table for block in blocks if (table := BlockAccessor.for_block(block).to_arrow()).num_rows]
         if not tables:
             return 0
@@ -434,13 +476,13 @@ class _Shards(ray.data.Datasink[int]):
         return int(failures)
 
     def on_write_complete(self, write_result: Any) -> None:
-        """All shards are there."""
+        """Count the rows and write `DONE`, after all shards."""
         self.tally = rows.Tally(int(write_result.num_rows), sum(map(int, write_result.write_returns)))
         self._write(DONE, b"")
 
     @property
     def min_rows_per_write(self) -> int:
-        """Where there are so many."""
+        """The rows of a shard, if there are as many."""
         return SHARD
 
     def _write(self, name: str, content: bytes) -> None:

@@ -1,16 +1,15 @@
-"""Which part of a picture decided: parts of what the network sees are hidden, and its answers tell what was missed.
+"""Heat maps: hide parts of what the network sees, and infer from its answers which parts decided.
 
     square → MASKS copies, each with another half hidden → MODEL FILE → log-odds of the answer → regression → heat
 
 The masks are those of RISE (Petsiuk et al. 2018, https://arxiv.org/abs/1806.07421), each with its complement. RISE
-averages them by their answers; here a linear regression tells them apart, which prefers smooth maps (the mean of a
-Gaussian process). It takes far fewer masks for a better map: docs/explain.md has the figures. Any model file can be
-explained, as the network is only asked.
+averages them, weighted by the answers. This module fits a linear regression that prefers smooth maps (the mean of a
+Gaussian process), which needs far fewer masks for a better map: docs/explain.md has the figures. It works for any model
+file, as it uses nothing but the answers of the network.
 """
 
 import functools
 import re
-from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import cv2
@@ -18,43 +17,40 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.errors import ThumbnetError
-from thumbnet.files import write_atomically
+from thumbnet.files import check_output, write_atomically
 from thumbnet.model.classifier import Classifier
-from thumbnet.pictures.decode import RGB, decode
+from thumbnet.pictures.decode import RGB
 from thumbnet.pictures.framing import Framing, region
-from thumbnet.prediction.rows import Row
-from thumbnet.sources.failure import Failure
-from thumbnet.sources.read import read_argument
-from thumbnet.sources.urls import is_data, is_url, without_password
+from thumbnet.sources.urls import is_data, is_url
 
-MASKS = 256  # times that the network is asked
-GRID = 32  # cells a side of the map, whatever the network's size
-SPOT = 4  # cells a side of what a mask hides or shows as one
+MASKS = 256  # how often the network is asked
+GRID = 32  # cells per side of the map, whatever the size of the network's input
+SPOT = 4  # cells per side of a spot, which a mask hides or shows as a whole
 SMOOTH = 2.0  # cells over which the map changes
-NOISE = 0.3  # variance of the log-odds that is no part's own doing, as a share of what the masks explain
-MOST_SURE = 1 - 1e-6  # of a probability in log-odds: beyond it, float32 is too coarse
-FLAT = 0.01  # log-odds; a picture that moves them less has no part that decides
+NOISE = 0.3  # variance of the log-odds that no single part causes, as a share of what the masks explain
+MOST_SURE = 1 - 1e-6  # the largest probability for log-odds; above it, float32 is too coarse
+FLAT = 0.01  # log-odds; if the masks move them less, no part decides
 
-LONGEST, SHORTEST = 640, 320  # pixels of a drawn picture's longer side
-OPACITY = 0.85  # where the heat is 1
-DIMMED = 0.35  # the light left where the network sees nothing
+LONGEST, SHORTEST = 640, 320  # pixels of the longer side of a drawn map
+OPACITY = 0.85  # of the colour where the heat is 1
+DIMMED = 0.35  # brightness where the network sees nothing
 
 
 def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
-    """How much each part speaks for the answer, which is the most probable class.
+    """Measure how much each part supports the answer, which is the most probable class.
 
-    Hidden parts get the square's mean colour. The same square always gives the same map.
+    Hidden parts get the mean colour of the square. The same square always gives the same map.
 
     Args:
-        classifier: Whose answer it is.
+        classifier: The classifier whose answer is explained.
         square: What it sees, uint8 `(S, S, 3)`, as `Classifier.square` makes it.
 
     Returns:
-        float32 `(S, S)`, -1 to 1: above 0 what raises the class's log-odds, below 0 what lowers them, as a share of the
-        strongest part. All 0 where no part matters.
+        float32 `(S, S)`, -1 to 1, relative to the strongest part. Parts above 0 raise the log-odds of the class, and
+        parts below 0 lower them. All are 0 if no part matters.
 
     Raises:
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
+        ModelError: The network of the model file fails, or its output is not probabilities.
     """
     size = len(square)
     answer = classifier.probabilities(square[None])[0].argmax()
@@ -70,15 +66,15 @@ def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
 
 
 def overlay(picture: RGB, heat: NDArray[np.float32], framing: Framing) -> RGB:
-    """What spoke for the answer, in colour over the grey picture: yellow most, then red and violet.
+    """Draw the parts that support the answer in colour over the grey picture: yellow for most, then red and violet.
 
     Args:
         picture: The original, uint8 `(H, W, 3)`.
-        heat: Of its square, float32 `(S, S)`. What is below 0 stays grey.
-        framing: How the square was made of it. What the network did not see is dark.
+        heat: The map of its square, float32 `(S, S)`. Parts below 0 stay grey.
+        framing: How the square was made from the picture. Parts that the network did not see are dark.
 
     Returns:
-        uint8 `(h, w, 3)`, RGB, in the picture's shape; the longer side has `SHORTEST` to `LONGEST` pixels.
+        uint8 `(h, w, 3)`, RGB, in the picture's proportions; the longer side has `SHORTEST` to `LONGEST` pixels.
     """
     height, width, _ = picture.shape
     scale = np.clip(max(height, width), SHORTEST, LONGEST) / max(height, width)
@@ -91,7 +87,7 @@ def overlay(picture: RGB, heat: NDArray[np.float32], framing: Framing) -> RGB:
         inside = slice(top, bottom), slice(left, right)
         strength = np.clip(_resized(heat, bottom - top, right - left), 0, 1)[..., None]  # (·, ·, 1)
         levels = np.rint(strength * 255).astype(np.uint8)
-        # Plasma: its lightness rises evenly, also for the colour-blind, and none of it is grey.
+        # The lightness of Plasma rises evenly, also for the colour-blind, and none of its colours is grey.
         colour = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_PLASMA), cv2.COLOR_BGR2RGB)
         opacity = OPACITY * strength
         drawn[inside] = grey[inside] * (1 - opacity) + colour * opacity
@@ -99,65 +95,40 @@ def overlay(picture: RGB, heat: NDArray[np.float32], framing: Framing) -> RGB:
 
 
 def drawn(classifier: Classifier, picture: RGB) -> RGB:
-    """`heat` of a picture's answer laid over it: uint8 `(H, W, 3)` → `(h, w, 3)`, RGB. Raises what `heat` raises."""
+    """Lay `heat` over its picture: uint8 `(H, W, 3)` → `(h, w, 3)`, RGB. Raises what `heat` raises."""
     return overlay(picture, heat(classifier, classifier.square(picture)), classifier.info.framing)
 
 
-def predict(
-    model: Classifier, sources: Iterable[str | Failure], folder: Path, *, top_k: int = 3, first: int = 1
-) -> Generator[Row]:
-    """Classify pictures as `bulk.predict` does, one after the other, and put a PNG for each answer into `folder`.
-
-    Args:
-        model: What answers.
-        sources: Paths and URLs; `-` is a picture on standard input. A `Failure` becomes a row as it is.
-        folder: Where the PNGs go, made if need be. Each is there before its row is.
-        top_k: How many of the most probable classes to name, 1 or more.
-        first: The number of the first source, which begins its file's name.
-
-    Returns:
-        A `Prediction` or a `Failure` for each source, in their order; a failed picture has no PNG.
+def make_folder(folder: Path) -> None:
+    """Create the folder for the maps if necessary, and check that it can be written to.
 
     Raises:
-        ModelError: The network of a stranger's file fails, or gives what cannot be probabilities.
-        ThumbnetError: The folder cannot be written to.
+        ThumbnetError: It is not a folder, or it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         reason = getattr(error, "strerror", None) or error
         raise ThumbnetError(f"{folder}: expected a folder for the maps, or a place for one: {reason}") from error
-    return _rows(model, sources, folder, top_k, first)
+    check_output(folder / file_name(1, ""))
 
 
-def file_name(number: int, source: str) -> str:
-    """A PNG's name, unique by its number and harmless whatever the source is called: `000001-cat.png`."""
-    path = re.sub("[?#].*", "", source, flags=re.DOTALL) if is_url(source) else source
-    last = "" if is_data(source) else re.split(r"[/\\]", path.rstrip("/\\"))[-1]
-    stem = last.rpartition(".")[0] or last
-    words = re.findall(r"\w+", stem)  # letters and digits of any language
-    return "-".join([f"{number:06}", *filter(None, ["-".join(words)[:32].strip("-")])]) + ".png"
+def write_map(model: Classifier, folder: Path, number: int, source: str, picture: RGB) -> None:
+    """Write the map of a picture into `folder`, as a PNG.
 
+    Args:
+        model: The classifier whose answer is explained.
+        folder: The folder that `make_folder` has created.
+        number: The place of the source among all, which begins the name of the file.
+        source: The name of the source in its row.
+        picture: uint8 `(H, W, 3)`, RGB.
 
-def _rows(model: Classifier, sources: Iterable[str | Failure], folder: Path, top_k: int, first: int) -> Generator[Row]:
-    for number, source in enumerate(sources, first):
-        yield source if isinstance(source, Failure) else _answered(model, source, folder, top_k, number)
-
-
-def _answered(model: Classifier, source: str, folder: Path, top_k: int, number: int) -> Row:
-    name = without_password(source)
-    try:
-        picture = decode(read_argument(source), least=model.info.size)
-        square = model.square(picture)
-    except Exception as error:  # whatever it is, it is this picture's alone
-        return Failure(name, error)
-    row = model.describe([name], [square[None]], top_k)[0]
-    _write(folder / file_name(number, name), overlay(picture, heat(model, square), model.info.framing))
-    return row
-
-
-def _write(path: Path, picture: RGB) -> None:
-    _, data = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    Raises:
+        ModelError: The network of the model file fails, or its output is not probabilities.
+        ThumbnetError: The PNG cannot be written.
+    """
+    path = folder / file_name(number, source)
+    _, data = cv2.imencode(".png", cv2.cvtColor(drawn(model, picture), cv2.COLOR_RGB2BGR))
     try:
         with write_atomically(path) as file:
             file.write(data.tobytes())
@@ -165,8 +136,17 @@ def _write(path: Path, picture: RGB) -> None:
         raise ThumbnetError(f"cannot write the map {path}: {error.strerror or error}") from error
 
 
+def file_name(number: int, source: str) -> str:
+    """Name a PNG, such as `000001-cat.png`: unique by its number, and harmless whatever the name of the source."""
+    path = re.sub("[?#].*", "", source, flags=re.DOTALL) if is_url(source) else source
+    last = "" if is_data(source) else re.split(r"[/\\]", path.rstrip("/\\"))[-1]
+    stem = last.rpartition(".")[0] or last
+    words = re.findall(r"\w+", stem)  # letters and digits of any language
+    return "-".join([f"{number:06}", *filter(None, ["-".join(words)[:32].strip("-")])]) + ".png"
+
+
 def _masked(square: RGB, masks: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """`square` under masks `(M, GRID, GRID)`, where 1 shows and 0 hides → `(M, S, S, 3)`."""
+    """Lay masks `(M, GRID, GRID)` over `square`, where 1 shows and 0 hides → `(M, S, S, 3)`."""
     size = len(square)
     mean = square.mean(axis=(0, 1), dtype=np.float32)  # (3,)
     shown = (_resized(mask, size, size)[..., None] for mask in masks)  # each (S, S, 1)
@@ -181,13 +161,13 @@ def _resized(cells: NDArray[np.float32], height: int, width: int) -> NDArray[np.
 
 @functools.cache
 def _design() -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """The masks `(MASKS, GRID, GRID)`, and what makes the evidence of their log-odds, `(GRID · GRID, MASKS)`."""
+    """Make the masks `(MASKS, GRID, GRID)`, and the matrix from log-odds to evidence, `(GRID · GRID, MASKS)`."""
     random = np.random.default_rng(0)
     masks = np.stack([each for _ in range(MASKS // 2) for each in _pair(random)])
-    # The mean of a Gaussian process's linear weights (Rasmussen and Williams 2006, section 2.1).
+    # The mean of the linear weights of a Gaussian process (Rasmussen and Williams 2006, section 2.1).
     inputs = masks.astype(np.float64) - masks.mean(axis=0)  # (MASKS, GRID, GRID)
     place = np.arange(GRID)
-    near = np.exp(-((place[:, None] - place) ** 2) / (2 * SMOOTH**2))  # (GRID, GRID), the prior along each axis
+    near = np.exp(-((place[:, None] - place) ** 2) / (2 * SMOOTH**2))  # (GRID, GRID), the prior along one axis
     smooth = (near @ inputs @ near).reshape(MASKS, -1)  # (MASKS, GRID · GRID)
     gram = smooth @ inputs.reshape(MASKS, -1).T  # (MASKS, MASKS)
     gram += NOISE * np.trace(gram) / MASKS * np.eye(MASKS)
@@ -195,7 +175,7 @@ def _design() -> tuple[NDArray[np.float32], NDArray[np.float64]]:
 
 
 def _pair(random: np.random.Generator) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A mask of soft spots that lie anywhere, and its complement: `(GRID, GRID)` each, 0 to 1."""
+    """Make a mask of soft spots at a random offset, and its complement: `(GRID, GRID)` each, 0 to 1."""
     spots = GRID // SPOT + 1
     large = _resized((random.random((spots, spots)) < 0.5).astype(np.float32), spots * SPOT, spots * SPOT)
     top, left = random.integers(0, SPOT, 2)

@@ -1,4 +1,4 @@
-"""A row for each picture: as text, JSON or CSV, and found again in a file whose writing was broken off."""
+"""A row for each picture, as text, JSON or CSV; and the rows that an interrupted run has already written."""
 
 import json
 import re
@@ -16,24 +16,30 @@ if TYPE_CHECKING:
 
 Row: TypeAlias = "Prediction | Failure"
 FORMATS = ("text", "json", "jsonl", "csv")
-RESUMABLE = ("jsonl", "csv")  # a row in a file of these is found again
-CSV_COLUMNS = "source,label,confidence,known,error"
+RESUMABLE = ("jsonl", "csv")  # formats in which rows are found again
+CSV_COLUMNS = "source,label,confidence,known,sureness,error"
+_OLD_COLUMNS = "source,label,confidence,known,error"  # as older versions wrote them
+# A spreadsheet takes these for the beginning of a formula, including the full-width forms; "-" alone is none.
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA = re.compile(r"(?!-\Z)['=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 
 
 class Maker(NamedTuple):
-    """What rows depend on besides their sources."""
+    """Everything that rows depend on, except their sources."""
 
-    model: str  # as it was typed; another name of the same file is the same model
-    sha256: str | None  # of the model file; None where it came through a pipe
+    model: str  # as the user named it; another name for the same file is the same model
+    sha256: str | None  # of the model file; None if it came through a pipe
     top_k: int
-    views: bool = False  # files of an older version do not say it
+    views: bool = False  # missing in files of older versions
+    threshold: float | None = None  # likewise; None for that of the model file
 
     def __str__(self) -> str:
         content = f"SHA-256 {self.sha256[:12]}…" if self.sha256 else "through a pipe, which cannot be compared"
-        return f"--model {printable(self.model)} ({content}) --top-k {self.top_k}{' --views' * self.views}"
+        threshold = "" if self.threshold is None else f" --threshold {self.threshold}"
+        return f"--model {printable(self.model)} ({content}) --top-k {self.top_k}{' --views' * self.views}{threshold}"
 
     def makes_the_same(self, other: "Maker") -> bool:
-        """Whether rows of both may be in one file."""
+        """Tell whether one file may hold the rows of both."""
         return self.sha256 is not None and self[1:] == other[1:]
 
 
@@ -45,13 +51,13 @@ class Tally:
     failures: int = 0
 
     def count(self, failed: bool) -> None:
-        """One row more."""
+        """Add a row."""
         self.rows += 1
         self.failures += failed
 
 
-class Format(NamedTuple):  # a dataclass takes 0.3 ms more at every start
-    """How rows make a file: `head`, the rows with `between` between them, `tail`."""
+class Format(NamedTuple):  # a dataclass costs 0.3 ms more at every start
+    """The layout of a file: `head`, the rows with `between` between them, `tail`."""
 
     row: Callable[[Row], str]
     head: str = ""
@@ -60,12 +66,12 @@ class Format(NamedTuple):  # a dataclass takes 0.3 ms more at every start
 
 
 def form(name: str, *, several: bool, ascii_only: bool = False) -> Format:
-    """One of `FORMATS`.
+    """Return the layout of a format.
 
     Args:
-        name: Which.
-        several: Whether there may be more rows than one: then text names the source, and JSON is an array.
-        ascii_only: Escape in JSON what is not ASCII: JSON has to be UTF-8, which not every terminal or pipe is.
+        name: One of `FORMATS`.
+        several: Whether there may be more than one row. If so, text names the source, and JSON is an array.
+        ascii_only: Escape all other characters in JSON. JSON must be UTF-8, which not every terminal or pipe uses.
     """
     if name == "text":
         return Format(lambda row: _text(row, several))
@@ -79,26 +85,26 @@ def form(name: str, *, several: bool, ascii_only: bool = False) -> Format:
 
 
 def complaint(failure: Failure) -> str:
-    """A failure as a person reads it, in one line. A FetchError names its URL itself."""
+    """Describe a failure in one line for people. The message of a FetchError names the URL itself."""
     named = isinstance(failure.error, FetchError)
     return failure.message if named else f"{printable(failure.source)}: {failure.message}"
 
 
 def maker_path(part: Path) -> Path:
-    """Where it stands by what the rows in `part` are made; in `part` itself it would be no row."""
+    """Return the path of the file that holds the `Maker` of the rows in `part`, which itself holds only rows."""
     return part.with_name(f"{part.name}.json")
 
 
 def write_maker(part: Path, maker: Maker) -> None:
-    """Say of `part` by what its rows are made, before the first one is in it."""
-    from thumbnet.files import write_atomically  # tempfile takes longer to import than a picture takes
+    """Record the `Maker` of the rows in `part`, before the first of them is written."""
+    from thumbnet.files import write_atomically  # hashlib takes longer to import than a picture takes
 
     with write_atomically(maker_path(part)) as file:
         file.write(json.dumps(maker._asdict()).encode())
 
 
 def read_maker(part: Path) -> Maker | None:
-    """What `write_maker` wrote; None where it is missing or no such thing."""
+    """Read what `write_maker` wrote; None if it is missing or broken."""
     try:
         return Maker(**json.loads(maker_path(part).read_bytes()))
     except (FileNotFoundError, ValueError, TypeError):
@@ -106,23 +112,26 @@ def read_maker(part: Path) -> Maker | None:
 
 
 def resume(part: Path, sources: Iterator[str], form_name: str, maker: Maker) -> Tally:
-    """Cut a torn row off the end of `part`, and count the rows before it, which have to be those of `sources`.
+    """Cut an incomplete row off the end of `part`, and count the rows before it, which must be those of `sources`.
 
-    By what they were made has to be known and the same, or not to be known, as with a `part` of an older version.
+    Their `Maker` must be `maker`, or unknown, as older versions did not record it.
 
     Args:
-        part: A file of rows whose writing was broken off.
-        sources: As rows name them. One is taken for each row in `part`, and not one more.
+        part: The file of rows that an interrupted run has left.
+        sources: The names of the sources in rows. It takes exactly as many as there are rows in `part`.
         form_name: One of `RESUMABLE`.
-        maker: What the next rows are to be made by.
+        maker: The `Maker` of the next rows.
 
     Raises:
-        ThumbnetError: The rows are of other sources, in another order or format, or of another model or `top_k`.
+        ThumbnetError: The rows have other sources, another order or another format, or they come from an older
+            version, from another model or from other options.
     """
     tally, kept = Tally(), 0
     with part.open("r+b") as file:
         rows = _csv_rows(file) if form_name == "csv" else _lines(file)
         if form_name == "csv" and (head := next(rows, b"")):
+            if head == f"{_OLD_COLUMNS}\n".encode():
+                raise _too_old(part)
             _check(part, "its first line", head == f"{CSV_COLUMNS}\n".encode())
             kept = len(head)
         for row in rows:
@@ -130,39 +139,48 @@ def resume(part: Path, sources: Iterator[str], form_name: str, maker: Maker) -> 
             start = b"" if source is None else _start(source, form_name)
             _check(part, f"row {tally.rows + 1:,}", bool(start) and row.startswith(start))
             failed = not row.endswith(b",\n") if form_name == "csv" else row[len(start) :].startswith(b'"error": ')
+            if form_name == "jsonl" and not failed and b'"sureness": ' not in row:
+                raise _too_old(part)
             tally.count(failed)
             kept += len(row)
         before = read_maker(part)
         if tally.rows and before and not before.makes_the_same(maker):
             raise ThumbnetError(
-                f"{part}: its rows were made with {before}; now it is {maker}. Give what it was begun with, or leave "
-                "out --resume to begin again"
+                f"{part}: its rows were made with {before}; this command has {maker}. Repeat the command that began "
+                "it, or leave out --resume to start again"
             )
-        file.truncate(kept if tally.rows else 0)  # a head alone is written again
+        file.truncate(kept if tally.rows else 0)  # without rows, the head is written again
     return tally
 
 
 def _check(part: Path, what: str, fits: bool) -> None:
     if not fits:
         raise ThumbnetError(
-            f"{part}: {what} does not fit the sources and the format of this command. Give those that it was begun "
-            "with, or leave out --resume to begin again"
+            f"{part}: {what} does not fit the sources and the format of this command. Repeat the command that began "
+            "it, or leave out --resume to start again"
         )
 
 
+def _too_old(part: Path) -> ThumbnetError:
+    return ThumbnetError(
+        f"{part}: its rows come from an older version of Thumbnet and lack the sureness. Finish it with that version, "
+        "or leave out --resume to start again"
+    )
+
+
 def _start(source: str, form_name: str) -> bytes:
-    """The beginning of a source's row, up to where an answer differs from a failure."""
+    """Return the beginning of the row of a source, up to where an answer and a failure differ."""
     text = f"{_quoted(source)}," if form_name == "csv" else f'{{"source": {json.dumps(source, ensure_ascii=False)}, '
     return text.encode("utf-8", "backslashreplace")
 
 
 def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Whole lines; what follows the last line's end is torn."""
+    """Yield the complete lines, without what follows the last line's end."""
     return (line for line in file if line.endswith(b"\n"))
 
 
 def _csv_rows(file: IO[bytes]) -> Iterator[bytes]:
-    """Whole rows. A line's end inside of quotes is a part of a name: there, the number of quotes so far is odd."""
+    """Yield the complete rows. Within a quoted name, which may hold line ends, the count of quotes so far is odd."""
     row, quotes = b"", 0
     for line in _lines(file):
         row += line
@@ -175,18 +193,24 @@ def _csv_rows(file: IO[bytes]) -> Iterator[bytes]:
 def _text(row: Row, several: bool) -> str:
     if isinstance(row, Failure):
         return ""  # `complaint` goes to standard error
-    head = f"{printable(row.source)}: " * several + row.label + " (unsure)" * (not row.known)
-    return "\n".join([head, *(f"  {guess.confidence:7.1%}  {guess.label}" for guess in row.top), ""])
+    head = f"{printable(row.source)}: " * several + printable(row.label) + " (unsure)" * (not row.known)
+    return "\n".join([head, *(f"  {guess.confidence:7.1%}  {printable(guess.label)}" for guess in row.top), ""])
 
 
 def _csv(row: Row) -> str:
     if isinstance(row, Failure):
-        fields = [row.source, "", "", "", row.message]
+        fields = [row.source, "", "", "", "", row.message]
     else:
-        fields = [row.source, row.label, str(row.confidence), str(row.known).lower(), ""]
+        said = row.as_dict()
+        fields = [row.source, row.label, str(said["confidence"]), str(row.known).lower(), str(said["sureness"]), ""]
     return ",".join(map(_quoted, fields)) + "\n"
 
 
 def _quoted(field: str) -> str:
-    """A field of CSV. Python's own writer leaves a lone carriage return bare, depending on its version."""
-    return '"' + field.replace('"', '""') + '"' if re.search('[",\r\n]', field) else field
+    """Quote a field of CSV. Some versions of Python's own writer do not quote a lone carriage return.
+
+    A spreadsheet runs a field that begins like a formula, and a stranger may have named the file. An apostrophe before
+    it makes it text. A field that begins with an apostrophe gets one too, so that removing one restores the field.
+    """
+    text = f"'{field}" if _FORMULA.match(field) else field
+    return '"' + text.replace('"', '""') + '"' if re.search('[",\r\n]', text) else text

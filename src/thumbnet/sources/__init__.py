@@ -1,1 +1,1 @@
-"""What a user types → bytes: files, folders, lists, URLs and standard input."""
+"""What a user types → bytes: from files, folders, lists, URLs and standard input."""

@@ -15,11 +15,11 @@ class Failure:
 
     @property
     def message(self) -> str:
-        """What went wrong. What nobody foresaw is told with its type, as in "MemoryError"."""
+        """What went wrong. An unforeseen error is reported with its type, such as "MemoryError"."""
         if isinstance(self.error, ThumbnetError):
             return str(self.error)
         return f"{type(self.error).__name__}: {self.error}".removesuffix(": ")
 
     def as_dict(self) -> dict[str, Any]:
-        """As it stands in JSON."""
+        """The failure for JSON."""
         return {"source": self.source, "error": {"type": type(self.error).__name__, "message": self.message}}

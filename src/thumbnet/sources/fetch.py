@@ -1,11 +1,11 @@
-"""URL → bytes, or → a verified file. Every limit on the network is here.
+"""A URL → bytes, or a verified file. This module holds every limit on the network.
 
     read       one picture: in memory, under a byte limit and a total deadline
     download   one large known file: on disk, resumed after a break, verified by its checksum
 
 Both go through `_open`, which follows the redirects and checks every hop, and through `_Limits.connect`, the only place
-where a connection is made. Import this when a URL is to be read, and not before: ssl and urllib.request take longer
-than a prediction.
+where a connection is made. Import this module only to read a URL: ssl and urllib.request take longer than a
+prediction.
 """
 
 import base64
@@ -38,11 +38,11 @@ from thumbnet.text import one_line
 
 _MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-_BLOCK = 2**16  # bytes taken at once
+_BLOCK = 2**16  # bytes in a read
 _UNPACKED = 2**18  # bytes that are unpacked at once
-_PAUSES = (1.0, 2.0, 4.0)  # seconds, one before each new try of a download that broke
+_PAUSES = (1.0, 2.0, 4.0)  # seconds before each retry of an interrupted download
 _DOWNLOAD_TIMEOUT = 20.0  # seconds that the server of a download may stay silent
-# What has a meaning in a path or query, and "%", so that what is quoted already is not quoted again.
+# Characters with a meaning in a path or query, and "%", so that nothing is quoted twice.
 _KEPT_IN_URL = "!$%&'()*+,/:;=?@[]~"
 _NEXT_STEP = {
     401: "it needs a user and a password: https://user:password@host/…",
@@ -62,27 +62,27 @@ def read(
     public_only: bool = False,
     take: Callable[[int], object] | None = None,
 ) -> bytes:
-    """What an http, https or data URL holds, whatever its type, unless it is a web page.
+    """The content of an http, https or data URL, whatever its type, unless it is a web page.
 
-    At most five redirects are followed, never to another scheme nor from https down to http. A user and password in
-    the URL are sent as Basic authorization. Proxies of the environment (`https_proxy`, `no_proxy`) are used. A body
-    that the server packed with gzip or deflate, though it was not asked to, is unpacked.
+    At most five redirects are followed, never to another scheme or from https down to http. A user and password in the
+    URL are sent as Basic authorization. The environment's proxies (`https_proxy`, `no_proxy`) are used. A body that the
+    server packed unasked with gzip or deflate is unpacked.
 
     Args:
-        url: May hold spaces and characters beyond ASCII, in the host too.
+        url: May hold spaces and characters beyond ASCII, in the host, too.
         timeout: Seconds that the server may stay silent.
-        deadline: Seconds for everything together, the look-up of names and redirects included.
-        max_bytes: The largest body taken, packed and unpacked.
-        public_only: For a server, whose URLs are strangers': connect to nothing but public addresses, ports 80 and 443,
-            on every hop. What counts is the address that is connected to, and not how the URL writes it. Proxies are
-            not used then, as they would look the name up once more. docs/fetching.md tells what is refused.
-        take: Called with the bytes of each block, unpacked, before the next one is read. What it raises ends the
-            reading: so a server that reads many URLs at once counts what they hold together.
+        deadline: Seconds for everything together, including the look-up of names and redirects.
+        max_bytes: The most bytes that the body may have, packed and unpacked.
+        public_only: For a server, whose URLs come from strangers: connect only to public addresses, ports 80 and 443,
+            on every hop. The address of the connection counts, and not how the URL writes it. Proxies are not used
+            then, because they would look up the name again. docs/fetching.md lists what is rejected.
+        take: Called with the number of bytes of each unpacked block, before the next one is read. An exception from it
+            ends the reading: so a server that reads many URLs at once can limit their total.
 
     Raises:
-        FetchError: The URL is malformed or of another scheme, the host is unknown, the connection was refused, cut off
-            or not secure, the server was too slow, answered with another status than 200 or with a web page,
-            redirected too often, packed the body in an unknown way, or sent more than `max_bytes`; or it is not public.
+        FetchError: The URL is malformed or of another scheme; the host is unknown or not public; the connection was
+            refused, cut off or not secure; or the server was too slow, answered with another status than 200 or with a
+            web page, redirected too often, packed the body in an unknown way, or sent more than `max_bytes`.
     """
     if is_data(url):
         return read_data(url, max_bytes)
@@ -101,20 +101,20 @@ def read(
 
 
 def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> None:
-    """Downloads a file whose size and checksum are known.
+    """Download a file whose size and checksum are known.
 
-    The bytes go to `path` + ".part". It is kept when the download breaks or is interrupted, and the next call goes on
-    from there, if the server can. `path` is written only by renaming the verified file.
+    The bytes go to `path` + ".part". This file is kept if the download is interrupted, and the next call resumes from
+    there, if the server can. `path` is written only by renaming the verified file.
 
-    Two processes may download the same file at once: the one that finds the .part not as it left it stops, and what
-    the .part holds is verified before it is renamed.
+    Two processes may download the same file at once: a process that finds the .part changed stops, and the .part is
+    verified before it is renamed.
 
     Args:
         url: An http or https URL.
         path: The file to make. Its parent folders are made too.
-        size: The file's bytes. No more are taken.
+        size: The file's size in bytes. No more are read.
         sha256: The file's SHA-256, in hexadecimal.
-        label: What the progress bar calls it. The bar is on standard error, if that is a terminal.
+        label: The progress bar's label. The bar appears on standard error, if that is a terminal.
 
     Raises:
         FetchError: As for `read`, but a break is retried first; or the size or checksum is wrong, or the disk is full.
@@ -134,7 +134,7 @@ def download(url: str, path: Path, *, size: int, sha256: str, label: str) -> Non
 
 
 class _BreakError(FetchError):
-    """The connection broke: the same again may succeed."""
+    """The connection broke; a retry may succeed."""
 
 
 class _LookUpTimeoutError(TimeoutError):
@@ -142,7 +142,7 @@ class _LookUpTimeoutError(TimeoutError):
 
 
 class _Limits:
-    """How long one `read` or `download` may wait, where it may go, and the connections that keep to it."""
+    """How long one `read` or `download` may wait and where it may go; makes the connections that keep to that."""
 
     def __init__(self, timeout: float, deadline: float, public_only: bool = False) -> None:
         self.timeout, self.deadline, self.public_only = timeout, deadline, public_only
@@ -153,20 +153,20 @@ class _Limits:
         return time.monotonic() >= self._end
 
     def wait(self) -> float:
-        """Seconds that the next step may take; never 0, which sockets take for "do not wait at all"."""
+        """Seconds that the next step may take; never 0, which means "do not wait" to sockets."""
         return min(self.timeout, max(self._end - time.monotonic(), 0.001))
 
     def connect(self, address: tuple[str, int], *_options: object) -> socket.socket:
         """`socket.create_connection` with a deadline: a connection to the first of the addresses that answers.
 
-        The name is looked up once, and the addresses that are connected to are those that were checked: a name server
-        that answers otherwise a moment later is not asked.
+        The name is looked up once, and only the checked addresses are connected to, so a name server cannot change its
+        answer in between.
         """
         host, port = address
         if self.public_only and port not in PUBLIC_PORTS:
             raise OSError(f"expected port 80 or 443, got {port}; other ports are not read here")
         found = self._look_up(host, port)
-        # One that is not public is enough: nobody's pictures are at such a host, and its next answer may be that alone.
+        # One address that is not public suffices to reject the host: the next answer may hold only that one.
         if self.public_only and not all(is_public(where[0]) for *_, where in found):
             raise NotPublicError
         failure: OSError = socket.gaierror("no address")
@@ -188,7 +188,7 @@ class _Limits:
         return unconnected
 
     def _look_up(self, host: str, port: int) -> list[Any]:
-        """`socket.getaddrinfo` in a thread that is left to itself when it is too slow: nothing can end its waiting."""
+        """`socket.getaddrinfo` in a thread, which is abandoned if it is too slow: nothing can stop it."""
         found: list[Any] = []
         failures: list[Exception] = []
 
@@ -209,9 +209,9 @@ class _Limits:
 
 
 class _TimedReader(io.RawIOBase):
-    """A socket's bytes, each waited for no longer than the limits allow.
+    """A socket's bytes, read within the limits.
 
-    A socket's own timeout starts anew with every byte, so a server that drips its headers could hold us for hours.
+    A socket's own timeout restarts with every byte, so a server that drips its headers could hold us for hours.
     """
 
     def __init__(self, connected: socket.socket, limits: _Limits) -> None:
@@ -219,7 +219,7 @@ class _TimedReader(io.RawIOBase):
         self._raw = connected.makefile("rb", buffering=0)
 
     def makefile(self, _mode: str) -> io.BufferedReader:
-        """What HTTPResponse asks of a socket, and all that it asks."""
+        """The only method of a socket that HTTPResponse uses."""
         return io.BufferedReader(self)
 
     def readable(self) -> bool:
@@ -237,7 +237,7 @@ class _TimedReader(io.RawIOBase):
 
 
 class _Handler(urllib.request.AbstractHTTPHandler):
-    """Opens http and https within the limits. It is the only opener there is, so no other scheme can be opened."""
+    """Opens http and https within the limits. There is no other opener, so no other scheme can be opened."""
 
     http_request = https_request = urllib.request.AbstractHTTPHandler.do_request_
 
@@ -253,7 +253,7 @@ class _Handler(urllib.request.AbstractHTTPHandler):
 
     def _connection(self, kind: Any, host: str, **options: Any) -> http.client.HTTPConnection:
         connection: Any = kind(host, **options)
-        connection._create_connection = self._limits.connect  # where http.client lets it be replaced
+        connection._create_connection = self._limits.connect  # http.client's hook for this
         connection.response_class = lambda connected, *args, **kwargs: http.client.HTTPResponse(
             _TimedReader(connected, self._limits),  # type: ignore[arg-type]
             *args,
@@ -264,16 +264,16 @@ class _Handler(urllib.request.AbstractHTTPHandler):
 
 @functools.cache
 def _tls() -> ssl.SSLContext:
-    """The system's trusted certificates, loaded once: that takes longer than many a request."""
+    """The system's trusted certificates, loaded once, because that takes longer than many requests."""
     return ssl.create_default_context()
 
 
 def _open(
     url: str, limits: _Limits, headers: dict[str, str], statuses: tuple[int, ...]
 ) -> tuple[http.client.HTTPResponse, str]:
-    """The answer to a GET, after its redirects, and how messages name it. The caller closes the answer."""
+    """The response to a GET, after its redirects, and its name for messages. The caller closes the response."""
     opener = urllib.request.OpenerDirector()
-    proxies = urllib.request.ProxyHandler({} if limits.public_only else None)  # None: those of the environment
+    proxies = urllib.request.ProxyHandler({} if limits.public_only else None)  # None: the environment's proxies
     for handler in (proxies, _Handler(limits), urllib.request.UnknownHandler()):
         opener.add_handler(handler)
     hop, where = url, shown(url)
@@ -291,7 +291,7 @@ def _open(
         raise FetchError(f"{shown(url)}: redirected more than {_MAX_REDIRECTS} times")
     if response.status not in statuses:
         response.close()
-        # The standard phrase: the server's own could be anything.
+        # The standard phrase, since the server's own could be anything.
         answer = f"{response.status} {http.client.responses.get(response.status, '')}".strip()
         step = _NEXT_STEP.get(response.status, "try again later" if response.status >= 500 else "expected 200 OK")
         raise FetchError(f"{where}: the server answered {answer}; {step}")
@@ -318,9 +318,9 @@ def _request(url: str, where: str, headers: dict[str, str]) -> urllib.request.Re
 
 
 def _redirected(url: str, where: str, location: str) -> str:
-    """Where a redirect leads. `_request` checks the result as it checks every URL."""
+    """Where a redirect leads. `_request` checks the result like every URL."""
     try:
-        # http.client reads headers as Latin-1; quoted as such, the bytes stay what the server sent.
+        # http.client reads headers as Latin-1; quoting them as such keeps the server's bytes.
         target = urljoin(url, quote(location, safe=string.punctuation, encoding="latin-1"))
         downgraded = (urlsplit(url.strip()).scheme, urlsplit(target).scheme) == ("https", "http")
     except ValueError:
@@ -331,7 +331,7 @@ def _redirected(url: str, where: str, location: str) -> str:
 
 
 def _unpacked(response: http.client.HTTPResponse, where: str, limits: _Limits, max_bytes: int) -> Iterator[bytes]:
-    """The body in blocks; unpacked, where a server has packed it unasked; at most `max_bytes` of it either way."""
+    """The body in blocks, unpacked if the server packed it unasked; at most `max_bytes`, packed and unpacked."""
     blocks = _blocks(response, where, limits, max_bytes)
     encoding = response.headers.get("Content-Encoding", "").strip().lower()
     if encoding in ("", "identity"):
@@ -369,12 +369,12 @@ def unpack(unpacker: "zlib._Decompress", packed: bytes) -> Iterator[bytes]:
 
 
 def _blocks(response: http.client.HTTPResponse, where: str, limits: _Limits, max_bytes: int) -> Iterator[bytes]:
-    """The body in blocks, at most `max_bytes` of it, and all of it or an error."""
+    """The whole body in blocks, at most `max_bytes`, or an error."""
     expected, received = response.length, 0
     if expected is not None and expected > max_bytes:
         raise FetchError(f"{where}: {_too_large(max_bytes)}")
     with _explained(where, limits):
-        # read1, as read believes the length that a chunk claims, a negative one too: that one means "all there is".
+        # read1, because read trusts the length that a chunk claims, even a negative one, which means "everything".
         while block := response.read1(_BLOCK):
             received += len(block)
             if received > max_bytes:
@@ -390,7 +390,7 @@ def _too_large(max_bytes: int) -> str:
 
 @contextlib.contextmanager
 def _explained(where: str, limits: _Limits) -> Iterator[None]:
-    """Turns what urllib, http.client and ssl raise into a FetchError."""
+    """Turn what urllib, http.client and ssl raise into a FetchError."""
     try:
         yield
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -400,7 +400,7 @@ def _explained(where: str, limits: _Limits) -> Iterator[None]:
 
 
 def _reason(cause: object, limits: _Limits) -> tuple[type[FetchError], str]:
-    """The error to raise and its message. The order matters: most of these are kinds of OSError."""
+    """The error to raise and its message. The order matters, because most of these are kinds of OSError."""
     match cause:
         case _LookUpTimeoutError():
             return _BreakError, "the look-up of the host's name took too long; check the network, or try again later"
@@ -421,19 +421,19 @@ def _reason(cause: object, limits: _Limits) -> tuple[type[FetchError], str]:
             return _BreakError, "the connection was cut off; try again later"
         case ssl.SSLError():
             return FetchError, f"no secure connection ({cause.reason}); if the server has none, use http://"
-        case http.client.InvalidURL() | ValueError():  # not by our URL, which was checked
+        case http.client.InvalidURL() | ValueError():  # not our URL, which was checked
             return FetchError, "the proxy in the environment (http_proxy or https_proxy) is malformed"
         case http.client.BadStatusLine() | http.client.UnknownProtocol():
             start = f"{cause.args[0]:.40}"
             return FetchError, f"no HTTP answer, as it begins with {start!r}; check the port"
-        case http.client.HTTPException():  # more header lines, or longer ones, than http.client reads
+        case http.client.HTTPException():  # more or longer header lines than http.client reads
             return FetchError, f"the HTTP answer is not valid: {cause}"
         case _:
             return FetchError, one_line(str(getattr(cause, "strerror", None) or cause))
 
 
 def _complete(url: str, part: Path, size: int, show: Callable[[int], object]) -> None:
-    """Downloads until `part` has its `size`, taking up again what broke."""
+    """Download until `part` has its `size`, with retries."""
     pauses = iter(_PAUSES)
     while _size(part) != size:
         try:
@@ -447,7 +447,7 @@ def _complete(url: str, part: Path, size: int, show: Callable[[int], object]) ->
 
 
 def _resume(url: str, part: Path, size: int, show: Callable[[int], object]) -> None:
-    """Appends to `part` what it lacks, in one request."""
+    """Append what `part` lacks, in one request."""
     position = _size(part)
     if position > size:
         part.unlink()
@@ -462,7 +462,7 @@ def _resume(url: str, part: Path, size: int, show: Callable[[int], object]) -> N
             part.unlink(missing_ok=True)
             raise _BreakError(f"{where}: the server cannot go on from byte {position:,}")
         if response.status == 200:
-            position = 0  # it knows no ranges and sends the whole file
+            position = 0  # it does not support ranges and sends the whole file
         if response.length not in (None, size - position):
             raise FetchError(f"{where}: expected {size:,} bytes, got {position + response.length:,}")
         with part.open("ab" if position else "wb") as file:

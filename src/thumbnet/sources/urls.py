@@ -1,4 +1,4 @@
-"""URLs as text: what is one, how it is shown, what a `data:` URL holds. Opens no connection, and costs no start-up."""
+"""URLs as text: which text is one, how to show it, what a `data:` URL holds. Opens no connection; quick to import."""
 
 import binascii
 import re
@@ -16,20 +16,20 @@ _DATA_FORM = "expected a URL such as data:image/png;base64,iVBORw0…"
 
 
 def is_url(source: str) -> bool:
-    """Whether it is meant as a URL, of any scheme, and not as a file's path."""
+    """Whether a source is meant as a URL, of any scheme, and not as a file's path."""
     return is_data(source) or "://" in source
 
 
 def is_data(source: str) -> bool:
-    """Whether it is a `data:` URL, which holds its content itself."""
+    """Whether a source is a `data:` URL, which holds its content itself."""
     return _DATA.match(source) is not None
 
 
 def without_password(source: str) -> str:
-    """A source as rows and pages may repeat it: an http or https URL without user and password, a data URL shortened.
+    """A source as rows and pages may show it: an http or https URL without user and password, a data URL shortened.
 
-    In a malformed URL it is not sure where the password ends: there nothing before the last "@" is kept. Any other
-    text comes back as it is.
+    A malformed URL does not show where its password ends, so nothing before its last "@" is kept. Any other text is
+    returned unchanged.
     """
     if is_data(source):
         return source if len(source) <= _SHOWN_OF_DATA else source[:_SHOWN_OF_DATA] + "…"
@@ -47,7 +47,7 @@ def without_password(source: str) -> str:
 
 
 def shown(url: str) -> str:
-    """A URL as messages show it: one line of 200 characters at most, without a user and password."""
+    """A URL for messages: one line with 200 characters at most, without user and password."""
     plain = without_password(url)
     return one_line(plain if is_data(plain) else re.sub(r"(^|//)[^/?#]*@", r"\1", plain))
 
@@ -56,17 +56,19 @@ def host_and_port(parts: SplitResult) -> str:
     """Host and port in ASCII.
 
     Raises:
-        ValueError: They cannot be; the URL is malformed.
+        ValueError: The URL is malformed, so they cannot be found.
     """
     host = (parts.hostname or "").encode("idna").decode("ascii")
-    if not _HOST.fullmatch(host) or ("[" in parts.netloc) != (":" in host):  # brackets are for IPv6, and it needs them
+    if not _HOST.fullmatch(host) or ("[" in parts.netloc) != (
+        ":" in host
+    ):  # IPv6 needs brackets, and nothing else may have them
         raise ValueError(host)
     bracketed = f"[{host}]" if ":" in host else host
     return bracketed if parts.port is None else f"{bracketed}:{parts.port}"
 
 
 def read_data(url: str, max_bytes: int) -> bytes:
-    """What a `data:` URL holds (RFC 2397): base64 or percent-encoded. The type that it names does not count.
+    """The content of a `data:` URL (RFC 2397), in base64 or percent-encoded. The type that it names is ignored.
 
     As in browsers, base64 may hold white space and lack its padding, and a fragment is not part of the data.
 
@@ -87,7 +89,7 @@ def read_data(url: str, max_bytes: int) -> bytes:
 
 def _from_base64(data: str) -> bytes:
     text = re.sub(r"\s+", "", unquote(data))
-    if not _BASE64.fullmatch(text):  # a2b_base64 would pass over what does not belong there
+    if not _BASE64.fullmatch(text):  # a2b_base64 would skip characters that do not belong there
         raise ValueError(text)
     text = text.rstrip("=")
     return binascii.a2b_base64(text + "=" * (-len(text) % 4))

@@ -1,1 +1,1 @@
-"""From a data set to a model file. The only package that imports Keras, besides `export/keras.py`."""
+"""From a data set to a model file. Only this package and `export/keras.py` import Keras."""

@@ -1,4 +1,4 @@
-"""What training does to pictures before it shows them, on whole batches of uint8: another view of the same thing."""
+"""Augmentation: another view of the same thing for each picture, on whole batches of uint8."""
 
 import cv2
 import numpy as np
@@ -11,16 +11,16 @@ Images = NDArray[np.uint8]  # (N, S, S, 3)
 
 
 def augment(recipe: Recipe, images: Images, mirrored: NDArray[np.bool_], rng: np.random.Generator) -> Images:
-    """All that the recipe asks for, as a camera does it: the scene, its place in the frame, focus, light.
+    """Apply all that the recipe asks for, in a camera's order: the scene, its place in the frame, focus, light.
 
     Args:
-        recipe: Says what, and how much of it.
-        images: `(N, S, S, 3)`. They stay as they are.
+        recipe: What to change, and by how much.
+        images: `(N, S, S, 3)`; the array itself stays as it is.
         mirrored: `(N,)`, the pictures to mirror.
-        rng: Draws the rest.
+        rng: Draws everything else.
     """
     images = flip(images, mirrored)
-    most = round(recipe.shift * images.shape[1] / 32)  # a move is one of the scene, whatever pixels show it
+    most = round(recipe.shift * images.shape[1] / 32)  # the scene moves, by more pixels where there are more
     if recipe.zoom or recipe.stretch:
         images = warp(images, most, recipe.zoom, recipe.stretch, rng)
     elif most:
@@ -38,7 +38,7 @@ def flip(images: Images, chosen: NDArray[np.bool_]) -> Images:
 
 
 def shift(images: Images, most: int, rng: np.random.Generator) -> Images:
-    """Move each picture by up to `most` pixels either way, its own border mirrored into the gap."""
+    """Move each picture by up to `most` pixels either way, and mirror its border into the gap."""
     count, size = images.shape[:2]
     padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="reflect")  # (N, S+2m, S+2m, 3)
     windows = sliding_window_view(padded, (size, size), axis=(1, 2))  # (N, 2m+1, 2m+1, 3, S, S), no copy
@@ -47,13 +47,13 @@ def shift(images: Images, most: int, rng: np.random.Generator) -> Images:
 
 
 def warp(images: Images, most: int, zoom: float, stretch: float, rng: np.random.Generator) -> Images:
-    """Another scale, shape and place in the frame for each picture, its own border mirrored into the gaps.
+    """Give each picture another scale, shape and place in the frame, and mirror its border into the gaps.
 
     Args:
         images: `(N, S, S, 3)`.
-        most: Pixels that a picture moves either way; an enlarged one also uses half of the room that this gives.
-        zoom: It is enlarged by a factor between exp(-zoom) and exp(zoom), small and large equally often.
-        stretch: Its width to height changes by a factor between exp(-stretch) and exp(stretch), likewise.
+        most: How many pixels a picture moves either way at most. An enlarged one also uses half of its extra room.
+        zoom: The scale is between exp(-zoom) and exp(zoom), its logarithm uniform.
+        stretch: The ratio of width to height changes by a factor between exp(-stretch) and exp(stretch), likewise.
         rng: Draws these.
     """
     count, size = images.shape[:2]
@@ -64,13 +64,13 @@ def warp(images: Images, most: int, zoom: float, stretch: float, rng: np.random.
     warped = np.empty(images.shape, np.uint8)
     for image, (across, down), (right, below), out in zip(images, scales, moves, warped, strict=True):
         matrix = np.array([[across, 0, right], [0, down, below]])
-        # Cubic, as linear would leave every picture less sharp than those that the network will meet.
+        # Cubic: linear would leave every picture less sharp than those that the network will meet.
         cv2.warpAffine(image, matrix, (size, size), out, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
     return warped
 
 
 def focus(images: Images, share: float, rng: np.random.Generator) -> Images:
-    """Blur half of this share of the pictures and sharpen the other half: lenses and resizing differ in it."""
+    """Blur half of this share of the pictures and sharpen the other half, as lenses and resizing do."""
     changed = images.copy()
     for place in np.flatnonzero(rng.random(len(images)) < share):
         image = images[place]
@@ -93,5 +93,5 @@ def light(images: Images, most: float, rng: np.random.Generator) -> Images:
 
 
 def shrink(images: Images, size: int) -> Images:
-    """Make pictures smaller, by the averages of areas: `(N, S, S, 3)` → `(N, size, size, 3)`."""
+    """Make pictures smaller by averaging areas: `(N, S, S, 3)` → `(N, size, size, 3)`."""
     return np.stack([cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA) for image in images])

@@ -10,7 +10,7 @@ from thumbnet.data.dataset import Dataset
 from thumbnet.evaluation.scores import Answers
 from thumbnet.training import networks
 
-POWER = 16  # of the familiarity in the sureness: docs/evaluation.md tells what others give
+POWER = 16  # of the familiarity in the sureness; docs/evaluation.md compares it with others
 KEPT = 0.95  # the share of right answers that stay "known"
 FLOOR = 1e-30  # below any probability that matters, above float32's smallest; keeps the logarithm finite
 
@@ -31,11 +31,11 @@ def log_probabilities(network: keras.Model, dataset: Dataset, *, mirror: bool) -
 
 
 def temperature(log_probs: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """What to divide logits by so that the cross-entropy is least (Guo et al. 2017): 0.05 to 20.
+    """The divisor of the logits that makes the cross-entropy least (Guo et al. 2017): 0.05 to 20.
 
-    Of N pictures that are all answered rightly, it would be zero, and every answer certain. So each label is doubted
-    by 1 in N + 2, as Platt (1999) does, "Probabilistic outputs for support vector machines"; here the doubt is spread
-    over all classes.
+    If all N pictures are answered rightly, it would be zero and every answer certain. So each label is doubted by 1 in
+    N + 2, as in Platt (1999), "Probabilistic outputs for support vector machines"; here the doubt is spread over all
+    classes.
     """
     doubt = 1 / (len(labels) + 2)
 

@@ -1,4 +1,4 @@
-"""Probabilities for pictures by networks that were not trained on them."""
+"""Probabilities for pictures by networks that were not trained on them, to find wrong labels."""
 
 import dataclasses
 import sys
@@ -15,17 +15,18 @@ from thumbnet.errors import DataError
 from thumbnet.training import calibrate
 from thumbnet.training.loop import fit
 from thumbnet.training.recipes import SEED
+from thumbnet.training.settings import Settings
 
 FOLDS = 4  # each picture is judged by a network that was trained on the others' three quarters
 EPOCHS = 10  # of each of these trainings
 
 
 def out_of_fold(dataset: Dataset, seed: int) -> NDArray[np.float64]:
-    """How probable each class is for each picture, `(N, C)`, by a network that was not trained on that picture.
+    """The probability of each class for each picture, `(N, C)`, by a network that was not trained on that picture.
 
     Args:
         dataset: N pictures of C classes.
-        seed: Of the folds and the trainings.
+        seed: Decides the folds and the trainings.
 
     Raises:
         DataError: A class has fewer than `FOLDS` pictures.
@@ -44,7 +45,7 @@ def out_of_fold(dataset: Dataset, seed: int) -> NDArray[np.float64]:
         print(f"training {number} of {FOLDS}, to judge {len(judged):,} labels", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "checkpoint"
-            fitted = fit(recipe, dataset.take(rest), None, seed=seed, checkpoint_path=path)
+            fitted = fit(recipe, dataset.take(rest), None, Settings(seed), checkpoint_path=path)
         if fitted.interrupted:
             raise KeyboardInterrupt
         logs = calibrate.log_probabilities(fitted.network, dataset.take(judged), mirror=dataset.mirrored)  # (n, C)

@@ -1,4 +1,4 @@
-"""Layers that TensorFlow trains in less time on a processor than Keras's own. They compute the same, up to rounding."""
+"""Layers that TensorFlow trains faster on a processor than Keras's own. They compute the same, up to rounding."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,14 +7,14 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-CHANNELS = 256  # that a convolution takes, from which nine matrix products are the faster way to its kernel's gradient
+CHANNELS = 256  # of input, from which on nine matrix products are the faster way to a kernel's gradient
 
 
 def quicker(network: keras.Model) -> keras.Model:
-    """A network with the same layers in the same order, with the same names and weights, for training alone.
+    """A network with the same layers, names and weights in the same order, for training only.
 
     Args:
-        network: Of Keras's own layers, as it ships. On a GPU it stays as it is: nothing of this was measured there.
+        network: Made of Keras's own layers, as it ships. On a GPU it stays as it is: nothing was measured there.
     """
     if tf.config.list_physical_devices("GPU"):
         return network
@@ -62,10 +62,10 @@ def _convolution(inputs: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, Calla
 
 
 class Normalization(layers.BatchNormalization):  # type: ignore[misc]
-    """Batch normalization by TensorFlow's own operation, where Keras's is one of many, each a pass over memory."""
+    """Batch normalization in one operation of TensorFlow. Keras's takes many, each of which passes over memory."""
 
     def call(self, inputs: tf.Tensor, training: bool | None = None, mask: Any = None) -> tf.Tensor:
-        """`(N, S, T, C)` → the same shape; Keras's own of other shapes, outside of training, and across devices."""
+        """`(N, S, T, C)` → the same shape. Other shapes, other uses and several devices get Keras's own."""
         if not training or len(inputs.shape) != 4 or self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         channels = inputs.shape[3]
@@ -79,7 +79,7 @@ class Normalization(layers.BatchNormalization):  # type: ignore[misc]
             is_training=True,
         )
         values = tf.cast(tf.size(inputs) // channels, tf.float32)  # of each channel
-        variance *= 1 - 1 / values  # Keras's is the batch's own, this one an estimate of all pictures'
+        variance *= 1 - 1 / values  # Keras keeps the batch's own, this operation estimates that of all pictures
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + new * (1 - self.momentum))
         return outputs

@@ -1,33 +1,33 @@
-"""First weights that know the data."""
+"""First weights (initialisation) that know the data: whitening filters, and convolutions that hand on what they get."""
 
 import keras
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-SAMPLES = 5000  # pictures of 32 pixels that the filters are taken from; 500,000 patches or more fix 27 numbers well
-NOTHING = 1e-8  # a variance below it, as of grey pictures' colours, is of roundings alone, which nobody wants enlarged
-FLOOR = 5e-4  # added to each variance, so that directions that hold little but noise are not blown up (Jordan 2024)
+SAMPLES = 5000  # pictures of 32 pixels a side whose patches, 500,000 or more, give the filters
+NOTHING = 1e-8  # a smaller variance, such as that of grey pictures' colours, is rounding, and must not be enlarged
+FLOOR = 5e-4  # added to each variance, so that directions with little but noise stay small (Jordan 2024)
 
 
 def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
     """Set the first convolution to the main directions of the images' patches, scaled to variance one.
 
-    Pixels beside each other say nearly the same, so a network that starts from random filters first has to learn to
-    look at differences. (Whitening as a fixed first layer: Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single
-    GPU". Here it is only the start, and the layer is trained as all others.)
+    Neighbouring pixels are nearly the same, so a network that starts from random filters first has to learn to look at
+    differences. (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU", has whitening as a fixed first layer.
+    Here it is only the start, and the layer is trained like all others.)
 
-    Half of the filters are the directions with the most variance, the other half their negatives, since ReLU lets only
-    one sign through; a filter that has no direction left keeps its random start.
+    Half of the filters are the directions with the most variance. The other half are their negatives, since ReLU lets
+    only one sign through. A filter for which no direction is left keeps its random start.
 
     Args:
         model: Its first convolution sees pixels divided by 255.
         images: The training images, `(N, S, S, 3)`.
     """
     layer = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-    kernel, *biases = layer.get_weights()  # (k, k, 3, F), and (F,) where a normalization does not centre what comes out
+    kernel, *biases = layer.get_weights()  # (k, k, 3, F), and (F,) where no normalization centres the output
     side, filters = kernel.shape[0], kernel.shape[3]
-    some = max(1, SAMPLES * 32**2 // images.shape[1] ** 2)  # larger pictures have more patches, which take memory
+    some = max(1, SAMPLES * 32**2 // images.shape[1] ** 2)  # larger pictures have more patches, and these take memory
     pixels = images[:: max(1, len(images) // some)] / np.float32(255)
     windows = sliding_window_view(pixels, (side, side), axis=(1, 2))[:, ::side, ::side]  # (n, y, x, 3, k, k)
     patches = windows.transpose(0, 1, 2, 4, 5, 3).reshape(-1, side * side * 3)  # (P, k·k·3)
@@ -42,13 +42,13 @@ def whiten(model: keras.Model, images: NDArray[np.uint8]) -> None:
 
 
 def hand_on(model: keras.Model) -> None:
-    """Let every convolution but the first begin by handing on what it gets, in as many of its channels as that has.
+    """Let every convolution but the first start by handing on its input, in as many channels as that has.
 
-    The rest of the filters keep their random start. So the first layer's whitened picture reaches the last one, and the
-    network learns from there (Zagoruyko & Komodakis 2017, "DiracNets"; as a mere start: Jordan 2024).
+    The other filters keep their random start. So the first layer's whitened picture reaches the last one, and the
+    network learns from there (Zagoruyko & Komodakis 2017, "DiracNets"; only as a start: Jordan 2024).
 
     Args:
-        model: Its convolutions but the first have odd sides.
+        model: All its convolutions but the first have odd sides.
     """
     for layer in [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][1:]:
         kernel, *rest = layer.get_weights()  # (k, k, I, O)

@@ -1,8 +1,9 @@
-"""Model file → Keras: the network that a model file was made of, built again and given the file's weights.
+"""Model file → Keras: build the network again that a model file was made of, and give it the file's weights.
 
-The converter keeps a network's convolutions and dense layers in their order, each weight once, however many views of
-the picture pass through it. A normalisation it folds into the convolution before it; one that comes after a pooling
-stays, as a product and a sum. Here both become the normalisation's scale and shift, and its averages are 0 and 1.
+The converter keeps a network's convolutions and dense layers in their order, and each weight once, however many views
+of the picture pass through it. It folds a normalisation into the convolution before it, unless a pooling is between
+them: then the normalisation stays, as a product and a sum. Here both become the normalisation's scale and shift, and
+its averages are 0 and 1.
 """
 
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from thumbnet.training.networks import SHIPPED
 
 @dataclass
 class _Step:
-    """A convolution or dense layer as it stands in a file, and what follows it: kernel → scale → shift."""
+    """A convolution or dense layer as a file holds it, and what follows it: kernel → scale → shift."""
 
     kernel: NDArray[np.float32]  # as Keras has it: (k, k, in, out) or (in, out)
     scale: NDArray[np.float32]  # (out,)
@@ -30,11 +31,11 @@ class _Step:
 
 
 def rebuild(content: bytes, info: ModelInfo) -> keras.Model:
-    """The network inside of a model file, before mirror average and calibration: uint8 pictures → probabilities.
+    """The network inside a model file, before mirror average and calibration: uint8 pictures → probabilities.
 
     Args:
         content: The model file's bytes.
-        info: What it says of itself.
+        info: Its metadata.
 
     Raises:
         ModelError: Its recipe names no network known here, or its weights are not those of that network.
@@ -47,16 +48,16 @@ def rebuild(content: bytes, info: ModelInfo) -> keras.Model:
     network = SHIPPED[name](info.size, len(info.names))
     try:
         _fill(network, list(_steps(onnx.load_from_string(content).graph)))
-    except (KeyError, ValueError) as error:  # of a graph that is not what the converter makes of such a network
+    except (KeyError, ValueError) as error:  # the graph is not what the converter makes of such a network
         raise ModelError(
             f"the model file's weights are not those of the network {name!r}: {error}. Expected a model file as "
-            "training leaves it; of an int8 file, take the one that it was made of"
+            "training leaves it; instead of an int8 file, take the one that it was made of"
         ) from error
     return network
 
 
 def familiar(content: bytes) -> NDArray[np.float32] | None:
-    """The features of training pictures that a model file's sureness compares with: `(M, D)`; old ones have none."""
+    """The training pictures' features that a model file's sureness compares with: `(M, D)`. Old files have none."""
     graph = onnx.load_from_string(content).graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     of_the_network = {node.input[1] for node in layers_of(graph)}

@@ -1,27 +1,51 @@
-"""How a training went, epoch by epoch, for those who look at it: `results.csv`, and logs for TensorBoard."""
+"""Learning curves, an epoch a row: the table beside the model, and logs for TensorBoard."""
 
 import csv
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeAlias
 
 from thumbnet.errors import MissingExtraError, TrainingError
-from thumbnet.files import write_atomically
+from thumbnet.files import check_output, write_atomically
 
-TABLE = "results.csv"
 COLUMNS = ("epoch", "loss", "training", "validation", "seconds")
-# What `keras.callbacks.TensorBoard` calls the folders and the curves in them, and what a row calls the latter.
+# The folders and the curves of `keras.callbacks.TensorBoard`, and the column of each curve.
 LOGGED = {
     "train": {"epoch_loss": "loss", "epoch_accuracy": "training", "epoch_learning_rate": "learning_rate"},
     "validation": {"epoch_loss": "validation_loss", "epoch_accuracy": "validation"},
 }
-OURS = ".thumbnet"  # ends the names of our event files
+OURS = ".thumbnet"  # the end of our event files' names
 
 History = list[dict[str, float]]  # a row an epoch
+Write: TypeAlias = Callable[[History], None]  # takes all epochs so far, after each
+
+
+def writer(table: Path, logs: Path | None, *, resume: bool) -> Write:
+    """A function that writes the epochs to a table, and as TensorBoard's curves if a folder is named for them.
+
+    Args:
+        table: The table's file.
+        logs: The folder for the curves.
+        resume: Whether the curves of an earlier run are continued, or begun again.
+
+    Raises:
+        What `refuse_foreign_table` and `Logs` raise.
+    """
+    refuse_foreign_table(table)
+    curves = None if logs is None else Logs(logs, resume=resume)
+
+    def write(history: History) -> None:
+        write_table(table, history)
+        if curves:
+            curves.write(history)
+
+    return write
 
 
 def write_table(path: Path, history: History) -> None:
-    """Write all epochs so far, a row each; without held-out pictures, `validation` is empty."""
+    """Write all epochs so far, a row each. Without held-out pictures, `validation` is empty."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -31,37 +55,42 @@ def write_table(path: Path, history: History) -> None:
 
 
 def refuse_foreign_table(path: Path) -> None:
-    """Refuse to write over what another program calls so, too.
+    """Reject a table whose place is taken by a file of another program.
 
     Raises:
-        TrainingError: There is such a file, and it is not of a training of Thumbnet.
+        TrainingError: There is such a file.
     """
     header = ",".join(COLUMNS).encode()
-    if path.is_dir() or (path.exists() and not path.read_bytes().startswith(header)):
-        raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --output another folder")
+    if path.exists() and not path.read_bytes().startswith(header):
+        raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --output another name")
 
 
 class Logs:
     """Curves for TensorBoard, in the layout of `keras.callbacks.TensorBoard`: the first epoch is step 0.
 
-    Not by that callback, as it writes through TensorFlow and knows nothing of what an earlier run has written.
+    That callback itself would not do: it writes through TensorFlow and does not know what an earlier run has written.
     """
 
     def __init__(self, folder: Path, *, resume: bool) -> None:
-        """Nothing is written or deleted yet.
+        """Make the folder. Nothing is written or deleted yet.
 
         Args:
             folder: Gets `train/` and `validation/`.
-            resume: Whether what a training left there is kept and gone on with, or begun again.
+            resume: Whether to continue the curves that a training left there, or to begin again.
 
         Raises:
             MissingExtraError: TensorBoard is not installed.
-            TrainingError: There are logs of another program, beside which ours would be drawn as one zigzag.
+            TrainingError: The folder is a file, or has logs of another program, with which TensorBoard would draw ours
+                as one zigzag.
+            ThumbnetError: The folder cannot be made or written to.
         """
         try:
-            import tensorboard.summary.writer.record_writer  # noqa: F401  # what is used of it, is imported there
+            import tensorboard.summary.writer.record_writer  # noqa: F401  # only to see whether it is there
         except ImportError as error:
             raise MissingExtraError("--logs", "tensorboard", "logs") from error
+        if folder.exists() and not folder.is_dir():
+            raise TrainingError(f"{folder}: expected a folder for --logs, got a file. Name another")
+        check_output(folder / "train" / "events")
         foreign = (path for run in LOGGED for path in sorted((folder / run).glob("*tfevents*")) if path.suffix != OURS)
         if path := next(foreign, None):
             raise TrainingError(f"{path} is not of a training of Thumbnet. Move it, or give --logs another folder")
@@ -77,7 +106,7 @@ class Logs:
             self._begun[run] = path, len(history)
 
     def _begin(self, folder: Path) -> tuple[Path, int]:
-        """A new file, as the end of an old one may be torn, and how many points the old ones have."""
+        """A new file, because the end of an old one may be torn, and the number of points in the old ones."""
         old = sorted(folder.glob(f"*tfevents*{OURS}"))
         done = max((_points(path) for path in old), default=0) if self._resume else 0
         for path in [] if self._resume else old:
@@ -88,7 +117,7 @@ class Logs:
 def _append(path: Path, points: History, first: int) -> None:
     """Add `points` to an event file, the first of them as step number `first`.
 
-    Each is one record, so that a kill leaves all of it or nothing that can be read.
+    Each is one record: a kill leaves all of it, or nothing that can be read.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -108,7 +137,7 @@ def _append(path: Path, points: History, first: int) -> None:
 
 
 def _points(path: Path) -> int:
-    """The step after the last one of an event file, as far as it can be read."""
+    """The step after the last one that can be read in an event file."""
     from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
 
     events = LegacyEventFileLoader(str(path)).Load()

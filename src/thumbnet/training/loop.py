@@ -24,18 +24,18 @@ from thumbnet.training.checkpoint import State
 from thumbnet.training.distributed.team import Team
 from thumbnet.training.first_weights import hand_on, whiten
 from thumbnet.training.optimizers import optimizer
-from thumbnet.training.precision import settle
 from thumbnet.training.recipes import Recipe
+from thumbnet.training.settings import Settings
 
-STATISTICS = 2000  # images that the statistics of batch normalizations are taken from, at the least
-LEAST_SHRUNK = 24  # pixels a side; networks need room for their poolings
-AHEAD = 2  # batches that are made ready while the network trains on another
+STATISTICS = 2000  # images, at the least, that give batch normalizations their statistics
+LEAST_SHRUNK = 24  # pixels a side; smaller pictures would leave the poolings no room when they are shrunk
+AHEAD = 2  # batches that are prepared while the network trains on another
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a training gives."""
+    """The result of a training."""
 
     network: keras.Model  # as it ships, with the averaged weights of the epoch that was kept
     state: State
@@ -46,30 +46,24 @@ def fit(
     recipe: Recipe,
     train: Dataset,
     validation: Dataset | None,
+    settings: Settings,
     *,
-    seed: int,
-    minutes: float | None = None,
     checkpoint_path: Path,
     resume: bool = False,
-    table: Path | None = None,
-    logs: history.Logs | None = None,
-    patience: int | None = None,
+    write: history.Write = lambda _: None,
     team: Team | None = None,
 ) -> Fitted:
-    """Train `recipe`'s network on `train`; keep what is good on `validation`.
+    """Train `recipe`'s network on `train`; keep the epoch that is good on `validation`.
 
     Args:
-        recipe: How, and for how many epochs.
+        recipe: How to train, and for how many epochs.
         train: The pictures to learn from.
         validation: The pictures that choose the epoch; without them it is the last one.
-        seed: Decides the first weights, the order of the pictures and their augmentation.
-        minutes: Time for the whole training, to which the learning rate's course is fitted; `recipe.epochs` then
-            does not count. Such a training depends on the machine's speed, so it cannot be repeated bit for bit.
+        settings: What else decides the training. A training of so many minutes depends on the machine's speed, so it
+            cannot be repeated bit for bit.
         checkpoint_path: The file that takes the state after each epoch.
-        resume: Go on from that file.
-        table: The file that takes a row an epoch (`curves`).
-        logs: They take the same for TensorBoard.
-        patience: Stop once so many epochs in a row were no better than the best. Without `validation` none is.
+        resume: Continue from that file.
+        write: Takes the history after each epoch.
         team: Those that train together, each of which calls this with the same arguments; only the chief writes.
 
     Raises:
@@ -77,36 +71,28 @@ def fit(
         KeyboardInterrupt: Ctrl-C before the end of the first epoch; after it, the best so far is returned.
     """
     team = team or Team()
-    if not team.chief:
-        table = logs = None
-    precision = settle(recipe.precision)
+    seed, minutes, patience = settings.seed, settings.minutes, settings.patience
     size, classes = train.images.shape[1], len(train.names)
     batch_size = batch_size_for(recipe, len(train))
-    steps = len(train) // batch_size  # of an epoch; the rest of one epoch's order is met in another's
-    # Adam's step does not grow with the batch, its noise shrinks with the root of it (Malladi et al. 2022).
+    steps = len(train) // batch_size  # of an epoch; pictures that one epoch leaves out come in another
+    # Adam's step does not grow with the batch, and its noise shrinks with the root of it (Malladi et al. 2022).
     peak = recipe.learning_rate * math.sqrt(batch_size / recipe.batch_size)
     targets = np.eye(classes, dtype=np.float32)[train.labels]  # (N, C)
+    flips = recipe.flip and settings.mirror and train.mirrored
     mirrored_first = np.random.default_rng(seed).random(len(train)) < 0.5  # (N,)
 
     keras.utils.set_random_seed(seed)
-    build = partial(_build, recipe.network, None if recipe.small else size, classes, precision)
+    build = partial(_build, recipe.network, None if recipe.small else size, classes, settings.precision)
     with team.scope():
-        model = build()
-        if recipe.whiten:
-            whiten(model, train.images)
-        if recipe.hand_on:
-            hand_on(model)
-        _compile(model, recipe, precision)
+        model = _prepared(build(), recipe, train.images, settings.precision)
     judged = build()  # takes the averaged weights, alone in each process
-    settings = {
-        "recipe": recipe.as_dict(), "precision": precision, "seed": seed, "minutes": minutes,
-        "train": train.fingerprint(), "validation": validation and validation.fingerprint(),
+    decided = {
+        **settings.with_recipe(recipe), "train": train.fingerprint(), "mirrored": train.mirrored,
+        "validation": validation and validation.fingerprint(),
     }  # fmt: skip
-    state = checkpoint.load(checkpoint_path, settings, model, team.read) if resume else State()
-    if table and resume:
-        history.write_table(table, state.history)  # as a kill may have come between the checkpoint and it
-    if logs and resume:
-        logs.write(state.history)  # likewise
+    state = checkpoint.load(checkpoint_path, decided, model, team) if resume else State()
+    if resume and team.chief:
+        write(state.history)  # because a kill may have come between the checkpoint and this
     elapsed = team.clock(_stopwatch(state.seconds))
     step = team.step(model)
     interrupted = False
@@ -118,11 +104,13 @@ def fit(
     with _progress(state, total, shown=team.chief) as bar, team.interruptible():
         try:
             while share() < 1 and not (patience and state.epoch - state.best_epoch >= patience):
-                rng = np.random.default_rng((seed, state.epoch + 1))  # so that an epoch needs none of those before it
-                mirrored = (mirrored_first ^ bool(state.epoch % 2)) & (recipe.flip and train.mirrored)  # (N,)
+                rng = np.random.default_rng(
+                    (seed, state.epoch + 1)
+                )  # an epoch's draws do not depend on the epochs before it
+                mirrored = (mirrored_first ^ bool(state.epoch % 2)) & flips  # (N,)
                 results: list[tuple[float, float]] = []  # loss and accuracy of each step
                 small = size >= LEAST_SHRUNK and share() < recipe.small
-                seen = size * 3 // 4 if small else size  # pixels a side: the smaller take about half the time
+                seen = size * 3 // 4 if small else size  # pixels a side; smaller pictures take about half the time
                 for rows, images in _ahead(_batches(recipe, train.images, mirrored, batch_size, seen, rng)):
                     done = min(share(), 1)
                     if done == 1 and results:
@@ -133,12 +121,9 @@ def fit(
                     bar.update(min(elapsed(), bar.total) - bar.n if minutes else 1)
                 _end_epoch(state, model, judged, train, validation, results, team, elapsed)
                 if team.chief:
-                    checkpoint.save(checkpoint_path, settings, state, model)
+                    checkpoint.save(checkpoint_path, decided, state, model)
                     bar.write(_row(state), file=sys.stderr)
-                if table:
-                    history.write_table(table, state.history)
-                if logs:
-                    logs.write(state.history)
+                    write(state.history)
         except KeyboardInterrupt:
             if not state.kept:
                 raise
@@ -152,12 +137,12 @@ def batch_size_for(recipe: Recipe, images: int) -> int:
 
 
 def triangle(share: float, warmup: float) -> float:
-    """The learning rate's course: 0 to 1 over the first `warmup` of the training, and back to 0 over the rest."""
+    """The learning rate's schedule: 0 to 1 over the first `warmup` of the training, and back to 0 over the rest."""
     return share / warmup if share < warmup else (1 - share) / (1 - warmup)
 
 
 def standard_error(share: float, count: int) -> float:
-    """By how much a share of right answers, 0 to 1, is usually off when `count` pictures were asked."""
+    """The standard error of a share of right answers, 0 to 1, to `count` pictures."""
     return math.sqrt(share * (1 - share) / count)
 
 
@@ -171,16 +156,16 @@ def judge(model: keras.Model, dataset: Dataset, loss: keras.losses.Loss) -> tupl
 
 
 def renew_statistics(model: keras.Model, images: NDArray[np.uint8]) -> None:
-    """Give batch normalizations the means and variances that the model's weights lead to, from some of the images.
+    """Give batch normalizations the means and variances of the model's weights, from some of the images.
 
-    Those collected in training are of the raw weights, and do not fit the averaged ones (Izmailov et al. 2018).
+    Those collected in training belong to the raw weights and do not fit the averaged ones (Izmailov et al. 2018).
     """
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     usual = [norm.momentum for norm in norms]
     some = images[:: max(1, len(images) // STATISTICS)]  # (n, S, S, 3)
     for index, batch in enumerate(np.array_split(some, math.ceil(len(some) / 256)) if norms else []):
         for norm in norms:
-            norm.momentum = index / (index + 1)  # so that in the end every batch has counted alike
+            norm.momentum = index / (index + 1)  # so that every batch counts alike in the end
         model(batch, training=True)
     for norm, momentum in zip(norms, usual, strict=True):
         norm.momentum = momentum
@@ -195,10 +180,18 @@ def _build(name: str, size: int | None, classes: int, precision: str) -> keras.M
     return fast_layers.quicker(network)
 
 
-def _compile(model: keras.Model, recipe: Recipe, precision: str) -> None:
+def _prepared(model: keras.Model, recipe: Recipe, images: NDArray[np.uint8], precision: str) -> keras.Model:
+    """The network with its first weights, ready to train or to be filled from a checkpoint."""
+    if recipe.whiten:
+        whiten(model, images)
+    if recipe.hand_on:
+        hand_on(model)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer=optimizer(recipe, precision), loss=loss, metrics=["accuracy"])
-    model.optimizer.build(model.trainable_variables)  # so that a checkpoint finds the variables that it fills
+    model.optimizer.build(
+        model.trainable_variables
+    )  # a checkpoint fills the optimizer's variables, so they have to exist
+    return model
 
 
 def _batches(
@@ -218,7 +211,7 @@ def _batches(
 
 
 def _ahead(values: Iterator[T]) -> Iterator[T]:
-    """The same values, the next ones made by another thread, one after the other, while one is used."""
+    """The same values; another thread makes the next ones, one after the other, while one is used."""
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, values, None) for _ in range(AHEAD))
         while (value := waiting.popleft().result()) is not None:
@@ -236,10 +229,10 @@ def _end_epoch(
     team: Team,
     elapsed: Callable[[], float],
 ) -> None:
-    """Judge the averaged weights, in a network of their own, and keep them if none before were better.
+    """Judge the averaged weights, in a network of their own, and keep them unless earlier ones were better.
 
-    Being right on some more of few held-out images may be chance (`standard_error`), and an epoch with lower learning
-    rates mostly is the better one, so an earlier one has to be better by more than that.
+    A few more right answers to few held-out images may be chance, and later epochs, with lower learning rates, are
+    mostly better. So an earlier epoch has to be better by more than the `standard_error`.
     """
     loss, training = np.mean(results, axis=0).tolist()
     if not math.isfinite(loss):
@@ -267,13 +260,13 @@ def _end_epoch(
 
 
 def _stopwatch(before: float) -> Callable[[], float]:
-    """Seconds so far, those of earlier runs of the same training counted in."""
+    """Seconds so far, including those of earlier runs of the same training."""
     start = time.monotonic()
     return lambda: before + time.monotonic() - start
 
 
 def _progress(state: State, total: float, *, shown: bool) -> Any:
-    """A bar with the time left, on a terminal, below a table that gets a line an epoch."""
+    """A bar with the time left, on a terminal, below a table with a line an epoch."""
     if shown:
         print("epoch   loss  training  validation  seconds", file=sys.stderr)
     form = "{percentage:3.0f}% {bar} {elapsed} gone, {remaining} left"

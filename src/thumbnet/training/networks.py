@@ -1,4 +1,4 @@
-"""The networks, built for any number of classes and size. Each takes pixels as they are and gives probabilities."""
+"""The networks, for any number of classes and size. Each takes raw pixels and gives probabilities."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-LEAST = 18  # pixels a side that every network has room for
+LEAST = 18  # pixels a side; the least that every network has room for
 
 
 def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
@@ -17,7 +17,7 @@ def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
     Args:
         size: Pixels a side, 18 or more: convolutions are unpadded, so the picture shrinks.
         classes: Number of classes.
-        precision: A Keras dtype policy for the hidden layers. What goes in and what comes out is float32.
+        precision: A Keras dtype policy for the hidden layers. Input and output are float32.
 
     Returns:
         uint8 `(N, size, size, 3)` → float32 `(N, classes)`, each row a softmax.
@@ -42,10 +42,10 @@ def seed(size: int, classes: int, precision: str = "float32") -> keras.Model:
 def seed_normalized(size: int, classes: int, precision: str = "float32") -> keras.Model:
     """`seed` as it is trained: with batch normalization (Ioffe & Szegedy 2015) before each ReLU.
 
-    `as_shipped` makes `seed` of it, without a difference: a normalization here has no scale of its own, and dividing
-    by a deviation and the ReLU may as well come before the pooling. Behind it, they have a quarter to compute.
+    `as_shipped` turns it into `seed` exactly: a normalization here has no scale of its own, and the division by a
+    deviation and the ReLU may as well come before the pooling. After it, they have a quarter of the work.
 
-    Arguments and result are those of `seed`.
+    It takes and returns what `seed` does.
     """
 
     def activated() -> list[keras.Layer]:
@@ -77,13 +77,13 @@ def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Mod
     """Three stages of 64, 256 and 256 channels, two 3×3 convolutions each: 1,975,106 parameters for ten classes.
 
     The shape of airbench94's network (Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU"), a small one of
-    the family of VGG (Simonyan & Zisserman 2015), with SiLU in place of GELU. The 2×2 convolution is unpadded, so that
-    sides go from 32 to 31, 15, 7 and 3: a fifth less to compute than from 32 to 16, 8 and 4.
+    the family of VGG (Simonyan & Zisserman 2015), with SiLU in place of GELU. The 2×2 convolution is unpadded, so sides
+    go from 32 to 31, 15, 7 and 3: a fifth less work than from 32 to 16, 8 and 4.
 
     Args:
         size: Pixels a side, 16 or more; None for a network that takes any, batch by batch.
         classes: Number of classes.
-        precision: A Keras dtype policy for the hidden layers. What goes in and what comes out is float32.
+        precision: A Keras dtype policy for the hidden layers. Input and output are float32.
 
     Returns:
         uint8 `(N, size, size, 3)` → float32 `(N, classes)`, each row a softmax.
@@ -103,7 +103,7 @@ def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Mod
         x = activated(layers.MaxPooling2D(2, dtype=precision)(convolved(x, channels)))  # (N, 15, 15, 64), half a side
         x = activated(convolved(x, channels))
     x = layers.GlobalMaxPooling2D(dtype=precision)(x)  # (N, 256)
-    # Zeros: at first every class is as probable, so that no chance answer has to be unlearned.
+    # Zeros: at first all classes are equally probable, so no random answer has to be unlearned.
     head = layers.Dense(
         classes, activation="softmax", kernel_initializer="zeros", dtype="float32", name="probabilities"
     )
@@ -113,10 +113,10 @@ def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Mod
 Build = Callable[..., keras.Model]  # of size, classes and precision
 
 SHIPPED: dict[str, Build] = {"seed": seed, "vgg": vgg}
-"""The networks that ship, by the name that recipes and model files give."""
+"""The networks that ship, by their names in recipes and model files."""
 
 TRAINED: dict[str, Build] = {**SHIPPED, "seed": seed_normalized}
-"""What is trained for them to come of."""
+"""The networks that are trained, from which `as_shipped` makes those that ship."""
 
 
 def as_shipped(name: str, size: int, classes: int, weights: Sequence[NDArray[Any]]) -> keras.Model:
@@ -126,7 +126,7 @@ def as_shipped(name: str, size: int, classes: int, weights: Sequence[NDArray[Any
         name: One in `SHIPPED`.
         size: Pixels a side.
         classes: Number of classes.
-        weights: Those of the network in `TRAINED`, in Keras's order.
+        weights: The weights of the network in `TRAINED`, in Keras's order.
     """
     network = TRAINED[name](size, classes)
     network.set_weights(weights)
@@ -146,15 +146,15 @@ def as_shipped(name: str, size: int, classes: int, weights: Sequence[NDArray[Any
 
 
 def at_once(size: int) -> int:
-    """How many pictures of so many pixels a side are answered in one go: 1,000 of 32, else as many pixels."""
+    """How many pictures of `size` pixels a side are answered in one go: as many pixels as 1,000 pictures of 32 have."""
     return max(1, 1000 * 32**2 // size**2)
 
 
 def seen_maps(network: keras.Model) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-    """What pictures' features are taken of, by which they are alike: two maps, `(N, s, s, D)` and `(N, t, t, E)`.
+    """The two maps that give a picture its features, by which pictures are alike: `(N, s, s, D)` and `(N, t, t, E)`.
 
-    What the last convolution comes to, which tells what is there; and what the convolution before the last pooling
-    sees, which still tells how it looks.
+    The first is the last convolution's output, which tells what is there. The second is the input of the last
+    convolution before the last pooling, which still tells how it looks.
     """
     maps: list[keras.KerasTensor] = [layer.output for layer in network.layers if len(layer.output.shape) == 4]
     last_pooling = max(place for place, layer in enumerate(network.layers) if isinstance(layer, layers.MaxPooling2D))

@@ -14,10 +14,10 @@ RMS = 0.2  # of an update's elements before the learning rate, so that Adam's ra
 
 
 def optimizer(recipe: Recipe, precision: str) -> keras.optimizers.Optimizer:
-    """The recipe's optimizer, its learning rate still to be set at each step.
+    """The recipe's optimizer. Its learning rate is set at each step.
 
     Args:
-        recipe: Names it, and gives its momenta, weight decay and averaging.
+        recipe: Gives its name, momenta, weight decay and averaging.
         precision: The network's dtype policy.
     """
     options = {
@@ -32,20 +32,20 @@ def optimizer(recipe: Recipe, precision: str) -> keras.optimizers.Optimizer:
 
 
 class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
-    """Adam, but for the convolutions' kernels steps that change every direction alike (Jordan et al. 2024).
+    """Adam, but with steps for the convolutions' kernels that change every direction alike (Jordan et al. 2024).
 
-    A gradient's matrix is mostly a few strong directions. Made orthogonal, the step moves the weak ones as much, and
-    the same accuracy takes fewer steps. Keras has a Muon too, which leaves convolutions to Adam.
+    A few strong directions make up most of a gradient's matrix. If the step is orthogonal, it moves the weak ones as
+    much, and the same accuracy takes fewer steps. Keras's own Muon leaves convolutions to Adam.
     """
 
     def __init__(self, dtype: str, momentum: float, **options: Any) -> None:
-        """`dtype` is what the matrix products are computed in, `momentum` of the kernels' gradients (0 to 1)."""
+        """`dtype` is that of the matrix products; `momentum` is that of the kernels' gradients (0 to 1)."""
         super().__init__(**options)
         self._dtype = dtype
         self._momentum = momentum
 
     def update_step(self, gradient: Any, variable: keras.Variable, learning_rate: Any) -> None:
-        """One step of one variable; what has not the four dimensions of a kernel is Adam's."""
+        """One step of one variable. Adam takes those that do not have a kernel's four dimensions."""
         if len(variable.shape) != 4:
             super().update_step(gradient, variable, learning_rate)
             return
@@ -60,12 +60,12 @@ class Muon(keras.optimizers.Adam):  # type: ignore[misc]  # Keras has no types
 def orthogonal(matrix: Any, dtype: str) -> Any:
     """Roughly the nearest matrix whose singular values are all one: `(M, N)` → `(M, N)`.
 
-    Each step multiplies the matrix from the left by a polynomial of its rows' products, which are the small side
-    squared; so the polynomials are multiplied first, in float32, and the whole matrix only twice.
+    Each step multiplies the matrix from the left by a polynomial of its rows' products, a square matrix of the small
+    side. So the polynomials are multiplied first, in float32, and the whole matrix only twice.
 
     Args:
-        matrix: What is made orthogonal.
-        dtype: What the products of the whole matrix are computed in, and the result.
+        matrix: The matrix to make orthogonal.
+        dtype: The type of the whole matrix's products and of the result.
     """
     a, b, c = NEWTON_SCHULZ
     wide = ops.cast(matrix if matrix.shape[0] <= matrix.shape[1] else ops.transpose(matrix), dtype)  # (m, n)
@@ -73,7 +73,7 @@ def orthogonal(matrix: Any, dtype: str) -> Any:
     square = ops.trace(gram) + 1e-14  # of the matrix's norm
     gram, identity = gram / square, ops.eye(gram.shape[0])
     factor = identity / ops.sqrt(square)
-    for _ in range(STEPS):  # the last `gram` is for nobody: a compiled step leaves it out
+    for _ in range(STEPS):  # nobody uses the last `gram`: a compiled step leaves it out
         polynomial = a * identity + b * gram + c * ops.matmul(gram, gram)
         factor = ops.matmul(polynomial, factor)
         gram = ops.matmul(polynomial, ops.matmul(gram, polynomial))

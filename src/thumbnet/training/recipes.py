@@ -1,17 +1,15 @@
-"""How a network is trained: one frozen value per recipe, its docstring saying what it gives."""
+"""Recipes: how a network is trained. Each is one frozen value; its docstring gives command, accuracy and time."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
-
-Precision: TypeAlias = Literal["auto", "float32", "mixed_bfloat16"]
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """All that decides a training besides the data and the random seed.
+    """How a network is trained, for any data. `Settings` holds what else decides a training.
 
     The learning rate rises linearly from zero to `learning_rate` over the `warmup` share of the training and falls
-    linearly to zero over the rest, so that its course fits any number of epochs or minutes.
+    linearly to zero over the rest, so this schedule fits any number of epochs or minutes.
     """
 
     name: str
@@ -20,24 +18,23 @@ class Recipe:
     batch_size: int
     optimizer: Literal["adam", "muon"]
     learning_rate: float  # at the peak
-    momentum: float  # of the gradients; where Muon leaves a variable to Adam, it is Adam's usual 0.9
+    momentum: float  # of the gradients; variables that Muon leaves to Adam have Adam's usual 0.9
     beta_2: float  # of Adam, the momentum of the squared gradients
     warmup: float  # share of the training, 0 to 1
-    weight_decay: float  # decoupled (Loshchilov & Hutter 2019), times the learning rate a step
-    label_smoothing: float  # share of each label spread over all classes, 0 to 1
-    flip: bool  # every picture mirrored in every other epoch (Jordan 2024), where the data allows mirroring
-    shift: int  # pixels either way of a picture with 32 a side; in proportion for others
-    zoom: float  # the logarithm of the most that a picture is enlarged or shrunk by
-    stretch: float  # likewise for its width to height
+    weight_decay: float  # decoupled (Loshchilov & Hutter 2019), multiplied by the learning rate at each step
+    label_smoothing: float  # share of each label that is spread over all classes, 0 to 1
+    flip: bool  # every picture is mirrored in every other epoch (Jordan 2024), if the data allows mirroring
+    shift: int  # pixels either way for a picture with 32 a side; in proportion for others
+    zoom: float  # the logarithm of the largest factor that a picture is enlarged or shrunk by
+    stretch: float  # likewise for the ratio of width to height
     focus: float  # share of the pictures that are blurred or sharpened, 0 to 1
-    light: float  # the logarithm of the most that contrast changes by, and ten times the most that a colour moves
+    light: float  # the logarithm of the largest change of contrast, and ten times the largest of a colour
     small: float  # share of the training on pictures shrunk to three quarters of a side, 0 to 1
     whiten: bool  # the first convolution starts as the training images' whitening filters
-    hand_on: bool  # the other convolutions start by handing on what they get
-    averaging: float  # momentum a step of the weights' moving average, which is the network that ships; 0 to 1
-    mirror_average: bool  # the model file averages a picture's answer with its mirror image's, where the data allows
-    validation: float  # share of the training images that is held out to choose the best epoch and to calibrate
-    precision: Precision = "auto"  # auto: bfloat16 where the processor has it, else float32
+    hand_on: bool  # the other convolutions start by handing on their input
+    averaging: float  # momentum, a step, of the weights' moving average, which ships; 0 to 1
+    mirror_average: bool  # the model file averages the answers for a picture and its mirror image, if the data allows
+    validation: float  # share of the training images that is held out to choose the epoch and to calibrate
 
     def as_dict(self) -> dict[str, Any]:
         """All fields by name, as the model file keeps them."""

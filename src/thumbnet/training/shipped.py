@@ -1,6 +1,6 @@
-"""What a model file computes: a network, mirror average, calibration and sureness, of Keras's own operations.
+"""What a model file computes: network, mirror average, calibration and sureness, in Keras's own operations.
 
-The model file and the formats of Keras and TensorFlow are all made of it.
+The model file and the formats of Keras and TensorFlow are all made from it.
 """
 
 from collections.abc import Sequence
@@ -16,25 +16,29 @@ from thumbnet.model.info import ModelInfo
 from thumbnet.training.calibrate import FLOOR, POWER
 from thumbnet.training.networks import at_once, seen_maps
 
+# Features that are shorter are not brought to length 1. The spreads of a picture of one colour are roundings
+# alone, which differ between runtimes and would decide whether it is familiar.
+FAINT = 1e-3
+
 
 def computation(network: keras.Model, info: ModelInfo, familiar: NDArray[np.float32] | None) -> keras.Model:
-    """The whole computation, which loads without Thumbnet: uint8 `(N, S, S, 3)` → what `Classifier.ask` gives.
+    """The whole computation, which loads without Thumbnet: uint8 `(N, S, S, 3)` → what `Classifier.ask` returns.
 
     Args:
         network: Float32; pictures → probabilities `(N, C)`, not yet calibrated.
-        info: Tells temperature and mirror average.
-        familiar: What `features` gave for training pictures, `(M, D + E)`, with which pictures are compared for the
-            sureness; with nothing, that is the confidence.
+        info: Gives temperature and mirror average.
+        familiar: The `features` of training pictures, `(M, D + E)`, with which the sureness compares a picture. Without
+            them, the sureness is the confidence.
 
     Raises:
-        ModelError: `familiar` holds other features than pictures have here.
+        ModelError: `familiar` holds other features than this version takes.
     """
     images, features, probabilities = _seen(network, info)
     sureness = ops.max(probabilities, axis=1)  # (N,)
     if familiar is not None:
         if features.shape[1] != familiar.shape[1]:
             raise ModelError(
-                "the model file's sureness is of an older Thumbnet, which took other features of pictures. Train it "
+                "the model file's sureness is that of an older Thumbnet, which took other features. Train it "
                 f"again, or export it by the version that made it, {info.version or 'which it does not say'}"
             )
         compare = keras.layers.Dense(len(familiar), use_bias=False, trainable=False, name="familiar")
@@ -57,11 +61,12 @@ def as_function(whole: keras.Model) -> tf.types.experimental.PolymorphicFunction
 
 
 def features(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """By what pictures are alike: uint8 `(M, S, S, 3)` → float32 `(M, D + E)`, each row of length 1.
+    """By what pictures are alike: uint8 `(M, S, S, 3)` → float32 `(M, D + E)`.
 
-    They are the averages of one of the network's `seen_maps` over all places and the standard deviations of the other.
-    How familiar a picture is tells the cosine between its features and the nearest training picture's (Sun et al. 2022,
-    "Out-of-distribution detection with deep nearest neighbors").
+    Each row has length 1, or less for a picture of one colour.
+    A row holds the averages of one of the network's `seen_maps` over all places and the standard deviations of the
+    other. A picture is as familiar as the cosine between its features and the nearest training picture's (Sun et al.
+    2022, "Out-of-distribution detection with deep nearest neighbors").
     """
     images, seen, _ = _seen(network, info)
     looked = keras.Model(images, seen)
@@ -81,23 +86,23 @@ def _seen(network: keras.Model, info: ModelInfo) -> tuple[keras.KerasTensor, ker
     looked = keras.Model(network.inputs, [*seen_maps(network), *network.outputs])
     views = [images, ops.flip(images, axis=2)] if info.mirror_average else [images]
     last, entering, answers = zip(*map(looked, views), strict=True)  # (N, s, s, D), (N, t, t, E), (N, C) each
-    # Averaged logarithms of softmaxes are averaged logits, up to a constant that the last softmax removes.
+    # The mean of softmaxes' logarithms is that of the logits, up to a constant that the last softmax removes.
     logs = [ops.log(ops.maximum(each, FLOOR)) for each in answers]
     probabilities = keras.layers.Softmax()(_sum(logs) / (len(logs) * info.temperature))
     averages = ops.mean(_places(_sum(last)), axis=1)  # (N, D); the mirror image's places need no order
     spreads = _sum([ops.std(_places(each), axis=1) for each in entering])  # (N, E)
-    parts = [ops.normalize(part, axis=1, epsilon=1e-12) for part in (averages, spreads)]
+    parts = [ops.normalize(part, axis=1, epsilon=FAINT) for part in (averages, spreads)]
     return images, ops.concatenate(parts, axis=1) / np.sqrt(len(parts), dtype=np.float32), probabilities
 
 
 def _places(values: keras.KerasTensor) -> keras.KerasTensor:
     """A map's places in a row: `(N, s, s, D)` → `(N, s², D)`.
 
-    Of sums over two axes, the converter to ONNX makes one graph or another, from run to run.
+    From a sum over two axes, the converter to ONNX makes different graphs from run to run.
     """
     return ops.reshape(values, (-1, values.shape[1] * values.shape[2], values.shape[3]))
 
 
 def _sum(terms: Sequence[keras.KerasTensor]) -> keras.KerasTensor:
-    """Of one, itself: a picture, and its mirror image if that is looked at too."""
+    """The sum of the terms: of one view, or of two."""
     return terms[0] if len(terms) == 1 else ops.add(*terms)

@@ -1,4 +1,4 @@
-"""A trained network → its model file, whatever Keras computes by. TensorFlow makes the file, in `tracing`."""
+"""A trained network → its model file, on any backend of Keras. `to_onnx_tensorflow` makes the file."""
 
 import json
 import os
@@ -15,18 +15,23 @@ from numpy.typing import NDArray
 from thumbnet.errors import ExportError
 from thumbnet.model.info import ModelInfo, write_info
 
-NETWORK, SAMPLES, INFO, MADE = "network.keras", "samples.npy", "info.json", "model.onnx"  # what the processes exchange
+NETWORK, SAMPLES, INFO, MADE = (
+    "network.keras",
+    "samples.npy",
+    "info.json",
+    "model.onnx",
+)  # the files that the two processes exchange
 REFUSED = 3  # exit code of an ExportError
 
 
 def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
-    """The model file of a trained network, proved equal to it.
+    """The model file of a trained network, proven equal to it.
 
     Args:
         network: Float32; uint8 `(N, S, S, 3)` → probabilities `(N, C)`, not yet calibrated.
-        info: What the file shall say of itself; its temperature and mirror average go into the graph.
-        samples: Pictures that the network was trained on, `(N, S, S, 3)`, 1,000 or more where there are. Network and
-            file are compared on them, and what the network makes of them stays in the file as what is familiar.
+        info: The file's metadata. Temperature and mirror average also go into the graph.
+        samples: Pictures that the network was trained on, `(N, S, S, 3)`, 1,000 or more if there are. Network and file
+            are compared on them, and their features stay in the file as what is familiar.
 
     Raises:
         ExportError: The network cannot be converted, or the file answers differently from it.
@@ -39,14 +44,14 @@ def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
 
 
 def with_info(content: bytes, info: ModelInfo) -> bytes:
-    """The model file with other metadata: for what is known only once the file exists, such as its scores."""
+    """The model file with other metadata, such as scores, which are known only once the file exists."""
     model = onnx.load_from_string(content)
     write_info(model, info)
     return bytes(model.SerializeToString())
 
 
 def _apart(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
-    """`export` by a process of its own, as Keras takes its backend once for all. It leaves GPUs to this one."""
+    """`export` in a process of its own, because Keras takes its backend once. That process uses no GPU."""
     with tempfile.TemporaryDirectory(prefix="thumbnet-export-") as name:
         folder = Path(name)
         network.save(folder / NETWORK)
@@ -71,7 +76,7 @@ def _apart(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
 
 
 def _main(folder: Path) -> None:
-    """What that process does."""
+    """The work of that process."""
     network = keras.models.load_model(folder / NETWORK, compile=False)
     info = ModelInfo.from_metadata(json.loads((folder / INFO).read_text()))
     try:

@@ -1,8 +1,8 @@
-"""Keras → model file, and the proof that both agree. All that is known of the conversion stays in here.
+"""Keras → model file by TensorFlow, and the proof that both agree. All knowledge of the conversion stays here.
 
-What decides its form: a function of our own is converted, for Keras's exporter traces in training mode and leaves
-the names to chance; opset 18, since tf2onnx refuses 21; a float32 network, since the exporter does not take another;
-activations whose ONNX form exists (exact GELU's does not, and only loading the file shows it).
+Why it looks so: we convert a function of our own, because Keras's exporter traces in training mode and leaves the names
+to chance. The opset is 18, because tf2onnx refuses 21. The network is float32, because the exporter takes no other.
+Every activation must have a form in ONNX: exact GELU has none, which shows only when the file is loaded.
 """
 
 import keras
@@ -22,7 +22,7 @@ TOLERANCE = 1e-3  # of a probability, between Keras and ONNX Runtime
 
 
 def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:
-    """`export`, where TensorFlow is what Keras computes by. Arguments and errors are the same."""
+    """`export` with Keras on TensorFlow. Arguments and errors are the same."""
     shipped = as_function(computation(network, info, features(network, info, samples)))
     model, _ = tf2onnx.convert.from_function(shipped, shipped.input_signature, opset=OPSET)
     model.producer_name, model.producer_version = "thumbnet", info.version
@@ -30,20 +30,20 @@ def trace(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> 
     _name_in_order(model.graph)
     write_info(model, info)
     content: bytes = model.SerializeToString()
-    try:  # tf2onnx leaves operations in the file that ONNX does not have, and only says so in its log
+    try:  # tf2onnx leaves operations in the file that ONNX does not have, and reports that only in its log
         onnx.checker.check_model(model, full_check=True)
         classifier = Classifier(content)
     except (onnx.checker.ValidationError, ModelError) as error:
         raise ExportError(f"the network cannot be converted: {error.__cause__ or error}") from error
-    # Upside down, too: samples are as familiar as can be, and that shall not be all that is compared.
+    # Upside down, too, because the samples themselves are as familiar as can be, and less familiar ones matter too.
     _prove_equal(shipped, classifier, np.concatenate([samples, samples[:, ::-1]]))
     return content
 
 
 def _put_in_order(graph: onnx.GraphProto) -> None:
-    """Order the nodes by the outputs that they serve, each behind what it takes.
+    """Order the nodes by the outputs that they serve, each after its inputs.
 
-    Of several that could come next, the converter takes one or another from run to run.
+    The converter's order differs from run to run.
     """
     makers = {name: node for node in graph.node for name in node.output}
     ordered: dict[str, onnx.NodeProto] = {}  # by their first output
@@ -63,7 +63,7 @@ def _put_in_order(graph: onnx.GraphProto) -> None:
 def _name_in_order(graph: onnx.GraphProto) -> None:
     """Name each node by what it does and its place, and each tensor by its node.
 
-    The converter's own names come from counters and hashes that differ from run to run; the same weights shall give
+    The converter's own names come from counters and hashes that differ from run to run, and the same weights must give
     the same file, byte for byte.
     """
     names = {tensor.name: tensor.name for tensor in [*graph.input, *graph.output]} | {"": ""}

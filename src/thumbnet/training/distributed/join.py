@@ -1,7 +1,7 @@
 """Who trains together: this process alone, or with other machines that TF_CONFIG names, or on several GPUs.
 
-Every process holds all data and draws the same pictures from the same seed; each trains on its part of each batch. So
-the global batch is the one that a single process has, and between steps all hold the same numbers.
+Every process holds all data and draws the same pictures from the same seed, and each trains on its part of each batch.
+So the whole batch is that of a single process, and between steps all hold the same numbers.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def join() -> Team:
     members, own = read_config(os.environ.get(CONFIG, "{}"))
     if keras.backend.backend() not in ("tensorflow", "jax"):
         raise TrainingError(
-            f"Keras computes by {keras.backend.backend()} here. Expected tensorflow or jax: set KERAS_BACKEND before "
+            f"expected Keras on tensorflow or jax, got {keras.backend.backend()}: set KERAS_BACKEND before "
             "Keras is imported"
         )
     if keras.backend.backend() != "tensorflow":
@@ -49,10 +49,10 @@ def join() -> Team:
 
 
 def read_config(text: str) -> tuple[list[Member], int]:
-    """The members that TF_CONFIG names, the chief first, and the place of this process among them.
+    """The members that TF_CONFIG names, the chief first, and this process's place among them.
 
     Raises:
-        TrainingError: It is not what TensorFlow understands, or names other tasks than a chief and workers.
+        TrainingError: TensorFlow would not understand it, or it names other tasks than a chief and workers.
     """
     try:
         config = json.loads(text)
@@ -69,11 +69,11 @@ def read_config(text: str) -> tuple[list[Member], int]:
     except (ValueError, KeyError, TypeError, AttributeError):
         raise TrainingError(f"{CONFIG} cannot be used. Expected such as {EXAMPLE}, got {text}") from None
     if unknown:
-        raise TrainingError(f"{CONFIG}: expected a chief and workers alone, got {', '.join(unknown)}, too")
+        raise TrainingError(f"{CONFIG}: expected only a chief and workers, got {', '.join(unknown)}, too")
     return members, own
 
 
-@functools.cache  # TensorFlow can be told of others only once in a process
+@functools.cache  # TensorFlow learns of other machines only once in a process
 def _with_machines(members: tuple[Member, ...], own: int) -> Team:
     gather(members, own, float(os.environ.get(WAIT, USUAL_WAIT)))
     import tensorflow as tf
@@ -99,10 +99,10 @@ def _with_gpus() -> Team:
 def gather(members: tuple[Member, ...], own: int, seconds: float) -> None:
     """Return once every member has reached every other one, on the ports that TensorFlow will use.
 
-    TensorFlow itself waits for a missing one for minutes, deaf to Ctrl-C, and does not say for which.
+    TensorFlow itself waits for a missing one for minutes, ignores Ctrl-C, and does not name it.
 
     Raises:
-        TrainingError: Some did not come in time; or the own port is taken.
+        TrainingError: Some did not come in time, or this member's port is taken.
     """
     end = time.monotonic() + seconds
     unreached, unheard = (set(range(len(members))) - {own} for _ in range(2))

@@ -1,7 +1,7 @@
-"""A training that several devices share, of one machine or of many. All that is known of TensorFlow's strategies.
+"""A training that several devices share, in one machine or in many. All knowledge of TensorFlow's strategies is here.
 
-Not by Keras's own `fit` or `train_on_batch`, which fail with `MultiWorkerMirroredStrategy` as they reduce the metrics
-(Keras issue 20585), but by a step of our own within `strategy.run`.
+Keras's own `fit` and `train_on_batch` fail with `MultiWorkerMirroredStrategy` when they reduce the metrics (Keras issue
+20585). So we run a step of our own within `strategy.run`.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ TASK = re.compile(r"/job:(\w+)(?:/replica:0)?/task:(\d+)")
 
 
 class Strategy(Team):
-    """A network whose variables every device has, and whose gradients are summed over all."""
+    """Several devices: each has all variables, and gradients are summed over all devices."""
 
     def __init__(self, strategy: tf.distribute.Strategy, names: list[str] | None = None, own: int = 0) -> None:
-        """`names` are those of the processes, the chief's first, and `own` is this one's place among them."""
+        """`names` are the processes' names, the chief's first, and `own` is this process's place among them."""
         self._strategy = strategy
         self._names = names or ["this process"]
         self._own = own
@@ -42,7 +42,7 @@ class Strategy(Team):
         self._interrupted = False
 
     def check(self, settings: dict[str, Any]) -> None:
-        """Refuse to train with workers whose settings differ.
+        """Reject workers whose settings differ.
 
         Raises:
             TrainingError: They do.
@@ -58,22 +58,22 @@ class Strategy(Team):
             )
 
     def scope(self) -> AbstractContextManager[Any]:
-        """Within it, the network that is trained together is made."""
+        """The context in which the shared network is built."""
         scope: AbstractContextManager[Any] = self._strategy.scope()
         return scope
 
     def step(self, model: keras.Model) -> Step:
-        """What trains the compiled model on a batch, of which each takes its part."""
+        """A function that trains the compiled model on a batch, of which each device takes its part."""
         for layer in model.layers:
             if isinstance(layer, keras.layers.BatchNormalization):
-                layer.synchronized = True  # means and variances of the whole batch, as one device has them
+                layer.synchronized = True  # means and variances of the whole batch, as on one device
 
         @tf.function  # type: ignore[untyped-decorator]
         def train(images: Any, targets: Any, notes: Any, batch_size: Any) -> Any:
             def on_one(images: Any, targets: Any, notes: Any) -> Any:
                 with tf.GradientTape() as tape:
                     answers = model(images, training=True)  # (n, C)
-                    # A sum over a mean's count, as the parts may differ by a picture.
+                    # A sum divided by the whole batch, because the parts may differ by a picture.
                     loss = tf.reduce_sum(model.loss.call(targets, answers)) / batch_size
                 gradients = tape.gradient(loss, model.trainable_variables)
                 model.optimizer.apply(gradients, model.trainable_variables)  # sums them over all devices
@@ -101,14 +101,14 @@ class Strategy(Team):
         return together
 
     def clock(self, elapsed: Callable[[], float]) -> Callable[[], float]:
-        """The chief's seconds in place of one's own, so that all end at the same step."""
+        """The chief's seconds instead of this process's, so that all end at the same step."""
         self._elapsed, self._seconds = elapsed, elapsed()
         self._seconds = self.chiefs(self._seconds)
         return lambda: self._seconds
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Within it, Ctrl-C in one process is a KeyboardInterrupt in the next step of all."""
+        """A context in which Ctrl-C in one process is a KeyboardInterrupt in the next step of all."""
         self._interrupted = False
         usual = signal.getsignal(signal.SIGINT)
 
@@ -123,13 +123,13 @@ class Strategy(Team):
             signal.signal(signal.SIGINT, usual)
 
     def chiefs(self, value: float) -> float:
-        """The chief's value, for all. Waits until all have come here."""
+        """The chief's value, for all. Wait until all have come here."""
         values = np.array([value, self._elapsed()])
         value, self._seconds = self._sum(values if self.chief else 0 * values).tolist()
         return value
 
     def read(self, path: Path) -> bytes:
-        """A file of the chief's disk, for all.
+        """A file on the chief's disk, for all.
 
         Raises:
             FileNotFoundError: The chief has none.
@@ -142,18 +142,18 @@ class Strategy(Team):
         return self._sum(padded).tobytes()[:size]
 
     def _sum(self, ours: NDArray[Any]) -> NDArray[Any]:
-        """Of all processes' arrays, of the same shape, in all of them."""
+        """The sum of all processes' arrays of the same shape, for all of them."""
         with self._watched():
             total = self._strategy.reduce("SUM", self._once(ours), axis=None)
             return np.asarray(total.numpy())
 
     def _once(self, ours: NDArray[Any]) -> Any:
-        """A value for each device here, of which only the first counts in a sum."""
+        """A value for each device of this process. Only the first counts in a sum."""
         values = itertools.chain([ours], itertools.repeat(np.zeros_like(ours)))
         return self._strategy.experimental_distribute_values_from_function(lambda _: tf.constant(next(values)))
 
     def _parts(self, batch: NDArray[Any]) -> Any:
-        """For each device here its part of the batch."""
+        """The part of the batch for each device of this process."""
         return self._strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(
                 np.array_split(batch, context.num_replicas_in_sync)[context.replica_id_in_sync_group]
@@ -162,7 +162,7 @@ class Strategy(Team):
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        """Turn what TensorFlow says of a worker that is gone, within 15 seconds or so, into an error of ours."""
+        """Turn TensorFlow's report that a worker is gone, which takes some 15 seconds, into an error of ours."""
         try:
             yield
         except LOST as error:

@@ -1,0 +1,102 @@
+"""Where a training's files go: each is named after the model file, so that two models in one folder share none."""
+
+import contextlib
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from thumbnet.errors import TrainingError
+from thumbnet.files import check_output, exclusive, refuse_place, write_atomically
+
+MARK = b"written by Thumbnet"  # the comment of our `.keras` archives; Keras itself writes none
+SUFFIX = ".onnx"
+
+
+@dataclass(frozen=True)
+class Places:
+    """The files of a training."""
+
+    model: Path  # such as `mine.onnx`
+
+    @property
+    def network(self) -> Path:
+        """The network for further training: `mine.keras`."""
+        return self.model.with_suffix(".keras")
+
+    @property
+    def table(self) -> Path:
+        """A row an epoch, for people and spreadsheets: `mine.results.csv`."""
+        return self.model.with_suffix(".results.csv")
+
+    @property
+    def checkpoints(self) -> tuple[Path, Path]:
+        """The state after each epoch, until all has ended: of the training, and of the second one on all pictures."""
+        name = self.model.name
+        return self.model.with_name(f"{name}.checkpoint"), self.model.with_name(f"{name}.refit.checkpoint")
+
+    def check(self) -> None:
+        """Make the folder, and reject what cannot be written or is not ours, before the work.
+
+        Raises:
+            TrainingError: The name does not end in `.onnx`, or the Keras file's is taken by a file of another program.
+            ThumbnetError: A file cannot be written: a folder or a device is in its place, it is not allowed to, or the
+                disk is full.
+        """
+        refuse_place(self.model)
+        if self.model.suffix.lower() != SUFFIX:
+            example = f"{self.model.name.removesuffix('.keras')}{SUFFIX}"
+            raise TrainingError(
+                f"{self.model}: expected a name for the model that ends in {SUFFIX}, such as {example}. The Keras file "
+                "and the table of epochs get their names from it"
+            )
+        for path in (self.model, self.network, self.table, *self.checkpoints):
+            check_output(path)
+        if self.network.exists() and not _is_ours(self.network):
+            raise TrainingError(
+                f"{self.network} would be replaced, and was not written by this version of Thumbnet. "
+                "Move it, or give --output another name"
+            )
+
+    def write(self, network: keras.Model, content: bytes) -> None:
+        """Write the Keras file and the model file, each in one step."""
+        with tempfile.TemporaryDirectory(prefix=".thumbnet-", dir=self.model.parent) as folder:
+            made = Path(folder) / "network.keras"  # Keras writes only to a path that ends so
+            network.save(made)
+            with zipfile.ZipFile(made, "a") as archive:
+                archive.comment = MARK
+            for path, written in ((self.network, made.read_bytes()), (self.model, content)):
+                with write_atomically(path) as file:
+                    file.write(written)
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second training off these files.
+
+        Raises:
+            ThumbnetError: Another process trains to the same place.
+        """
+        lock = self.model.with_name(f".{self.model.name}.lock")
+        with exclusive(lock):
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):  # Windows keeps a file that is open
+                    lock.unlink()
+
+    def forget(self) -> None:
+        """Delete the checkpoints."""
+        for path in self.checkpoints:
+            path.unlink(missing_ok=True)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a Keras file is a training's of Thumbnet, as it left it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.comment == MARK
+    except (OSError, zipfile.BadZipFile):
+        return False
