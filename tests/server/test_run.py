@@ -202,8 +202,12 @@ def test_a_killed_worker_comes_back_and_the_others_go_on(model: Path) -> None:
         assert statuses == [200] * 20
         assert until(lambda: len(children(process.pid)) == 2 and children(process.pid) != before)
         assert classify(port)[0] == 200
-        numbers = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode()
-        assert 'path="/classify",status="200"} 22.0' in numbers  # of both workers together, the dead one's too
+
+        def numbers() -> str:
+            return str(urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10).read().decode())
+
+        # Of both workers together, and of the dead one. A request is counted a moment after its answer is sent.
+        assert until(lambda: 'path="/classify",status="200"} 22.0' in numbers(), 5)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks at processes as Linux shows them")
