@@ -11,6 +11,18 @@ def settle_keras() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
 
 
+def settle_ray() -> None:
+    """Set what Ray reads from the environment, once, when it is imported."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Errors are reported as exceptions.
+    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if not os.environ.get("RAY_ADDRESS"):
+        # Only holders of this token can submit work to this Ray. Without it, Ray writes a token file to `$HOME`.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", os.urandom(32).hex())
+
+
 def mute() -> None:
     """Discard what native code writes to standard error, for the rest of this process. Python's own output remains.
 

@@ -182,7 +182,7 @@ def test_the_heat_map_comes_and_goes(open_page: Open) -> None:
     button.click()
     expect(button).to_have_attribute("aria-pressed", "true")
     expect(image).not_to_have_attribute("src", str(plain))
-    expect(image).to_have_attribute("alt", "half.png, in colour what spoke for blue")
+    expect(image).to_have_attribute("alt", "half.png; the parts that speak for blue are in colour")
     assert image.evaluate("image => image.decode().then(() => image.naturalWidth)") > 64
     button.click()
     expect(button).to_have_attribute("aria-pressed", "false")
@@ -195,7 +195,7 @@ def test_a_key_is_asked_for_and_kept_until_the_tab_closes(browser: Browser, tmp_
         page = browser.new_page()
         page.goto(f"http://127.0.0.1:{port}/")
         for key in ("wrong", "secret"):
-            page.get_by_label("This server asks for a key").fill(key)
+            page.get_by_label("This server requires a key").fill(key)
             page.keyboard.press("Enter")
         expect(page.locator("#model")).to_contain_text("tells apart")
         choose(page, ("a.png", png("red")))

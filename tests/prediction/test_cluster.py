@@ -24,7 +24,7 @@ from support import web as pages
 from support.models import content, encode, graph, lost, png, write
 from support.web import Visit, Web
 
-from thumbnet import cli, files
+from thumbnet import cli, files, process
 from thumbnet.cli import arguments
 from thumbnet.errors import SourceError
 from thumbnet.model.classifier import BATCH, BUNDLED, Classifier, find
@@ -36,10 +36,12 @@ if importlib.util.find_spec("ray") is None:
 if sys.platform == "win32":
     pytest.skip("signals and processes of POSIX", allow_module_level=True)
 
-import pyarrow as pa
-from pyarrow import fs, parquet
+process.settle_ray()  # before Ray is imported, as the command line does
 
-from thumbnet.prediction import cluster
+import pyarrow as pa  # noqa: E402
+from pyarrow import fs, parquet  # noqa: E402
+
+from thumbnet.prediction import cluster  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings(r"ignore::DeprecationWarning:ray\..*")  # it uses what it has given up itself
 

@@ -29,6 +29,7 @@ from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.server import Limits, create_app, service
 from thumbnet.server.batching import LARGEST, Batcher
 from thumbnet.server.metrics import Metrics
+from thumbnet.sources import fetch
 
 # A PNG that claims 50,000 pixels a side.
 BOMB = png("red")[:16] + struct.pack(">II", 50_000, 50_000) + png("red")[24:]
@@ -210,7 +211,7 @@ def test_pictures_that_take_too_long_together_are_refused(classifier: Classifier
 def test_large_packed_bodies_are_unpacked_beside_the_loop(
     classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original, threads, sizes = service.unpack, set(), []
+    original, threads, sizes = fetch.unpack, set(), []
 
     def noting(*arguments: Any) -> Iterator[bytes]:
         for block in original(*arguments):

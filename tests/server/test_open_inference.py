@@ -171,39 +171,94 @@ def test_numbers_may_be_nested_and_pictures_base64(client: TestClient, classifie
     assert np.argmax(client.post(INFER, json=pictures).json()["outputs"][0]["data"]) == 1
 
 
+NUMBERS = 3 * SIZE * SIZE * 3
+ONE, SHAPE = "expected one input, images", "expected shape to be a list of lengths, got "
+WHOLE = "expected whole numbers (n, 4, 4, 3), got "
+FORMS = "expected UINT8 (n, S, S, 3) or BYTES (n) or (n, 1), got "
+SIZES = "expected binary_data_size to be the 0 bytes after the JSON, got "
+OUTPUTS = "expected the outputs probabilities, sureness or both, got "
+CLASSES = "expected classification to be a number of classes of probabilities, got "
+
+
+def in_base64(shape: list[int], *data: Any) -> dict[str, Any]:
+    return asking(datatype="BYTES", shape=shape, data=data, parameters={"content_type": "base64"})
+
+
+def wanting(*outputs: Any) -> dict[str, Any]:
+    return {**asking(), "outputs": outputs}
+
+
+def classes(name: str, count: Any) -> dict[str, Any]:
+    return wanting({"name": name, "parameters": {"classification": count}})
+
+
 @pytest.mark.parametrize(
-    "asked",
+    ("asked", "message"),
     [
-        {}, [], "a", {"inputs": []}, {"inputs": {}}, {"inputs": [3]}, {"inputs": [{}]},
-        {"inputs": asking()["inputs"] * 2},
-        asking(name="other"), asking(shape=[3]), asking(shape=[]), asking(shape="3"), asking(shape=[3, -1, SIZE, 3]),
-        asking(shape=[3, SIZE, SIZE, True]), asking(shape=[3, SIZE, SIZE, 3.0]), asking(shape=[3, SIZE, SIZE, 4]),
-        asking(shape=[1, 2**62, 2**62, 2**62]), asking(shape=[10**30, SIZE, SIZE, 3]), asking(shape=[9, SIZE, SIZE, 3]),
-        asking(datatype="FP32"), asking(datatype=None), asking(datatype=["UINT8"]), asking(data=None), asking(data=[]),
-        asking(data=[1, 2]), asking(data=[256] * 3 * SIZE * SIZE * 3), asking(data=[-1] * 3 * SIZE * SIZE * 3),
-        asking(data=[0.5] * 3 * SIZE * SIZE * 3), asking(data=["1"] * 3 * SIZE * SIZE * 3), asking(data=[10**400]),
-        asking(data=[[1], [1, 2]]), asking(data=[None] * 3 * SIZE * SIZE * 3), asking(data={"a": 1}),
-        asking(parameters=3), asking(parameters={"binary_data_size": 10}), asking(parameters={"binary_data_size": -1}),
-        asking(parameters={"binary_data_size": "10"}), asking(parameters={"binary_data_size": 10**30}),
-        asking(datatype="BYTES", shape=[1], data=["AAAA"]),
-        asking(datatype="BYTES", shape=[1], data=["not base64!"], parameters={"content_type": "base64"}),
-        asking(datatype="BYTES", shape=[1], data=["é"], parameters={"content_type": "base64"}),
-        asking(datatype="BYTES", shape=[1], data=[3], parameters={"content_type": "base64"}),
-        asking(datatype="BYTES", shape=[1], data=["AAAA"], parameters={"content_type": "base64"}),
-        asking(datatype="BYTES", shape=[2], data=["AAAA"], parameters={"content_type": "base64"}),
-        {**asking(), "outputs": "all"}, {**asking(), "outputs": [{"name": "other"}]},
-        {**asking(), "outputs": [{"name": "probabilities"}] * 2}, {**asking(), "parameters": [1]},
-        {**asking(), "outputs": [{"name": "sureness"}, {"name": ["probabilities"]}]}, {**asking(), "outputs": [1]},
-        {**asking(), "outputs": [{"name": "sureness", "parameters": {"classification": 1}}]},
-        {**asking(), "outputs": [{"name": "probabilities", "parameters": {"classification": -1}}]},
-        {**asking(), "outputs": [{"name": "probabilities", "parameters": {"classification": True}}]},
+        ({}, ONE), ([], "expected a JSON object"), ("a", "expected a JSON object"), ({"inputs": []}, ONE),
+        ({"inputs": {}}, ONE), ({"inputs": [3]}, ONE), ({"inputs": [{}]}, "expected the input images, got None"),
+        ({"inputs": asking()["inputs"] * 2}, ONE), (asking(name="other"), "expected the input images, got 'other'"),
+        (asking(shape=[3]), f"{WHOLE}int (144,)"), (asking(shape=[]), f"{SHAPE}[]"), (asking(shape="3"), f"{SHAPE}'3'"),
+        (asking(shape=[3, -1, SIZE, 3]), f"{SHAPE}[3, -1, 4, 3]"),
+        (asking(shape=[3, SIZE, SIZE, True]), f"{SHAPE}[3, 4, 4, True]"),
+        (asking(shape=[3, SIZE, SIZE, 3.0]), f"{SHAPE}[3, 4, 4, 3.0]"),
+        (asking(shape=[3, SIZE, SIZE, 4]), f"{WHOLE}int (144,)"),
+        (asking(shape=[1, 2**62, 2**62, 2**62]), f"{WHOLE}int (144,)"),
+        (asking(shape=[10**9, SIZE, SIZE, 3]), "expected at most 8 pictures a request, got 1,000,000,000"),
+        (asking(shape=[10**30, SIZE, SIZE, 3]), f"expected at most 8 pictures a request, got {10**30:,}"),
+        (asking(shape=[9, SIZE, SIZE, 3]), "expected at most 8 pictures a request, got 9"),
+        (asking(datatype="FP32"), f"{FORMS}'FP32' [3, 4, 4, 3]"), (asking(datatype=None), f"{FORMS}None [3, 4, 4, 3]"),
+        (asking(datatype=["UINT8"]), f"{FORMS}['UINT8'] [3, 4, 4, 3]"),
+        (asking(datatype="BYTES", shape=[1, 2]), f"{FORMS}'BYTES' [1, 2]"),
+        (asking(data=None), f"{WHOLE}NoneType ()"), (asking(data=[]), f"{WHOLE}none (0,)"),
+        (asking(data=[1, 2]), f"{WHOLE}int (2,)"),
+        (asking(data=[256] * NUMBERS), "expected numbers from 0 to 255, got 256 to 256"),
+        (asking(data=[-1] * NUMBERS), "expected numbers from 0 to 255, got -1 to -1"),
+        (
+            asking(data=[0] + [10**400] * (NUMBERS - 1)),
+            "expected numbers from 0 to 255, got 0 to a number of more than nine digits",
+        ),
+        (asking(data=[0.5] * NUMBERS), f"{WHOLE}float (3, 4, 4, 3)"),
+        (asking(data=["1"] * NUMBERS), f"{WHOLE}str (3, 4, 4, 3)"), (asking(data=[10**400]), f"{WHOLE}int (1,)"),
+        (asking(data=[True] * NUMBERS), f"{WHOLE}bool (3, 4, 4, 3)"),
+        (asking(data=[1, 0.5] * (NUMBERS // 2)), f"{WHOLE}float and int (3, 4, 4, 3)"),
+        (asking(data=[[1], [1, 2]]), f"{WHOLE}list (2,)"), (asking(data={"a": 1}), f"{WHOLE}dict ()"),
+        (asking(data=[None] * NUMBERS), f"{WHOLE}NoneType (3, 4, 4, 3)"),
+        (asking(parameters=3), "expected parameters to be an object"),
+        (asking(parameters={"binary_data_size": 10}), f"{SIZES}10"),
+        (asking(parameters={"binary_data_size": -1}), f"{SIZES}-1"),
+        (asking(parameters={"binary_data_size": "10"}), f"{SIZES}'10'"),
+        (asking(parameters={"binary_data_size": 10**30}), f"{SIZES}{10**30}"),
+        (
+            asking(datatype="BYTES", shape=[1], data=["AAAA"]),
+            'expected pictures in base64: "data": […], "parameters": {"content_type": "base64"}',
+        ),
+        (in_base64([1], "not base64!"), "expected a picture in base64"),
+        (in_base64([1], "é"), "expected a picture in base64"), (in_base64([1], 3), "expected a picture in base64"),
+        (in_base64([1], ["AAAA"]), "expected a picture in base64"),
+        (in_base64([2], "AAAA"), "expected 2 pictures, as shape says, got 1"),
+        ({**asking(), "outputs": "all"}, "expected outputs to be a list of objects"),
+        (wanting(1), "expected outputs to be a list of objects"),
+        (wanting({"name": "other"}), f"{OUTPUTS}['other']"),
+        (wanting(*[{"name": "probabilities"}] * 2), f"{OUTPUTS}['probabilities', 'probabilities']"),
+        (wanting({"name": "sureness"}, {"name": ["probabilities"]}), f"{OUTPUTS}['sureness', ['probabilities']]"),
+        ({**asking(), "parameters": [1]}, "expected parameters to be an object"),
+        (classes("sureness", 1), f"{CLASSES}1 of sureness"),
+        (classes("probabilities", -1), f"{CLASSES}-1 of probabilities"),
+        (classes("probabilities", True), f"{CLASSES}True of probabilities"),
     ],
-    ids=lambda asked: json.dumps(asked)[:60],
+    ids=lambda each: None if isinstance(each, str) else json.dumps(each)[:60],
 )  # fmt: skip
-def test_a_malformed_request_is_refused(client: TestClient, asked: Any) -> None:
+def test_a_malformed_request_is_refused(client: TestClient, asked: Any, message: str) -> None:
     answer = client.post(INFER, json=asked)
-    assert 400 <= answer.status_code < 500
-    assert isinstance(answer.json()["error"], str)
+    assert answer.status_code == (413 if "at most 8 pictures" in message else 400)
+    assert answer.json() == {"error": message}
+
+
+def test_what_is_no_picture_is_its_senders_fault(client: TestClient) -> None:
+    answer = client.post(INFER, json=in_base64([2], base64.b64encode(png("red")).decode(), "AAAA"))
+    assert answer.status_code == 422
+    assert answer.json()["error"].startswith("picture 1 of 2: ")
 
 
 def binary(head: Any, tail: bytes, length: str | None = None) -> tuple[bytes, dict[str, str]]:

@@ -387,6 +387,28 @@ def test_packed_body_may_unpack_to_max_bytes_and_not_one_more(web: Web) -> None:
     assert "unpacked, larger than the 999 bytes that are allowed" in refusal(web.base, max_bytes=999)
 
 
+@pytest.mark.parametrize("size", [0, 1, 2**18 - 1, 2**18, 2**18 + 1, 2**20, 3 * 2**20 + 5])
+def test_what_comes_is_counted_unpacked_and_block_by_block(web: Web, size: int) -> None:
+    web.pages["/"] = pages.bomb(size)
+    counts: list[int] = []
+    assert len(read(web.url("/"), take=counts.append)) == sum(counts) == size
+    assert max(counts, default=0) <= 2**18
+
+
+def test_who_counts_may_end_the_reading(web: Web) -> None:
+    web.pages["/"] = pages.endless(b"HTTP/1.1 200 OK\r\n\r\n", bytes(1000))
+    counts: list[int] = []
+
+    def take(count: int) -> None:
+        counts.append(count)
+        if sum(counts) > 100_000:
+            raise FetchError("enough")
+
+    with pytest.raises(FetchError, match="enough"):
+        read(web.url("/"), take=take)
+    assert sum(counts) < 300_000
+
+
 def test_bomb_takes_no_memory(web: Web) -> None:
     web.pages["/"] = pages.raw(OK_HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(2**26)))
     tracemalloc.start()

@@ -107,7 +107,9 @@ def test_released_memory_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [True, 1.5, None, object(), {}, [CONTENT], np.float32(1), np.zeros((2, 2), np.uint8), str], ids=repr
+    "other",
+    [True, 1.5, None, object(), {}, [CONTENT], np.float32(1), np.zeros((2, 2), np.uint8), str],
+    ids=lambda value: type(value).__name__,
 )
 def test_all_else_is_named(other: Any) -> None:
     with pytest.raises(SourceError, match=r"expected a path, a URL, .* PIL picture, got ") as caught:

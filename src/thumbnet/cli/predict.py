@@ -143,7 +143,10 @@ def _predict_on_cluster(arguments: argparse.Namespace) -> int:
         arguments.wrong(
             "--engine ray does not read a picture from standard input. Name a file, or leave out the engine"
         )
+    from thumbnet import process
     from thumbnet.model.classifier import load_with_content
+
+    process.settle_ray()
     from thumbnet.prediction import cluster
 
     _, model = load_with_content(arguments.model)  # a broken model is reported before Ray starts

@@ -1,9 +1,9 @@
-// What answers: a Thumbnet server. A picture is a Blob, or the text of a URL.
+// The page's backend is a Thumbnet server. A picture is a Blob, or a URL as text.
 
-const RETRIES = 5; // of a busy server, which says after how many seconds
+const RETRIES = 5; // if the server is busy; it says after how many seconds
 let key = sessionStorage.getItem('thumbnet-key');
 
-/** The server refused: `status`, and what it said. */
+/** The server's refusal: its status and its message. */
 export class Refused extends Error {
   constructor(status, message) {
     super(message);
@@ -17,22 +17,22 @@ export function useKey(text) {
   sessionStorage.setItem('thumbnet-key', text);
 }
 
-/** What the model file says of itself, and `urls`: whether URLs are read. */
+/** What the model file says about itself, and `urls`: whether the server reads URLs. */
 export async function model() {
   return (await ask('model')).json();
 }
 
-/** The answer: `{label, confidence, known, top: [{label, confidence}, …]}`. */
+/** The answer: `{label, confidence, known, sureness, top: [{label, confidence}, …]}`. */
 export async function classify(picture) {
   return (await ask('classify?top_k=5', picture)).json();
 }
 
-/** What the network sees of a picture: a PNG. */
+/** What the network sees of a picture, as a PNG. */
 export async function square(picture) {
   return (await ask('square', picture)).blob();
 }
 
-/** Which part of a picture decided: a PNG. */
+/** Which part of a picture decided, as a PNG. */
 export async function explain(picture) {
   return (await ask('explain', picture)).blob();
 }

@@ -1,8 +1,8 @@
-// The page: takes pictures, makes a card of each, and asks `backend.js` about them.
+// The page takes pictures, makes a card of each, and asks `backend.js` about them.
 
 import * as backend from './backend.js';
 
-const AT_ONCE = 4; // requests that are under way; the others wait here, not in the server's queue
+const AT_ONCE = 4; // requests at a time; the others wait here, not in the server's queue
 const find = (selector, within = document) => within.querySelector(selector);
 const percent = (share) => `${(share * 100).toFixed(1)} %`;
 const say = (text) => { find('#status').textContent = text; };
@@ -25,7 +25,7 @@ async function next() {
   }
 }
 
-/** A card for a picture: a Blob, or a URL's text. The newest comes first. */
+/** Add a card for a picture, which is a Blob or a URL as text. The newest card comes first. */
 function add(picture, name) {
   const card = find('#card').content.firstElementChild.cloneNode(true);
   const image = find('.picture', card);
@@ -35,9 +35,9 @@ function add(picture, name) {
   find('.again', card).addEventListener('click', () => inTurn(() => answer(card, picture, name)));
   find('.why', card).addEventListener('click', () => toggleHeat(card, picture, name));
   if (typeof picture === 'string') {
-    image.hidden = true; // no outside host is asked by this page: the square is shown instead
+    image.hidden = true; // this page asks no other host; it shows the square instead
   } else {
-    image.addEventListener('error', () => { image.hidden = true; }); // a TIFF, say
+    image.addEventListener('error', () => { image.hidden = true; }); // the browser cannot show it, such as a TIFF
     image.src = URL.createObjectURL(picture);
   }
   image.alt = name;
@@ -92,7 +92,7 @@ async function showSquare(card, picture) {
   find('figure', card).hidden = false;
 }
 
-/** Lay the heat map over the picture, or take it away. It is asked for once. */
+/** Lay the heat map over the picture, or take it away. The server is asked for it only once. */
 async function toggleHeat(card, picture, name) {
   const button = find('.why', card);
   const image = find('.picture', card);
@@ -110,9 +110,9 @@ async function toggleHeat(card, picture, name) {
     image.dataset.plain ??= image.hidden ? '' : image.src;
     image.dataset.heat = image.src = heat;
     image.hidden = false;
-    image.alt = `${name}, in colour what spoke for ${find('h2', card).textContent}`;
+    image.alt = `${name}; the parts that speak for ${find('h2', card).textContent} are in colour`;
     button.setAttribute('aria-pressed', 'true');
-    say(`${name}: what decided is in colour, most in yellow.`);
+    say(`${name}: the parts that decided are in colour, the strongest in yellow.`);
   } catch (error) {
     fail(card, error, name);
   } finally {
@@ -148,14 +148,14 @@ function askForKey() {
 
 function addAll(files) {
   for (const file of files) add(file, file.name || 'pasted picture');
-  if (!files.length) say('That held no picture’s file.');
+  if (!files.length) say('There was no picture file in it.');
 }
 
 function listen() {
   find('#choose').addEventListener('click', () => find('#files').click());
   find('#files').addEventListener('change', ({ target }) => {
     addAll([...target.files]);
-    target.value = ''; // so that the same file can be chosen once more
+    target.value = ''; // so that the same file can be chosen again
   });
   find('#from-url').addEventListener('submit', (event) => {
     event.preventDefault();
@@ -192,7 +192,7 @@ function listen() {
 
 function listenToCamera() {
   const [dialog, video] = [find('#camera-dialog'), find('#video')];
-  find('#camera').hidden = !navigator.mediaDevices?.getUserMedia; // there is none, or the page came over plain HTTP
+  find('#camera').hidden = !navigator.mediaDevices?.getUserMedia; // without a camera, or over plain HTTP, there is none
   find('#camera').addEventListener('click', async () => {
     try {
       find('#shoot').disabled = true; // until there is something to see

@@ -16,7 +16,6 @@ import io
 import logging
 import os
 import re
-import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -35,16 +34,6 @@ from thumbnet.sources.read import MAX_BYTES
 from thumbnet.sources.read import read as read_source
 from thumbnet.sources.urls import is_url
 from thumbnet.text import one_line
-
-if "ray" not in sys.modules:  # Ray reads these when it is imported
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Errors are reported as exceptions.
-    os.environ.setdefault("RAY_DATA_LOG_LEVEL", "CRITICAL")
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if not os.environ.get("RAY_ADDRESS"):
-        # Only holders of this token can submit work to this Ray. Without it, Ray writes a token file to `$HOME`.
-        os.environ.setdefault("RAY_AUTH_MODE", "token")
-        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 try:
     import pyarrow as pa

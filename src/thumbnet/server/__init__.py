@@ -2,7 +2,7 @@
 
     connection → body (limits) → decoding in threads → one queue → batches → MODEL FILE → JSON
 
-`create_app(classifier)` is the whole of it, for any ASGI server; `thumbnet serve` runs it on uvicorn.
+`create_app(classifier)` makes the application for any ASGI server. `thumbnet serve` runs it on uvicorn.
 """
 
 from thumbnet.errors import MissingExtraError

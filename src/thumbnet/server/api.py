@@ -1,4 +1,4 @@
-"""Thumbnet's own API: a picture in, an answer as `thumbnet predict --format json` gives it."""
+"""Thumbnet's own API: it takes pictures and answers as `thumbnet predict --format json` does."""
 
 from collections.abc import Iterator
 from typing import TypeAlias
@@ -22,8 +22,8 @@ from thumbnet.sources.failure import Failure
 from thumbnet.sources.urls import without_password
 from thumbnet.text import CONTROL
 
-BODY = "picture"  # the source of one that came as a body
-Input: TypeAlias = "tuple[str, bytes | ThumbnetError]"  # what it is called; what it holds, or why that is unknown
+BODY = "picture"  # the name of a picture that is a whole body
+Input: TypeAlias = "tuple[str, bytes | ThumbnetError]"  # its name; its content, or the error
 
 
 def routes(service: Service) -> list[Route]:
@@ -94,11 +94,11 @@ async def _answered(service: Service, inputs: list[Input], top_k: int) -> list[R
 
 
 async def _inputs(service: Service, request: Request, body: bytes) -> tuple[list[Input], bool]:
-    """The pictures that a request brings or names, and whether it is answered by a list.
+    """The pictures that a request brings or names, and whether the answer is a list.
 
     Raises:
-        RequestError: A body that is not what its type says (400), too many pictures (413), URLs, where this server
-            reads none (403).
+        RequestError: The body is not what its type says (400). It has too many pictures (413). It names URLs, and the
+            server reads none (403).
     """
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind == "application/json":

@@ -1,4 +1,4 @@
-"""The ASGI application: all APIs and the page, and around them keys, logs, numbers and errors."""
+"""The ASGI application: all APIs and the page, with keys, logs, metrics and errors around them."""
 
 import contextlib
 import hmac
@@ -29,8 +29,8 @@ from thumbnet.server.service import Limits, RequestError, Service
 from thumbnet.sources.urls import host_and_port
 
 PAGE = Path(__file__).parent.parent / "page"
-OPEN = ("GET", "HEAD", "OPTIONS")  # with a key asked for, these read the page, the documents and health without it
-KEYED = ("/metrics", "/model", "/v1/", "/v2")  # but these do not
+OPEN = ("GET", "HEAD", "OPTIONS")  # if there is a key, these read the page, the documents and health without it
+KEYED = ("/metrics", "/model", "/v1/", "/v2")  # except these paths
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; media-src 'self' blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -57,19 +57,20 @@ def create_app(
     """An ASGI application that answers for one classifier.
 
     Args:
-        classifier: What answers.
+        classifier: The classifier that answers.
         name: The model's name in the paths of the protocols that have one.
         limits: What requests may take; `Limits()` if not given.
-        urls: Whether pictures are fetched from URLs that a request names.
-        private_urls: Whether those may lead to addresses that are not public: for tests and intranets alone.
-        api_key: Asked for as `Authorization: Bearer KEY` or `X-API-Key: KEY`, but not by the page and its documents.
+        urls: Whether the server reads URLs that a request names.
+        private_urls: Whether such URLs may lead to addresses that are not public. For tests and intranets only.
+        api_key: The key that requests must send, as `Authorization: Bearer KEY` or `X-API-Key: KEY`. The page and the
+            documents need none.
         cors: Origins whose pages may use the API from a browser, such as `https://example.org`; `*` for all.
-        log_format: Of the access log, a line a request, through `logging` as `thumbnet.server`.
-        decoders: Threads that decode pictures; as many as there are cores, if not given. With one, for a process that
-            shares the cores with others, a small JPEG is decoded without it.
+        log_format: The format of the access log. Each request is one line, through the logger `thumbnet.server`.
+        decoders: Threads that decode pictures; one for each core if not given. If it is 1, for a process that shares
+            the cores with others, a small JPEG is decoded without a thread.
 
     Raises:
-        ThumbnetError: The key is empty or cannot be sent in a header, or one of `cors` is no origin.
+        ThumbnetError: The key is empty or does not fit into a header, or one of `cors` is no origin.
     """
     key = None if api_key is None else checked_key(api_key)
     origins = [checked_origin(each) for each in cors]
@@ -104,7 +105,7 @@ def create_app(
 
 
 def checked_key(key: str) -> str:
-    """An API key as requests send it. An empty one would be an unset variable's, and the server open to all.
+    """An API key as requests send it. An empty one, such as an unset variable's, would protect nothing.
 
     Raises:
         ThumbnetError: It is empty, or no header can hold it.
@@ -117,10 +118,10 @@ def checked_key(key: str) -> str:
 
 
 def checked_origin(origin: str) -> str:
-    """An origin as browsers send it: in lower case, without a slash at its end or its scheme's own port.
+    """An origin as browsers send it: in lower case, without a final slash and without its scheme's default port.
 
     Raises:
-        ThumbnetError: It is none, and would never match.
+        ThumbnetError: It is no origin, so that it would never match.
     """
     found = origin.strip()
     if found == "*":
@@ -141,7 +142,7 @@ def checked_origin(origin: str) -> str:
 
 
 def _page() -> list[Route]:
-    """A route for each file of the page, and for no other."""
+    """One route for each file of the page, and for no other file."""
 
     def route(file: Path) -> Route:
         async def send(_: Request) -> Response:
@@ -158,7 +159,7 @@ async def _refused(_: Request, error: Any) -> Response:
 
 
 async def _failed(_: Request, error: Exception) -> Response:
-    """A picture that cannot be read is its sender's fault, a model that fails is not."""
+    """A picture that cannot be read is the sender's fault; a model that fails is not."""
     return JSONResponse({"error": str(error)}, 500 if isinstance(error, ModelError) else 422)
 
 
@@ -172,7 +173,7 @@ async def _unforeseen(_: Request, error: Exception) -> Response:
 
 
 class _Keyed:
-    """Answers nobody who has not the key."""
+    """Answers only those who have the key."""
 
     def __init__(self, app: ASGIApp, key: str) -> None:
         self._app, self._key = app, key.encode()
@@ -198,7 +199,7 @@ class _Keyed:
 
 
 class _Observed:
-    """Counts and logs every request, and puts the page's security headers on every answer."""
+    """Counts and logs every request, and adds the security headers to every answer."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, routes: list[Route], log_format: LogFormat) -> None:
         self._app, self._metrics, self._routes, self._as_json = app, metrics, routes, log_format == "json"
@@ -229,7 +230,7 @@ class _Observed:
                 log.info(self._line(scope, status, sent, seconds))
 
     def _path(self, path: str) -> str:
-        """A route's, `/v2/models/{name}/infer`. Any other is a stranger's text, of which there is no end."""
+        """The route, such as `/v2/models/{name}/infer`. Other paths are counted as one: there is no end of them."""
         return next((route.path for route in self._routes if route.path_regex.match(path)), "other")
 
     def _line(self, scope: Scope, status: int, sent: int, seconds: float) -> str:
@@ -237,14 +238,14 @@ class _Observed:
             "time": datetime.now(timezone.utc).isoformat(timespec="milliseconds"),
             "client": (scope.get("client") or ("-",))[0],
             "method": scope["method"],
-            "path": scope["path"],  # without the query, which may hold what should not be kept
+            "path": scope["path"],  # without the query, which may hold secrets
             "status": status,
             "bytes": sent,
             "ms": round(seconds * 1000, 1),
         }
         if self._as_json:
             return json.dumps(fields)
-        # Escaped, as a path could hold what steers a terminal.
+        # The path is escaped, because it could hold characters that control a terminal.
         return "{time} {client} {method} {path!a} {status} {bytes} B {ms} ms".format(**fields)
 
 
@@ -252,7 +253,7 @@ _SECURITY = [(name.lower().encode(), value.encode()) for name, value in SECURITY
 
 
 def log_to_stderr() -> None:
-    """What `thumbnet serve` does with the log: each record a line on standard error."""
+    """Write each record of the log as a line on standard error, as `thumbnet serve` does."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(message)s"))
     log.addHandler(handler)

@@ -1,7 +1,7 @@
-"""Pictures of many requests go through the network together.
+"""The pictures of many requests go through the network together.
 
-While the network works on one batch, the next one gathers: so a lone request waits for nobody, and the busier the
-server is, the larger its batches are and the less a picture costs.
+While the network works on one batch, the next one gathers. A lone request therefore waits for nobody. The busier the
+server is, the larger its batches become and the less each picture costs.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.server.metrics import Metrics
 
-LARGEST = 64  # pictures a batch: more gain no speed, and each would wait for all
+LARGEST = 64  # pictures in a batch; larger ones are no faster, and each picture would wait for all
 
 
 @dataclass
@@ -25,7 +25,7 @@ class _Waiting:
 
 
 class Batcher:
-    """Runs the network, one batch at a time, in a thread of its own."""
+    """Runs the network on one batch at a time, in a thread of its own."""
 
     def __init__(self, classifier: Classifier, metrics: Metrics) -> None:
         self._classifier, self._metrics = classifier, metrics
@@ -34,10 +34,10 @@ class Batcher:
         self._running: asyncio.Task[None] | None = None
 
     async def ask(self, squares: NDArray[np.uint8]) -> Asked:
-        """What the network says of `(n, S, S, 3)`. Cancelled while it waits, it takes no place in a batch.
+        """Ask the network about squares, `(n, S, S, 3)`. A call that is cancelled while it waits leaves the batch.
 
         Raises:
-            ModelError: The network of a stranger's file fails.
+            ModelError: The network fails.
         """
         waiting = _Waiting(squares, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
@@ -58,7 +58,7 @@ class Batcher:
                 try:
                     with self._metrics.stage("network"):
                         asked = await loop.run_in_executor(self._thread, self._classifier.ask, squares)
-                except Exception as error:  # a stranger's network; or the server ends
+                except Exception as error:  # the network fails, or the server ends
                     for each in batch:
                         if not each.answer.done():
                             each.answer.set_exception(error)
@@ -66,13 +66,13 @@ class Batcher:
                 ends = np.cumsum([len(each.squares) for each in batch])[:-1]
                 parts = (np.split(rows, ends) for rows in asked)
                 for each, *part in zip(batch, *parts, strict=True):
-                    if not each.answer.done():  # it is, where the client has left meanwhile
+                    if not each.answer.done():  # it is done if the client has left meanwhile
                         each.answer.set_result(Asked(*part))
         finally:
             self._running = None
 
     def _next(self) -> list[_Waiting]:
-        """The next batch, at least one request's pictures; those whose client has left are dropped."""
+        """The next batch: the pictures of at least one request whose client still waits."""
         batch: list[_Waiting] = []
         count = 0
         while self._waiting:

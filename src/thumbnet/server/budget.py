@@ -1,4 +1,4 @@
-"""What all requests hold together of something scarce, so that no client takes all of it from the others."""
+"""Shares what is scarce among requests, so that no client takes all of it."""
 
 import contextlib
 import threading
@@ -7,12 +7,12 @@ from collections.abc import Iterator
 
 
 def share(most: int) -> int:
-    """What one client may hold of `most`: three quarters, so that the others find something."""
+    """What one client may hold of `most`: three quarters, so that the others find room."""
     return most - most // 4
 
 
 class Budget:
-    """So much of something for all, and three quarters of it for one client. Any thread may use it."""
+    """An amount for all clients, of which each may hold three quarters. Any thread may use it."""
 
     def __init__(self, most: int) -> None:
         self.most = most
@@ -20,14 +20,14 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, client: str, count: int) -> bool:
-        """Take so much for a client, if there is room for it."""
+        """Take so much for a client. False if there is no room for it."""
         with self._lock:
             fits = self._held.total() + count <= self.most and self._held[client] + count <= share(self.most)
             self._held[client] += count if fits else 0
             return fits
 
     def give(self, client: str, count: int) -> None:
-        """Give back what was taken."""
+        """Give back what a client took."""
         with self._lock:
             self._held[client] -= count
             if not self._held[client]:
@@ -35,7 +35,7 @@ class Budget:
 
 
 class Scale:
-    """Lets threads work at the same time only as long as their work weighs no more than `most` together."""
+    """Lets threads work at the same time as long as their work weighs no more than `most` in all."""
 
     def __init__(self, most: int) -> None:
         self._most, self._held = most, 0
@@ -44,9 +44,9 @@ class Scale:
 
     @contextlib.contextmanager
     def weighed(self, weight: int) -> Iterator[None]:
-        """Wait for room, and hold it. What weighs more than `most` has it all."""
+        """Wait for room and hold it. Work that weighs more than `most` gets all of it."""
         weight = min(weight, self._most)
-        with self._turn, self._changed:  # one after the other, or what is heavy would wait for ever behind what is not
+        with self._turn, self._changed:  # in turn, or heavy work would wait for ever behind light work
             self._changed.wait_for(lambda: self._held + weight <= self._most)
             self._held += weight
         try:

@@ -1,28 +1,28 @@
-"""The files of a form, multipart/form-data (RFC 7578).
+"""Reads the files of a form, multipart/form-data (RFC 7578).
 
-A body is cut at its boundary in one go. A parser in Python that looks at one character after the other can be kept busy
-for a minute by 32 MiB of line ends.
+The body is split at its boundary in one step. A parser in Python that walks through its characters would be busy for a
+minute with 32 MiB of line ends.
 """
 
 from python_multipart.multipart import parse_options_header
 
 from thumbnet.server.service import RequestError
 
-FIELDS = 16  # parts that are no files, which are passed over
+FIELDS = 16  # parts that are no files; they are ignored
 HEADER_BYTES = 2 * 2**10  # of one part, and of the Content-Type
 
 
 def files(content_type: str, body: bytes, most: int, nameless: str) -> list[tuple[str, bytes]]:
-    """Each file's name and content.
+    """The name and content of each file.
 
     Args:
-        content_type: The request's header.
-        body: All of the form.
-        most: Files that are taken.
-        nameless: What a file is called whose name is empty.
+        content_type: The request's Content-Type.
+        body: The whole form.
+        most: How many files are accepted.
+        nameless: The name for a file without one.
 
     Raises:
-        RequestError: It is no form, or has no file (400); or too many parts (413).
+        RequestError: The body is no form or has no file (400), or it has too many parts (413).
     """
     found = []
     for part in _parts(content_type, body, most + FIELDS):
@@ -40,14 +40,14 @@ def files(content_type: str, body: bytes, most: int, nameless: str) -> list[tupl
 
 
 def _parts(content_type: str, body: bytes, most: int) -> list[bytes]:
-    """What is between the boundaries, at most so many."""
+    """The parts between the boundaries, at most so many."""
     options = parse_options_header(content_type)[1] if len(content_type) <= HEADER_BYTES else {}
     boundary = options.get(b"boundary", b"")
     if not 0 < len(boundary) <= 200:
         raise _malformed("its Content-Type has no boundary")
     line = b"\r\n--" + boundary
     first, *others = body.split(line, most + 2)
-    if first.startswith(line[2:]):  # else it is a preamble, which says nothing
+    if first.startswith(line[2:]):  # otherwise it is a preamble, which is ignored
         others.insert(0, first[len(line) - 2 :])
     if len(others) > most + 1:
         raise RequestError(413, f"expected at most {most} parts in the form, got more")
@@ -60,7 +60,7 @@ def _parts(content_type: str, body: bytes, most: int) -> list[bytes]:
 
 
 def _file_name(head: bytes) -> str | None:
-    """The file's name, of a part's headers, each after a line end. None for a part that is no file."""
+    """The file name in a part's headers. None if the part is no file."""
     for line in head.split(b"\r\n"):
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-disposition":

@@ -29,15 +29,15 @@ INPUT, PROBABILITIES, SURENESS = "images", "probabilities", "sureness"
 
 @dataclass(frozen=True)
 class _Wanted:
-    """An output, and how it is asked for."""
+    """An output that a request wants, and in which form."""
 
     name: str
     binary: bool
-    classes: int  # the most probable ones as texts; 0 for all probabilities
+    classes: int  # how many of the most probable classes, as texts; 0 for all probabilities
 
 
 def routes(service: Service) -> list[Route]:
-    """`/v2` and all below it."""
+    """The routes of `/v2`."""
     info = service.classifier.info
 
     async def server(_: Request) -> Response:
@@ -168,8 +168,9 @@ def _texts(data: Any, parameters: dict[str, Any], count: int) -> list[bytes]:
 
 
 def _strings(tail: memoryview, count: int) -> list[bytes]:
-    """So many, each after four bytes with its length, little-endian."""
-    found, at = [], 0
+    """So many contents, each after its length in four bytes, little-endian."""
+    found: list[bytes] = []
+    at = 0
     while at < len(tail) and len(found) < count:
         length = int.from_bytes(tail[at : at + 4], "little")
         found.append(bytes(tail[at + 4 : at + 4 + length]))
@@ -225,7 +226,7 @@ def _response(service: Service, identity: Any, answered: Asked, wanted: list[_Wa
 
 
 def _classes(names: tuple[str, ...], probabilities: NDArray[np.float32], count: int) -> list[str]:
-    """The most probable ones of each picture, as Triton writes them: `0.996023:3:cat`."""
+    """The most probable classes of each picture, as Triton writes them: `0.996023:3:cat`."""
     best = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]  # (n, count)
     return [
         f"{row[index]:.6f}:{index}:{names[index]}"

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as OpenAPI 3.1 and as a page for people."""
+"""Describes the API, as OpenAPI 3.1 and as a page for people."""
 
 from html import escape
 from typing import Any
@@ -12,19 +12,19 @@ _FAILURE = {"$ref": "#/components/schemas/Failure"}
 _ANSWERS = {"anyOf": [_PREDICTION, {"type": "array", "items": {"anyOf": [_PREDICTION, _FAILURE]}}]}
 
 _TEXTS = {
-    400: "The request is not what its type says, or asks for what there is not.",
-    401: "No key, or a wrong one, where the server asks for one.",
-    403: "A URL, where the server reads none.",
-    408: "The body took too long.",
-    413: "The body is too large, or has too many pictures.",
-    415: "The body is packed in an unknown way.",
-    422: "The picture cannot be had or read.",
-    503: "Busy. Try again after the seconds in Retry-After.",
+    400: "The request is not what its type says, or it asks for something that does not exist.",
+    401: "The server requires a key, and the request has none or a wrong one.",
+    403: "The request names a URL, and the server reads none.",
+    408: "The body took too long to arrive.",
+    413: "The body is too large, or it has too many pictures, pixels or values.",
+    415: "The body is compressed in an unknown way.",
+    422: "The picture cannot be fetched or read.",
+    503: "The server is busy. Try again after the seconds in Retry-After.",
 }
 
 
 def document(service: Service) -> dict[str, Any]:
-    """The OpenAPI document of a server."""
+    """The server's OpenAPI document."""
     one = {
         "image/*": {"schema": {}},
         "application/octet-stream": {"schema": {}},
@@ -37,7 +37,7 @@ def document(service: Service) -> dict[str, Any]:
         "multipart/form-data": {"schema": {"$ref": "#/components/schemas/Files"}},
     }
     top_k = {
-        "name": "top_k", "in": "query", "description": "Classes to name for each picture.",
+        "name": "top_k", "in": "query", "description": "How many of the most probable classes to name.",
         "schema": {"type": "integer", "minimum": 1, "maximum": 999_999_999, "default": 3},
     }  # fmt: skip
     png: dict[str, Any] = {"image/png": {"schema": {}}}
@@ -46,19 +46,20 @@ def document(service: Service) -> dict[str, Any]:
         "info": {
             "title": "Thumbnet",
             "version": __version__,
-            "description": f"Says what pictures show. The model is {service.name}.",
+            "description": f"Classifies pictures with the model {service.name}.",
         },
         "paths": {
             "/classify": {
                 "post": {
-                    "summary": "Say what pictures show",
-                    "description": "One picture as the body, several as a form's files, or URLs. One is answered by an "
-                    "object, several by a list in their order, in which those that failed have an error.",
+                    "summary": "Classify pictures",
+                    "description": "Send one picture as the body, several as the files of a form, or URLs as JSON. One "
+                    "picture is answered by an object, several by a list in their order. A picture that failed has an "
+                    "error in its place.",
                     "operationId": "classify",
                     "parameters": [top_k],
                     "requestBody": {"required": True, "content": many},
                     "responses": {
-                        "200": _json("An answer, or a list of them.", _ANSWERS),
+                        "200": _json("One answer, or a list of answers.", _ANSWERS),
                         **_errors(400, 401, 403, 408, 413, 415, 503),
                         "422": _json(_TEXTS[422], {"anyOf": [_FAILURE, _ERROR]}),
                     },
@@ -66,11 +67,11 @@ def document(service: Service) -> dict[str, Any]:
             },
             "/explain": {
                 "post": {
-                    "summary": "Draw which part of a picture decided",
+                    "summary": "Show which part of a picture decided",
                     "operationId": "explain",
                     "requestBody": {"required": True, "content": one},
                     "responses": {
-                        "200": {"description": "The picture under a heat map.", "content": png},
+                        "200": {"description": "The picture with a heat map over it.", "content": png},
                         **_errors(*_TEXTS),
                     },
                 }
@@ -80,24 +81,33 @@ def document(service: Service) -> dict[str, Any]:
                     "summary": "Show what the network sees of a picture",
                     "operationId": "square",
                     "requestBody": {"required": True, "content": one},
-                    "responses": {"200": {"description": "The small square.", "content": png}, **_errors(*_TEXTS)},
+                    "responses": {
+                        "200": {"description": "The small square that the network gets.", "content": png},
+                        **_errors(*_TEXTS),
+                    },
                 }
             },
             "/model": {
                 "get": {
-                    "summary": "What the model file says of itself",
+                    "summary": "Describe the model",
                     "operationId": "model",
-                    "responses": {"200": _json("Its information.", {"type": "object"}), **_errors(401)},
+                    "responses": {
+                        "200": _json("What the model file says about itself.", {"type": "object"}),
+                        **_errors(401),
+                    },
                 }
             },
-            "/health/live": _health("Whether the server lives"),
-            "/health/ready": _health("Whether it takes requests"),
+            "/health/live": _health("Check that the server is alive"),
+            "/health/ready": _health("Check that the server accepts requests"),
             "/metrics": {
                 "get": {
-                    "summary": "Counts and times in Prometheus' format",
+                    "summary": "Get metrics in Prometheus' format",
                     "operationId": "metrics",
                     "responses": {
-                        "200": {"description": "Text.", "content": {"text/plain": {"schema": {"type": "string"}}}},
+                        "200": {
+                            "description": "The metrics as text.",
+                            "content": {"text/plain": {"schema": {"type": "string"}}},
+                        },
                         **_errors(401),
                     },
                 }
@@ -108,7 +118,7 @@ def document(service: Service) -> dict[str, Any]:
 
 
 def page(service: Service) -> str:
-    """The document, as HTML with no script."""
+    """The same document as HTML, without scripts."""
     described = document(service)
     parts = []
     for path, methods in described["paths"].items():
@@ -141,11 +151,11 @@ def _errors(*statuses: int) -> dict[str, Any]:
 
 
 def _health(summary: str) -> dict[str, Any]:
-    return {"get": {"summary": summary, "responses": {"200": _json("It does.", {"type": "object"})}}}
+    return {"get": {"summary": summary, "responses": {"200": _json("It is.", {"type": "object"})}}}
 
 
 def _schemas(service: Service) -> dict[str, Any]:
-    url = {"type": "string", "description": "http, https or data"}
+    url = {"type": "string", "description": "An http, https or data URL."}
     confidence = {"type": "number", "minimum": 0, "maximum": 1}
     guess = {
         "type": "object",
@@ -160,8 +170,11 @@ def _schemas(service: Service) -> dict[str, Any]:
                 "source": {"type": "string"},
                 "label": {"enum": list(service.classifier.info.names)},
                 "confidence": confidence,
-                "known": {"type": "boolean", "description": "False: the answer is unsure."},
-                "sureness": {**confidence, "description": "The answer is known from the model's threshold on."},
+                "known": {"type": "boolean", "description": "False if the answer is unsure."},
+                "sureness": {
+                    **confidence,
+                    "description": "How sure the answer is. Below the model's threshold, it is unsure.",
+                },
                 "top": {"type": "array", "items": guess},
             },
         },
@@ -188,5 +201,5 @@ def _schemas(service: Service) -> dict[str, Any]:
 
 
 def _object(properties: dict[str, Any], *, more: bool = False) -> dict[str, Any]:
-    """All of these properties; with `more`, others too, which are not looked at."""
+    """An object with all of these properties. With `more`, it may have others, which are ignored."""
     return {"type": "object", "required": list(properties), "properties": properties, "additionalProperties": more}

@@ -1,13 +1,14 @@
-"""uvicorn's HTTP/1.1, with limits on what a connection may take, and on how many of them one client may have."""
+"""uvicorn's HTTP/1.1, with limits on each connection and on the connections of each client."""
 
 import asyncio
 from collections import Counter
 from typing import Any, ClassVar
 
+from starlette.responses import JSONResponse
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from thumbnet.server.budget import share
-from thumbnet.server.service import Limits
+from thumbnet.server.service import RETRY_AFTER, Limits
 
 LIMITS = Limits()
 END = b"\r\n\r\n"  # of a request's headers
@@ -16,11 +17,12 @@ END = b"\r\n\r\n"  # of a request's headers
 class Protocol(HttpToolsProtocol):
     """One connection.
 
-    uvicorn itself would wait for ever for headers that come slowly or never end, and for a client that does not read
-    its answers. It would take any number of connections, and of requests that come without waiting for answers.
+    uvicorn alone would wait for ever for headers that are slow or never end, and for a client that does not read its
+    answers. It would accept any number of connections, and any number of requests that do not wait for answers.
     """
 
-    _clients: ClassVar[Counter[str]] = Counter()  # connections of each address
+    _clients: ClassVar[Counter[str]] = Counter()  # how many connections each address has
+    _requests: ClassVar[Counter[str]] = Counter()  # how many requests of each address are not answered yet
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -29,23 +31,24 @@ class Protocol(HttpToolsProtocol):
         self._in_body = False
         self._timer: asyncio.TimerHandle | None = None
         self._unread: asyncio.TimerHandle | None = None
+        self._unanswered = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
-        """Wait for the first request's headers, unless there are too many connections already."""
+        """Wait for the headers of the first request, unless there are too many connections."""
         super().connection_made(transport)
-        client = self.client[0] if self.client else ""
-        self._clients[client] += 1
-        if len(self.connections) > LIMITS.connections or self._clients[client] > share(LIMITS.connections):
+        self._address = self.client[0] if self.client else ""
+        self._clients[self._address] += 1
+        if len(self.connections) > LIMITS.connections or self._clients[self._address] > share(LIMITS.connections):
             self._refuse(503, "busy: too many connections")
             return
         self._start_timer()
 
     def data_received(self, data: bytes) -> None:
-        """Count what comes while headers are expected, and time the rest of a body whose answer is already sent."""
+        """Limit the size of headers, and the time for the rest of a body that is already answered."""
         if self._timer is None and (self.cycle is None or self.cycle.response_complete):
             self._start_timer()
         if self._timer is not None and not self._in_body:
-            # What is read at once may hold a part of the body too, up to uvloop's 256 KiB.
+            # One read, of up to 256 KiB with uvloop, may hold a part of the body too.
             unsearched = self._last + data
             end = unsearched.find(END)
             length = self._header_bytes - len(self._last) + (len(unsearched) if end < 0 else end)
@@ -57,48 +60,66 @@ class Protocol(HttpToolsProtocol):
         super().data_received(data)
 
     def on_message_begin(self) -> None:
-        """Refuse requests that are sent by the hundred, before the first is answered: each takes memory."""
+        """Refuse requests by the hundred that come before the first is answered, because each takes memory."""
         if len(self.pipeline) >= LIMITS.pipelined - 1:
             raise ValueError("too many requests at once")  # which httptools makes an HttpParserError
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """A body follows, if only an empty one."""
+        """Expect a body, even if it is empty. A client with too many requests gets 503 at once."""
         self._in_body = True
         self._stop_timer()
+        app = self.app
+        if self._requests[self._address] >= LIMITS.requests:
+            self.app = JSONResponse(
+                {"error": "busy: try again in a second"}, 503, {**RETRY_AFTER, "Connection": "close"}
+            )
+        self._count(1)
         super().on_headers_complete()
+        self.app = app
+
+    def on_response_complete(self) -> None:
+        """Let the client's next request in."""
+        self._count(-1)
+        super().on_response_complete()
 
     def on_message_complete(self) -> None:
-        """The next request may follow."""
+        """Expect the next request."""
         self._in_body = False
-        if self._timer is not None:  # the answer was sent before the body was there
+        if self._timer is not None:  # the answer was sent before the body had arrived
             self._stop_timer()
             self._start_timer()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
-        """The client does not read as fast as it is answered: give up on it after the time that an answer may take."""
+        """Give the client, which reads more slowly than it is answered, the time that an answer may take."""
         super().pause_writing()
         self._unread = self.loop.call_later(LIMITS.seconds, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It has read enough of it."""
+        """The client has read enough."""
         self._stop_waiting_for_reader()
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
-        client = self.client[0] if self.client else ""
-        self._clients[client] -= 1
-        if not self._clients[client]:
-            del self._clients[client]
+        """Stop all timers, and free the client's places."""
+        self._clients[self._address] -= 1
+        if not self._clients[self._address]:
+            del self._clients[self._address]
+        self._count(-self._unanswered)
         self._stop_waiting_for_reader()
         self._stop_timer()
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """What is no HTTP is answered as every error is."""
+        """Answer what is no HTTP in the form of every other error."""
         self._refuse(400, msg)
+
+    def _count(self, change: int) -> None:
+        self._unanswered += change
+        self._requests[self._address] += change
+        if not self._requests[self._address]:
+            del self._requests[self._address]
 
     def _start_timer(self) -> None:
         self._header_bytes, self._last = 0, b""
@@ -116,7 +137,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, status: int, message: str) -> None:
         self._stop_timer()
-        if not self._in_body:  # else it has its answer
+        if not self._in_body:  # otherwise it already has its answer
             body = f'{{"error": "{message}"}}'.encode()
             self.transport.write(
                 STATUS_LINE[status] + b"content-type: application/json\r\nconnection: close\r\n"

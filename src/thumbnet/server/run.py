@@ -1,4 +1,4 @@
-"""`create_app` on uvicorn: one port, one process or several."""
+"""Runs `create_app` on uvicorn: one port, and one process or several."""
 
 import contextlib
 import os
@@ -24,13 +24,13 @@ from thumbnet.server.metrics import SHARED_FOLDER
 from thumbnet.server.protocol import LIMITS, Protocol
 
 KEY = "THUMBNET_API_KEY"
-BACKLOG = 2048  # connections that wait to be accepted
-LAST_SECONDS = 10  # that requests under way have, after SIGTERM
+BACKLOG = 2048  # connections that may wait to be accepted
+LAST_SECONDS = 10  # that unfinished requests have after SIGTERM
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the command line says of the application, and how many processes of it share the port."""
+    """The command line's settings of the application, and how many processes share the port."""
 
     model: str | None
     views: bool
@@ -45,17 +45,17 @@ class Settings:
 def serve(settings: Settings, host: str, port: int) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
-    The model file is read once, and its content handed to every process, also to one that takes the place of another:
-    all of them answer by the file that the server started with, whatever its name leads to meanwhile.
+    The model file is read once. Every process gets this content, also one that replaces another. So all of them answer
+    by the file that the server started with, even if the file has changed since.
 
     Args:
         settings: What to serve, and how.
-        host: The address to listen at.
+        host: The address to listen on.
         port: The port; 0 takes a free one.
 
     Raises:
-        ModelError: No such model, or a broken one.
-        ThumbnetError: The address cannot be listened at; an empty API key, or an origin that is none.
+        ModelError: The model does not exist or is broken.
+        ThumbnetError: The server cannot listen on the address, the API key is empty, or an origin is none.
     """
     content = _content(settings.model)
     app: Any = _application(settings, content)  # what is wrong shows here, once, before any worker starts
@@ -118,7 +118,7 @@ def _content(model: str | None) -> bytes:
 
 
 def _threads(workers: int) -> int:
-    """Of the network, and to decode, in each process: its share of the cores; 0 for all of them."""
+    """How many threads a process has for the network, and for decoding: its share of the cores. 0 means all cores."""
     return max(1, (os.cpu_count() or 1) // workers) if workers > 1 else 0
 
 
@@ -132,17 +132,17 @@ def _listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         raise ThumbnetError(
-            f"cannot listen at {host} port {port}: {error.strerror or error}. Give another --host or --port"
+            f"cannot listen on {host} port {port}: {error.strerror or error}. Give another --host or --port"
         ) from None
     listening.set_inheritable(True)
     return listening
 
 
 class _Spread(socket.socket):
-    """Holds a port. Every process that it is sent to gets a socket of its own that listens there.
+    """Holds a port. Every process that it is sent to gets a socket of its own that listens on the port.
 
-    Linux then gives each its share of the connections; of one socket that all have, whoever is awake first takes what
-    is there, and 32 connections that come at once may all go to the same process.
+    Linux then gives each process its share of the connections. If all processes had one socket, the first to wake up
+    would take what is there, and 32 connections that come at once might all go to one process.
     """
 
     def __reduce__(self) -> tuple[Any, ...]:  # how `multiprocessing` sends it
@@ -150,7 +150,7 @@ class _Spread(socket.socket):
 
 
 def _spread(listening: socket.socket) -> socket.socket:
-    """What worker processes are sent in place of `listening`, which has shown that nobody else has the port."""
+    """What worker processes get instead of `listening`, which has shown that the port is free."""
     if sys.platform != "linux":
         return listening
     address = listening.getsockname()
@@ -160,7 +160,7 @@ def _spread(listening: socket.socket) -> socket.socket:
     holding.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     if listening.family == socket.AF_INET6:
         holding.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # as `create_server` does
-    holding.bind(address)  # and not `listen`, or it would get connections, too
+    holding.bind(address)  # without `listen`, or it would get connections itself
     return holding
 
 

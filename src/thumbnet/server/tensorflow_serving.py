@@ -1,6 +1,6 @@
 """TensorFlow Serving's REST API: `POST /v1/models/M:predict`.
 
-https://www.tensorflow.org/tfx/serving/api_rest. A tensor is whole numbers `(n, S, S, 3)`; a picture `{"b64": "…"}`.
+https://www.tensorflow.org/tfx/serving/api_rest. A tensor is whole numbers `(n, S, S, 3)`. A picture is `{"b64": "…"}`.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ from thumbnet.server.service import RequestError, Service
 from thumbnet.server.tensors import VERSION, check_model, from_base64, from_numbers, from_pictures, read_json
 
 INPUT, OUTPUT, SIGNATURE = "images", "probabilities", "serving_default"
-FORMS = {"instances": "predictions", "inputs": "outputs"}  # what is given → what is answered
+FORMS = {"instances": "predictions", "inputs": "outputs"}  # the key of a request → the key of its answer
 
 
 def routes(service: Service) -> list[Route]:
-    """`/v1` and all below it."""
+    """The routes of `/v1`."""
     info = service.classifier.info
 
     async def status(request: Request) -> Response:
@@ -66,10 +66,10 @@ def _tensor(name: str, kind: str, shape: tuple[int, ...]) -> dict[str, Any]:
 
 
 def _unnamed(values: Any) -> Any:
-    """`{"images": …}`, for all or for each, is the same without the name.
+    """Values without the name of their input, which may stand around all of them or around each.
 
     Raises:
-        RequestError: Another input is named (400).
+        RequestError: They have another input's name (400).
     """
     if isinstance(values, dict):
         return _of_input(values)

@@ -1,4 +1,4 @@
-"""What the protocols with tensors share: JSON and arrays from strangers, made into squares for the network."""
+"""What the protocols share: they read JSON and arrays from strangers, and make squares for the network."""
 
 import binascii
 import itertools
@@ -9,26 +9,26 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pybase64  # the standard library takes 86 µs for a picture of 28 kB, this one 2
+import pybase64  # 2 µs for a picture of 28 kB; the standard library takes 86 µs
 from numpy.typing import NDArray
 
 from thumbnet.errors import ThumbnetError
 from thumbnet.server.service import RequestError, Service
 
-VERSION = "1"  # of every model: a server has one file
-LARGE = 64 * 2**10  # bytes of JSON, beyond which reading it would hold up other requests
-# What Python takes at most, in bytes, for what each of these begins or ends: a number, a list, an object with one
-# value, half a text. The last is what a percent-encoded `data:` URL takes while it is read.
+VERSION = "1"  # of the model; a server has only one
+LARGE = 64 * 2**10  # bytes of JSON; reading more would hold up other requests
+# Bytes that Python takes at most for what each character begins or ends: a number, a list, an object with one value,
+# half a text. The last is for percent-encoded `data:` URLs, which take so much while they are read.
 VALUES = {b",": 36, b"[": 64, b"{": 240, b'"': 32, b"%": 64}
-MOST_UNICODE = 2**20  # bytes of JSON that may hold characters beyond Latin-1
+MOST_UNICODE = 2**20  # bytes of JSON; a longer text must be ASCII
 WIDE = re.compile(rb"\\u(?!00)")
 
 
 async def read_json(service: Service, content: bytes) -> dict[str, Any]:
-    """A JSON object; a large one is counted before it is read, and read in a thread.
+    """Read a JSON object. The values of a large one are counted before a thread reads it.
 
     Raises:
-        RequestError: It is none (400) or too large (413), or there is no room for it (503).
+        RequestError: It is no JSON object (400), it is too large (413), or there is no room for it (503).
     """
     if len(content) > service.limits.json:
         raise RequestError(413, f"expected JSON of at most {service.limits.json:,} bytes, got {len(content):,}")
@@ -48,14 +48,14 @@ async def read_json(service: Service, content: bytes) -> dict[str, Any]:
 def _loads(content: bytes, most: int) -> Any:
     if sum(content.count(mark) * taken for mark, taken in VALUES.items()) > most:
         raise RequestError(413, "expected JSON with fewer values: these would take too much memory")
-    # Of a text with one of these, Python takes two or four bytes for each character.
+    # One such character makes Python take two or four bytes for each character of the text.
     if len(content) > MOST_UNICODE and not (content.isascii() and WIDE.search(content) is None):
         raise RequestError(413, f"expected JSON of more than {MOST_UNICODE:,} bytes to be of ASCII characters alone")
     return json.loads(content)
 
 
 def check_model(service: Service, name: str, version: str = VERSION) -> None:
-    """Raise RequestError (404) unless it is the model that is served."""
+    """Raise RequestError (404) unless this is the model that the server has."""
     if name != service.name or version != VERSION:
         raise RequestError(404, f"expected model {service.name}, version {VERSION}, got {name!r:.80}, {version!r:.20}")
 
@@ -65,12 +65,12 @@ def from_numbers(size: int, values: Any, shape: Sequence[int] | None = None) -> 
 
     Args:
         size: Pixels a side, `S`.
-        values: From JSON. No array is made of them before they are known to be numbers in their range: NumPy would
-            make each text as long as the longest.
-        shape: What they are said to be; nothing means that the lists are nested as the shape is.
+        values: Values from JSON. NumPy gets them only after they have proved to be numbers within their range, because
+            an array of texts makes each text as long as the longest.
+        shape: The shape that the request claims. Without it, the lists must be nested as the shape is.
 
     Raises:
-        RequestError: They are something else (400).
+        RequestError: The values are something else (400).
     """
     found, numbers = _flat(values)
     if shape is not None and math.prod(found) == math.prod(shape):
@@ -85,7 +85,7 @@ def from_numbers(size: int, values: Any, shape: Sequence[int] | None = None) -> 
 
 
 def _flat(values: Any) -> tuple[tuple[int, ...], list[Any]]:
-    """Nested lists → their shape, `(length, …)` as far as they are all alike, and what they hold."""
+    """Nested lists → the shape `(length, …)` of the levels whose lists are alike, and the values below them."""
     if not isinstance(values, list):
         return (), [values]
     shape = [len(values)]
@@ -102,10 +102,10 @@ def _short(number: int) -> str:
 
 
 def from_base64(text: Any) -> bytes:
-    """An encoded picture's bytes. As for TensorFlow Serving, there may be white space, and no padding.
+    """Decode a picture from base64. As in TensorFlow Serving, white space and missing padding do no harm.
 
     Raises:
-        RequestError: It is no base64 (400).
+        RequestError: The text is no base64 (400).
     """
     try:
         return pybase64.b64decode(text, validate=True)
@@ -120,14 +120,14 @@ def from_base64(text: Any) -> bytes:
 
 
 async def from_pictures(service: Service, contents: Sequence[bytes]) -> NDArray[np.uint8]:
-    """Encoded pictures → uint8 `(n, S, S, 3)`. One bad picture fails all, as they have one answer.
+    """Encoded pictures → uint8 `(n, S, S, 3)`. One bad picture fails all of them, as they share one answer.
 
     Raises:
-        RequestError: One of them cannot be read (422).
+        RequestError: A picture cannot be read (422).
     """
     squares = []
     for place, views in enumerate(await service.squares(contents)):
         if isinstance(views, ThumbnetError):
             raise RequestError(422, f"picture {place} of {len(contents)}: {views}")
-        squares.append(views[0])  # a row of these protocols is one square's
+        squares.append(views[0])  # in these protocols a row is the answer for one square
     return np.array(squares, np.uint8)
