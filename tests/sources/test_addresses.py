@@ -30,11 +30,11 @@ TOLD = {
 
 def rows(title: str) -> list[tuple[str, str]]:
     """URL and where it leads, of the table whose first column has that title."""
-    table = PAGE.partition(f"| {title} | URL | leads to |\n")[2].partition("\n\n")[0]
-    return re.findall(r"^\| .*?\| `(.*?)` \| (.*) \|$", table, re.MULTILINE)
+    table = PAGE.partition(f"| {title} | leads to |\n")[2].partition("\n\n")[0]
+    return re.findall(r"^\| `(.*?)` \| (.*) \|$", table, re.MULTILINE)
 
 
-REFUSED, READ = rows("What is tried"), rows("What is read")
+REFUSED, READ = rows("refused"), rows("read")
 
 
 def lead(internet: Internet, url: str, to: str) -> list[str]:

@@ -259,14 +259,14 @@ def jpegs() -> dict[str, Case]:
         "jpeg": Case("plain", "as it is", whole, RGB, 6),
         "jpeg-420": Case("half-size chroma", "as it is", pil(RGB, "JPEG", quality=95), RGB, 6),
         "jpeg-progressive": Case("progressive", "as it is", pil(RGB, "JPEG", quality=95, progressive=True), RGB, 6),
-        "jpeg-grey": Case("grey", "three equal channels", pil(GREY, "JPEG", quality=95), GREYS, 1),
+        "jpeg-grey": Case("grey", "as it is", pil(GREY, "JPEG", quality=95), GREYS, 1),
         "jpeg-rgb": Case("stored as RGB", "as it is", pil(RGB, "JPEG", quality=95, keep_rgb=True), RGB, 1),
         "jpeg-cmyk": Case(
-            "CMYK, inverted as Adobe does", "inks on white paper",
+            "CMYK, inverted as Adobe does", "inks on white",
             pil(Image.fromarray(cmyk, "CMYK"), "JPEG", quality=95, subsampling=0),
             np.rint(RGB * (235 / 255)), 6, 2,
         ),
-        "jpeg-ycck": Case("YCCK", "inks on white paper", ycck_jpeg(), RGB, 6, 2),
+        "jpeg-ycck": Case("YCCK", "inks on white", ycck_jpeg(), RGB, 6, 2),
         **upright,
         "jpeg-exif-behind-xmp": Case("EXIF after XMP", "upright", turned_jpeg(6, xmp), TURNS[6](RGB), 6),
         "jpeg-then-more": Case("more bytes after the end", "as it is", whole + b"\0more" * 20, RGB, 6),
@@ -289,45 +289,45 @@ def pngs() -> dict[str, Case]:
     turned = chunk(b"eXIf", exif(6))
     frames = {"save_all": True, "append_images": [Image.fromarray(FLIPPED), Image.fromarray(RGBA)]}
     white, grey_white = on_white(RGB, ALPHA), on_white(GREYS, ALPHA)
-    upper = "the upper 8 bits"
+    upper = "upper 8 bits"
     key_white = np.where((key == RGB).all(2)[..., None], 255, RGB)
     deep_white = np.where((deep == (1000, 2000, 3000)).all(2)[..., None], 255, deep >> 8)
     text = b"".join(chunk(b"zTXt", b"%d\0\0" % number + zlib.compress(bytes(10**6))) for number in range(9))
     return {
         "png": Case("plain", "as it is", png(rows_of(RGB), 8, 2), RGB),
         "png-interlaced": Case("interlaced", "as it is", interlaced_png(), RGB),
-        "png-grey": Case("grey", "three equal channels", png(rows_of(GREY), 8, 0), GREYS),
+        "png-grey": Case("grey", "as it is", png(rows_of(GREY), 8, 0), GREYS),
         "png-grey-2": Case("2-bit grey", "scaled to 255", png(packed(two_bits, 2), 2, 0), GREYS // 64 * 85),
         "png-palette": Case("palette", "its colours", png(packed(INDEX, 4), 4, 3, palette), COLOURS),
-        "png-alpha": Case("transparent", "composited on white", png(rows_of(RGBA), 8, 6), white),
-        "png-grey-alpha": Case("grey, transparent", "composited on white", pil(RGBA[..., [0, 3]], "PNG"), grey_white),
+        "png-alpha": Case("transparent", "on white", png(rows_of(RGBA), 8, 6), white),
+        "png-grey-alpha": Case("grey, transparent", "on white", pil(RGBA[..., [0, 3]], "PNG"), grey_white),
         "png-palette-alpha": Case(
-            "palette with transparent colours (tRNS)", "composited on white",
+            "palette, transparent (tRNS)", "on white",
             png(packed(INDEX, 4), 4, 3, palette + chunk(b"tRNS", alpha.tobytes())), on_white(COLOURS, see_through),
         ),
-        "png-key": Case("a transparent colour (tRNS)", "white", png(rows_of(RGB), 8, 2, key_chunk), key_white),
+        "png-key": Case("one transparent colour (tRNS)", "white", png(rows_of(RGB), 8, 2, key_chunk), key_white),
         "png-grey-key": Case(
-            "grey, a transparent grey (tRNS)", "white",
+            "one transparent grey", "white",
             png(rows_of(GREY), 8, 0, chunk(b"tRNS", struct.pack(">H", grey_key))),
             np.where(np.equal(GREY, grey_key)[..., None], 255, GREYS),
         ),
         "png-grey-2-key": Case(
-            "2-bit grey, a transparent grey (tRNS)", "white",
+            "2-bit grey, one transparent", "white",
             png(packed(two_bits, 2), 2, 0, chunk(b"tRNS", b"\0\1")),
             np.where((two_bits == 1)[..., None], 255, GREYS // 64 * 85),
         ),
         "png-16": Case("16 bits", upper, png(rows_of(NOISE[..., :3], ">u2"), 16, 2), shift[..., :3]),
         "png-16-grey": Case("16 bits, grey", upper, png(rows_of(NOISE[..., 0], ">u2"), 16, 0), shift[..., [0] * 3]),
         "png-16-alpha": Case(
-            "16 bits, transparent", "the upper 8 bits, composited on white",
+            "16 bits, transparent", "upper 8 bits, on white",
             png(rows_of(NOISE, ">u2"), 16, 6), on_white(shift[..., :3], shift[..., 3]),
         ),
         "png-16-key": Case(
-            "16 bits, a transparent colour", "white where all 16 bits match",
+            "16 bits, one transparent colour", "white where all 16 bits match",
             png(rows_of(deep, ">u2"), 16, 2, deep_key), deep_white,
         ),
         "png-16-grey-key": Case(
-            "16 bits, a transparent grey", "white where all 16 bits match",
+            "16 bits, one transparent grey", "white where all 16 bits match",
             png(rows_of(deep[..., 2], ">u2"), 16, 0, chunk(b"tRNS", struct.pack(">H", 3000))),
             np.where(deep[..., [2] * 3] == 3000, 255, deep[..., [2] * 3] >> 8),
         ),
@@ -341,18 +341,18 @@ def pngs() -> dict[str, Case]:
         ),
         "png-animated": Case("animated", "the first frame", pil(Image.fromarray(RGBA), "PNG", **frames), white),
         "png-animated-apart": Case(
-            "animated, with a separate still picture", "the first frame",
+            "with a separate still picture", "the first frame",
             pil(Image.fromarray(RGBA), "PNG", default_image=True, **frames), on_white(FLIPPED[..., :3], ALPHA),
         ),
         "png-animated-part": Case(
-            "animated, first frame smaller than the canvas", "white around it", animated_png_of_part(),
+            "first frame smaller than the canvas", "white around it", animated_png_of_part(),
             np.where(np.pad(np.ones((HEIGHT - 10, WIDTH - 20), bool), ((10, 0), (20, 0)))[..., None], white, 255),
         ),
         "png-gamma": Case(
-            "a gamma, or a colour profile", "the colours as stored",
+            "a gamma, or a colour profile", "as stored",
             png(rows_of(RGB), 8, 2, chunk(b"gAMA", struct.pack(">I", 100_000))), RGB, browser=None,
         ),
-        "png-text": Case("megabytes of packed text", "as it is; the text stays packed",
+        "png-text": Case("megabytes of packed text", "as it is",
                          png(rows_of(RGB), 8, 2, text), RGB),
         "png-cut": Case("cut off", "an error", png(rows_of(RGB), 8, 2)[:-20], "broken or cut off", browser=None),
     }  # fmt: skip
@@ -386,13 +386,13 @@ def webps() -> dict[str, Case]:
     return {
         "webp": Case("lossy", "as it is", pil(RGB, "WEBP", quality=95), RGB, 8),
         "webp-lossless": Case("lossless", "as it is", whole, RGB),
-        "webp-alpha": Case("lossy, transparent", "composited on white", pil(RGBA, "WEBP", quality=95), white, 8, 1),
-        "webp-lossless-alpha": Case("lossless, transparent", "composited on white",
+        "webp-alpha": Case("lossy, transparent", "on white", pil(RGBA, "WEBP", quality=95), white, 8, 1),
+        "webp-lossless-alpha": Case("lossless, transparent", "on white",
                                     pil(RGBA, "WEBP", **exact), white, 0, 1),
         "webp-animated": Case(
             "animated", "the first frame", pil(Image.fromarray(RGBA), "WEBP", **frames, **exact), white, 0, 1
         ),
-        "webp-animated-part": Case("animated, first frame smaller than the canvas", "white around it",
+        "webp-animated-part": Case("first frame smaller than the canvas", "white around it",
                                    webp_of_part(), part),
         "webp-exif": Case(
             "EXIF orientation", "upright",
@@ -418,11 +418,11 @@ def avifs() -> dict[str, Case]:
     return {
         "avif": Case("plain", "as it is", whole, RGB, 6),
         "avif-420": Case("half-size chroma", "as it is", pil(RGB, "AVIF", quality=95), RGB, 8),
-        "avif-grey": Case("grey", "three equal channels", pil(GREY, "AVIF", quality=95, subsampling="4:0:0"), GREYS, 1),
+        "avif-grey": Case("grey", "as it is", pil(GREY, "AVIF", quality=95, subsampling="4:0:0"), GREYS, 1),
         "avif-10": Case("10 bits", "8 bits", avif_of_many_bits(10, alpha=False), RGB),
-        "avif-alpha": Case("transparent", "composited on white",
+        "avif-alpha": Case("transparent", "on white",
                            pil(RGBA, "AVIF", **near), white, 6, 20),
-        "avif-12-alpha": Case("12 bits, transparent", "8 bits, composited on white",
+        "avif-12-alpha": Case("12 bits, transparent", "8 bits, on white",
                               avif_of_many_bits(12, alpha=True), white, 0, 20),
         "avif-animated": Case("animated", "the first frame",
                               pil(Image.fromarray(RGB), "AVIF", **frames, **near), RGB, 6, 20),
@@ -453,7 +453,7 @@ def gifs() -> dict[str, Case]:
             pil(image, "GIF", transparency=hole, disposal=2, **frames), clear,
         ),
         "gif-part": Case("frame smaller than the canvas", "white around it", gif_of_part(), part),
-        "gif-part-87": Case("the same in GIF87a", "white around it", gif_of_part(b"GIF87a"), part),
+        "gif-part-87": Case("in GIF87a", "white around it", gif_of_part(b"GIF87a"), part),
         "gif-cut": Case("cut off", "an error", whole[:-20], "broken or cut off", browser=None),
     }  # fmt: skip
 
@@ -481,10 +481,10 @@ def bmps() -> dict[str, Case]:
             "16 bits: 5, 6, 5", "scaled to 255",
             bmp(in_565.astype("<u2").tobytes(), 16, 3, masks=(0xF800, 0x7E0, 0x1F)), from_565,
         ),
-        "bmp-32": Case("32 bits", "the fourth byte is ignored", bmp(bgra, 32), RGB),
+        "bmp-32": Case("32 bits", "without the fourth byte", bmp(bgra, 32), RGB),
         "bmp-order": Case("32 bits in another order", "its colours", bmp(rgba, 32, 3, masks=swapped[:3]), RGB),
-        "bmp-alpha-4": Case("transparent, version 4", "composited on white", bmp(bgra, 32, 3, 108, masks), white),
-        "bmp-alpha-5": Case("transparent, version 5", "composited on white", bmp(bgra, 32, 3, 124, masks), white),
+        "bmp-alpha-4": Case("transparent (version 4)", "on white", bmp(bgra, 32, 3, 108, masks), white),
+        "bmp-alpha-5": Case("transparent (version 5)", "on white", bmp(bgra, 32, 3, 124, masks), white),
         "bmp-opaque-5": Case("version 5, no mask for alpha", "opaque", bmp(rgba, 32, 3, 124, swapped), RGB),
         "bmp-cut": Case("cut off", "an error", bmp(bgra, 32)[:-20], "broken or cut off", browser=None),
     }  # fmt: skip
@@ -496,7 +496,7 @@ def tiffs() -> dict[str, Case]:
     multiplied = np.dstack([np.rint(RGB * (ALPHA / 255)[..., None]).astype(np.uint8), ALPHA])
     cmyk = np.dstack([255 - RGB, np.full_like(GREY, 20)])
     whole, raw = tiff(RGB, 2), "this is a camera raw file"
-    upper = "the upper 8 bits"
+    upper = "upper 8 bits"
     pages = {"save_all": True, "append_images": [Image.fromarray(FLIPPED)]}
     cases = {
         "tiff": Case("plain", "as it is", whole, RGB),
@@ -506,15 +506,15 @@ def tiffs() -> dict[str, Case]:
         "tiff-jpeg": Case("JPEG in TIFF", "as it is", pil(RGB, "TIFF", compression="jpeg", quality=95), RGB, 1),
         "tiff-fax": Case("fax (group 4)", "black and white",
                          pil(Image.fromarray(GREY > 128), "TIFF", compression="group4"), BITS),
-        "tiff-grey": Case("grey", "three equal channels", tiff(GREY, 1), GREYS),
-        "tiff-grey-inverted": Case("grey, 0 for white", "three equal channels", tiff(255 - GREY, 0), GREYS),
+        "tiff-grey": Case("grey", "as it is", tiff(GREY, 1), GREYS),
+        "tiff-grey-inverted": Case("grey, 0 for white", "as it is", tiff(255 - GREY, 0), GREYS),
         "tiff-palette": Case("palette", "its colours", pil(palette_image(), "TIFF"), COLOURS),
         "tiff-16": Case("16 bits", "8 bits", tiff(NOISE[..., :3], 2), NOISE[..., :3] / 257, 1),
         "tiff-16-grey": Case("16 bits, grey", "8 bits", tiff(NOISE[..., 0], 1), NOISE[..., [0] * 3] / 257, 1),
         "tiff-4-grey": Case("4 bits, grey", "scaled to 255", tiff(INDEX, 1, bits=4), np.dstack([INDEX * 17] * 3)),
         "tiff-4-grey-inverted": Case("4 bits, grey, 0 for white", "scaled to 255", tiff(15 - INDEX, 0, ">", 4),
                                      np.dstack([INDEX * 17] * 3)),
-        "tiff-4-grey-odd": Case("4 bits, grey, an odd width, rotated", "scaled to 255",
+        "tiff-4-grey-odd": Case("an odd width, rotated", "scaled to 255",
                                 tiff(INDEX[:, :-1], 1, bits=4, orientation=(6,)),
                                 TURNS[6](np.dstack([INDEX[:, :-1] * 17] * 3))),
         "tiff-10-grey": Case("10 bits, grey", upper, tiff(NOISE[..., 0] >> 6, 1, bits=10), NOISE[..., [0] * 3] >> 8),
@@ -523,13 +523,13 @@ def tiffs() -> dict[str, Case]:
         "tiff-12-grey-inverted": Case("12 bits, grey, 0 for white", upper, tiff(~NOISE[..., 0] >> 4, 0, bits=12),
                                       NOISE[..., [0] * 3] >> 8),
         "tiff-14": Case("14 bits", upper, tiff(NOISE[..., :3] >> 2, 2, bits=14), NOISE[..., :3] >> 8),
-        "tiff-alpha": Case("transparent", "composited on white", tiff(RGBA, 2, extra=(2,)), white),
-        "tiff-alpha-multiplied": Case("premultiplied alpha", "composited on white",
+        "tiff-alpha": Case("transparent", "on white", tiff(RGBA, 2, extra=(2,)), white),
+        "tiff-alpha-multiplied": Case("premultiplied alpha", "on white",
                                       tiff(multiplied, 2, extra=(1,)), white),
-        "tiff-fourth": Case("a fourth channel other than alpha", "the fourth channel is ignored",
+        "tiff-fourth": Case("a fourth channel, not alpha", "without it",
                             tiff(RGBA, 2, extra=(0,)), RGB),
-        "tiff-16-alpha": Case("16 bits, transparent", "composited on white", tiff(NOISE, 2, extra=(2,)), deep),
-        "tiff-cmyk": Case("CMYK", "inks on white paper", tiff(cmyk, 5), RGB * (235 / 255), 1),
+        "tiff-16-alpha": Case("16 bits, transparent", "on white", tiff(NOISE, 2, extra=(2,)), deep),
+        "tiff-cmyk": Case("CMYK", "inks on white", tiff(cmyk, 5), RGB * (235 / 255), 1),
         "tiff-turned-alpha": Case("orientation, transparent", "upright, on white",
                                   tiff(RGBA, 2, extra=(2,), orientation=(6,)), TURNS[6](white)),
         "tiff-pages": Case("several pages", "the first", pil(Image.fromarray(RGBA[..., :3].copy()), "TIFF", **pages),
@@ -545,10 +545,10 @@ def tiffs() -> dict[str, Case]:
         "tiff-grey-alpha": Case("grey, transparent", "an error", tiff(RGBA[..., [0, 3]], 1, extra=(2,)),
                                 "got grey of 8 bits, 2 samples a pixel"),
         "tiff-lab": Case("L*a*b*", "an error", tiff(RGB, 8), r"got L\*a\*b\* of 8 bits"),
-        "tiff-preview": Case("camera raw: a preview first", "an error",
+        "tiff-preview": Case("camera raw", "an error",
                              tiff(RGB, 2, page=(1,), parts=(8,)), raw),
-        "tiff-dng": Case("camera raw: DNG", "an error", tiff(RGB, 2, dng=(1,)), raw),
-        "tiff-sensor": Case("camera raw: sensor data", "an error", tiff(GREY, 32803), raw),
+        "tiff-dng": Case("camera raw", "an error", tiff(RGB, 2, dng=(1,)), raw),
+        "tiff-sensor": Case("camera raw", "an error", tiff(GREY, 32803), raw),
         "tiff-cut": Case("cut off", "an error", whole[:-20], "broken or cut off"),
         **{
             f"tiff-turned-{turn}": Case("orientation 1 to 8", "upright", tiff(RGB, 2, orientation=(turn,)),
@@ -565,12 +565,12 @@ def jpeg2000s() -> dict[str, Case]:
     deep = Image.fromarray(NOISE[..., 0].copy())
     cases = {
         "jp2": Case("plain", "as it is", whole, RGB),
-        "jp2-stream": Case("bare codestream", "as it is", pil(RGB, "JPEG2000", no_jp2=True, **exact), RGB),
-        "jp2-grey": Case("grey", "three equal channels", pil(GREY, "JPEG2000", **exact), GREYS),
-        "jp2-grey-stream": Case("grey, bare codestream", "three equal channels",
+        "jp2-stream": Case("codestream", "as it is", pil(RGB, "JPEG2000", no_jp2=True, **exact), RGB),
+        "jp2-grey": Case("grey", "as it is", pil(GREY, "JPEG2000", **exact), GREYS),
+        "jp2-grey-stream": Case("grey codestream", "as it is",
                                 pil(GREY, "JPEG2000", no_jp2=True, **exact), GREYS),
-        "jp2-alpha": Case("transparent", "composited on white", pil(RGBA, "JPEG2000", **exact), white),
-        "jp2-16-grey": Case("16 bits, grey", "the upper 8 bits",
+        "jp2-alpha": Case("transparent", "on white", pil(RGBA, "JPEG2000", **exact), white),
+        "jp2-16-grey": Case("16 bits, grey", "upper 8 bits",
                             pil(deep, "JPEG2000", **exact), NOISE[..., [0] * 3] >> 8),
         "jp2-grey-alpha": Case("grey, transparent", "an error",
                                pil(RGBA[..., [0, 3]].copy(), "JPEG2000", **exact), "got another kind"),
@@ -591,8 +591,8 @@ def pnms() -> dict[str, Case]:
         "ppm-16": Case("16 bits", "8 bits", pnm(6, sixteen, 65535), np.rint(sixteen / 257)),
         "ppm-16-text": Case("16 bits, as text", "8 bits", pnm(3, sixteen, 65535), np.rint(sixteen / 257)),
         "ppm-10": Case("10 bits", "8 bits", pnm(6, sixteen >> 6, 1023), np.rint((sixteen >> 6) * (255 / 1023))),
-        "pgm": Case("plain", "three equal channels", pnm(5, GREY), GREYS),
-        "pgm-text": Case("as text", "three equal channels", pnm(2, GREY), GREYS),
+        "pgm": Case("plain", "as it is", pnm(5, GREY), GREYS),
+        "pgm-text": Case("as text", "as it is", pnm(2, GREY), GREYS),
         "pgm-15": Case("maximum 15", "scaled to 255", pnm(5, INDEX, 15), np.dstack([INDEX * 17] * 3)),
         "pbm": Case("plain", "1 is black", pnm(4, np.packbits(ink, axis=1), None), BITS),
         "pbm-text": Case("as text", "1 is black", pnm(1, ink.astype(int), None), BITS),
@@ -648,16 +648,16 @@ def noisy() -> dict[str, bytes]:
 
 def table() -> str:
     """As it stands in docs/pictures.md: a row for all cases of a format that come out alike, and those cut off once."""
-    rows: dict[tuple[str, str], list[str]] = {}
+    rows: dict[tuple[str, str], list[Case]] = {}
     for name, case in CASES.items():
-        levels = [f"±{case.made}"] * bool(case.made) + [f"Chromium ±{case.browser}"] * bool(case.browser)
-        result = f"{case.gives} ({', '.join(levels)})" if levels else case.gives
         if case.comes != "cut off":
-            rows.setdefault((name.partition("-")[0].upper(), result), []).append(case.comes)
+            rows.setdefault((name.partition("-")[0].upper(), case.gives), []).append(case)
     lines, before = ["| format | input | result |", "|---|---|---|", "| all | cut off | an error |"], ""
-    for (form, result), inputs in rows.items():
-        first = form if form != before else ""
-        lines.append(f"| {first} | {'; '.join(dict.fromkeys(inputs))} | {result} |")
+    for (form, gives), cases in rows.items():
+        made, browser = max(case.made for case in cases), max(case.browser or 0 for case in cases)
+        levels = ", ".join([f"±{made}"] * bool(made) + [f"Chromium ±{browser}"] * bool(browser))
+        inputs = "; ".join(dict.fromkeys(case.comes for case in cases))
+        lines.append(f"| {form if form != before else ''} | {inputs} | {gives}{f' ({levels})' if levels else ''} |")
         before = form
     return "\n".join(lines) + "\n"
 
