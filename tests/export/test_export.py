@@ -252,7 +252,7 @@ def test_a_sureness_of_an_older_version_is_refused(
     from thumbnet.training import from_onnx
 
     monkeypatch.setattr(from_onnx, "familiar", lambda _: np.ones((100, 64), np.float32))
-    with pytest.raises(ModelError, match=r"sureness is of an older Thumbnet, .* Train it again"):
+    with pytest.raises(ModelError, match=r"sureness is that of an older Thumbnet, .* Train it again"):
         formats.export(str(trained["seed"]), form)
     assert list(Path().iterdir()) == []
 
