@@ -3,7 +3,7 @@
     python benchmarks/reduced.py FOLDER [--model NAME|FILE] [--margins 4 8 16]
 
 FOLDER holds photographs, at any depth. Each is made the network's square twice: from all of its pixels, and from fewer,
-of which the shorter side still has the margin times the square's. `images.REDUCED_MARGIN` is the margin in use. As
+of which the shorter side still has the margin times the square's. `decode.REDUCED_MARGIN` is the margin in use. As
 photographs from the web are small, they are also taken enlarged, with grain, as a camera has them; and 16 to a picture,
 which has more detail than any photograph.
 """

@@ -1,6 +1,7 @@
 """The same model file behind `thumbnet serve` and behind other servers: requests a second, latency, memory.
 
     python benchmarks/serve.py --litserve PYTHON --bentoml PYTHON --mlserver PYTHON [--rounds 3] [--seconds 6]
+                               [--plot docs/serve-requests.svg]
 
 Each PYTHON is that of an environment which has the server and Thumbnet; they exclude each other in one. Each server is
 set up as its documentation says, with batches of up to 64, and calls Thumbnet to decode and for the network, so that
@@ -29,6 +30,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from plots import draw
 
 import thumbnet
 from thumbnet.model.classifier import PRETRAINED
@@ -124,6 +126,7 @@ def main() -> None:
     parser.add_argument("--model", default="cifar10-seed")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=6)
+    parser.add_argument("--plot", type=Path, metavar="FILE.svg", help="draw the requests a second")
     arguments = parser.parse_args()
     contents = pictures()
     results: dict[str, dict[int, list[tuple[float, float, float]]]] = {}
@@ -159,6 +162,15 @@ def main() -> None:
                 f"{statistics.median(middles):.1f} | {statistics.median(tails):.1f} ({min(tails):.1f} to "
                 f"{max(tails):.1f}) | {statistics.median(memory[name]):.0f} |"
             )
+    if arguments.plot:
+        rates = {
+            name: [(clients, statistics.median(rate for rate, *_ in runs)) for clients, runs in by_clients.items()]
+            for name, by_clients in results.items()
+        }
+        told = "; ".join(f"{name} {line[0][1]:.0f} to {line[-1][1]:.0f}" for name, line in rates.items())
+        highest = max(rate for line in rates.values() for _, rate in line)
+        draw(arguments.plot, f"Requests a second by clients: {told}", ("clients", "requests a second"), rates, {},
+             (0, highest * 1.05))  # fmt: skip
 
 
 def pictures() -> list[bytes]:
