@@ -202,7 +202,7 @@ def test_names_of_another_format_and_odd_sizes_are_told(tmp_path: Path) -> None:
     seen = check.read(str(tmp_path / "a"))
     assert seen.misnamed == [("train/red/a.JPG", "this is PNG, not .jpg")]
     assert seen.odd == [
-        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, so only the middle will be used"),
+        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, so it will be squeezed into a square"),
         ("train/red/small.png", "31 × 31 pixels: smaller than 32, so it will be enlarged"),
     ]
 

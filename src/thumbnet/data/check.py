@@ -30,7 +30,7 @@ from thumbnet.progress import progress
 from thumbnet.text import printable
 
 LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
-MOST_ASPECT = 3  # longer to shorter side; training keeps the middle, so more than two thirds would be cut off
+MOST_ASPECT = 3  # longer to shorter side; training squeezes a picture into a square
 MOST_UNEVEN = 3  # pictures of the largest class for one of the smallest
 # Gives the probability of each class for each labelled picture, `(N, C)`. It has not learned from that picture.
 Judge: TypeAlias = Callable[[Dataset], NDArray[np.float64]]
@@ -229,7 +229,7 @@ def _odd(seen: _Seen) -> Iterator[str]:
     if min(seen.width, seen.height) < LEAST_SIDE:
         yield f"{size}: smaller than {LEAST_SIDE}, so it will be enlarged"
     if max(seen.width, seen.height) > MOST_ASPECT * min(seen.width, seen.height):
-        yield f"{size}: longer than {MOST_ASPECT} to 1, so only the middle will be used"
+        yield f"{size}: longer than {MOST_ASPECT} to 1, so it will be squeezed into a square"
 
 
 # --- copies ---
