@@ -146,9 +146,7 @@ class Service:
         self.urls, self._private_urls = urls, private_urls
         self._batcher = Batcher(classifier, metrics)
         self._decoders = ThreadPoolExecutor(decoders, "decode")
-        self._heavy = ThreadPoolExecutor(
-            decoders, "decode heavy"
-        )  # so that light pictures never wait behind heavy ones
+        self._heavy = ThreadPoolExecutor(decoders, "decode heavy")  # so that light pictures wait behind no heavy ones
         self._alone = decoders == 1
         self._fetchers = ThreadPoolExecutor(limits.fetches, "fetch")
         self._explainer = ThreadPoolExecutor(1, "explain")
