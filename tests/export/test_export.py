@@ -260,9 +260,8 @@ def test_a_sureness_of_an_older_version_is_refused(
 @pytest.mark.parametrize("form", BY_KERAS)
 def test_a_strangers_network_is_refused(form: str) -> None:
     need(form)
-    models.write(
-        Path("tiny.onnx"), recipe={"network": "keras"}, data={"source": "digits"}
-    )  # a name that networks.py does have
+    # A name that networks.py does have.
+    models.write(Path("tiny.onnx"), recipe={"network": "keras"}, data={"source": "digits"})
     with pytest.raises(ModelError, match=r"network is 'keras'. Expected one that is known here: seed, vgg"):
         formats.export("tiny.onnx", form)
     assert [path.name for path in Path().iterdir()] == ["tiny.onnx"]

@@ -89,7 +89,7 @@ class _Held:
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
-        """Take so many more bytes. False if there is no room for them, or if the request has ended."""
+        """Take `count` more bytes. False if there is no room for them, or if the request has ended."""
         with self._lock:
             if self._closed or not self._budget.take(self.client, count):
                 return False
@@ -104,7 +104,7 @@ class _Held:
                 self._count -= count
 
     def fetch(self, count: int, most: int) -> bool:
-        """Count so many more bytes from URLs. False if that makes more than `most`."""
+        """Add `count` to the bytes from URLs. False if that makes more than `most`."""
         with self._lock:
             if self._fetched + count > most:
                 return False

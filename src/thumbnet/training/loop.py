@@ -59,8 +59,8 @@ def fit(
         recipe: How to train, and for how many epochs.
         train: The pictures to learn from.
         validation: The pictures that choose the epoch; without them it is the last one.
-        settings: What else decides the training. A training of so many minutes depends on the machine's speed, so it
-            cannot be repeated bit for bit.
+        settings: What else decides the training. A training limited by minutes depends on the machine's speed, so
+            it cannot be repeated bit for bit.
         checkpoint_path: The file that takes the state after each epoch.
         resume: Continue from that file.
         write: Takes the history after each epoch.

@@ -31,7 +31,7 @@ from thumbnet.training.to_onnx import export, with_info
 SIZE = 32  # pixels a side, if the caller names no size
 FRAMING: Framing = "centre"  # how a picture becomes a square, where the data does not say
 HELD_OUT = 1000  # pictures that calibration needs
-SAMPLES = 1000  # pictures, at the least, on which Keras and the model file are compared, if there are as many
+SAMPLES = 1000  # pictures on which Keras and the model file are compared: as many or more, or all of fewer
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def train(
             calibration of the first. This takes twice the time.
         mirror: Whether a picture's mirror image keeps its class. Say no for letters, digits or signs.
         precision: `float32` or `mixed_bfloat16`, for the training. Without it, what the processor computes fast.
-        patience: Stop once so many epochs in a row were no better on the held-out pictures.
+        patience: Stop after this many epochs in a row that were no better on the held-out pictures.
         logs: A folder for TensorBoard's logs, which start again, or continue with `resume`. A refit is not logged.
         foreign: A folder of pictures that show none of the classes. They decide nothing; the share of them that the
             model file rejects as unsure goes into its scores.
