@@ -121,7 +121,7 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
     )
-    command.add_argument("--logs", metavar="FOLDER", help="write the learning curves there, for TensorBoard")
+    command.add_argument("--logs", metavar="FOLDER", help="write learning curves there, for TensorBoard")
     command.add_argument(
         "--foreign", metavar="FOLDER", help="pictures of other things; the model file records how many it rejects"
     )
