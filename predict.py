@@ -1,4 +1,4 @@
-"""Ask for the URL of an image and print its class, by the model that train.py saved here, or else the bundled one."""
+"""Ask for the URL of an image and print its class, by the model that train.py saved here, or else by cifar10-seed."""
 
 import sys
 from pathlib import Path

@@ -80,7 +80,7 @@ def methods(classifier: Classifier, random: np.random.Generator) -> dict[str, Ca
         return np.asarray(-beside, np.float32)
 
     return {
-        "`thumbnet.explain`": lambda square, _: explain.heat(classifier, square),
+        "**Thumbnet**": lambda square, _: explain.heat(classifier, square),
         "RISE, the same masks": rise,
         "occlusion": occlusion,
         "the middle first": lambda *_: -far,

@@ -163,13 +163,13 @@ def main() -> None:
                 f"{max(tails):.1f}) | {statistics.median(memory[name]):.0f} |"
             )
     if arguments.plot:
-        rates = {
+        medians = {
             name: [(clients, statistics.median(rate for rate, *_ in runs)) for clients, runs in by_clients.items()]
             for name, by_clients in results.items()
         }
-        told = "; ".join(f"{name} {line[0][1]:.0f} to {line[-1][1]:.0f}" for name, line in rates.items())
-        highest = max(rate for line in rates.values() for _, rate in line)
-        draw(arguments.plot, f"Requests a second by clients: {told}", ("clients", "requests a second"), rates, {},
+        told = "; ".join(f"{name} {line[0][1]:.0f} to {line[-1][1]:.0f}" for name, line in medians.items())
+        highest = max(rate for line in medians.values() for _, rate in line)
+        draw(arguments.plot, f"Requests a second by clients: {told}", ("clients", "requests a second"), medians, {},
              (0, highest * 1.05))  # fmt: skip
 
 

@@ -50,7 +50,7 @@ __all__ = [
 
 _HOMES = {
     "Classifier": "thumbnet.model.classifier",
-    "Dataset": "thumbnet.data.load",
+    "Dataset": "thumbnet.data.dataset",
     "Prediction": "thumbnet.model.classifier",
     "load": "thumbnet.model.classifier",
     "train": "thumbnet.training.pipeline",

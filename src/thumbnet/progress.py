@@ -1,4 +1,4 @@
-"""A bar for long work outside of the training."""
+"""A progress bar for all long work but the training, which draws its own."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 @contextlib.contextmanager
 def progress(label: str, total: int, unit: str, start: int = 0) -> Iterator[Callable[[int], object]]:
-    """A bar with the time left on standard error, if that is a terminal; what it gives is told each new position.
+    """A bar with the time left on standard error, if that is a terminal. Call what it gives with each new position.
 
     Without tqdm, which the base install does not have, there is no bar.
     """

@@ -181,7 +181,7 @@ def test_copies_with_other_labels_come_first_and_are_said(tmp_path: Path) -> Non
     write(tmp_path / "a/train/blue/zzzz.jpg", ALTERED["re-encoded"](made["train/green/1.png"]))
     found = check.check(str(tmp_path / "a"))
     lines = check.text(found).splitlines()
-    assert lines[2] == "4 pictures repeat another one"
+    assert lines[2] == "Pictures that repeat another one: 4"
     assert re.fullmatch(r"  train/blue/zzzz.jpg – train/green/1.png: 0.\d\d alike; labelled blue and green", lines[3])
     assert lines[4:6] == [
         "  train/red/zz.png – train/red/5.png: the same pixels",
@@ -202,7 +202,7 @@ def test_names_of_another_format_and_odd_sizes_are_told(tmp_path: Path) -> None:
     seen = check.read(str(tmp_path / "a"))
     assert seen.misnamed == [("train/red/a.JPG", "this is PNG, not .jpg")]
     assert seen.odd == [
-        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, so only the middle will be used"),
+        ("train/red/long.png", "200 × 66 pixels: longer than 3 to 1, so it will be squeezed into a square"),
         ("train/red/small.png", "31 × 31 pixels: smaller than 32, so it will be enlarged"),
     ]
 
@@ -232,7 +232,7 @@ def test_the_rows_of_an_npz_are_those_of_its_arrays(tmp_path: Path) -> None:
         ("train 58", "train 0"),
         ("train 59", "train 1"),
     ]
-    assert "60 pictures of 3 classes, not split; 2 findings" in check.text(found)
+    assert "60 pictures of 3 classes, not split; findings: 2" in check.text(found)
 
 
 def test_test_rows_count_from_the_test_splits_start(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_the_page_shows_the_pictures_and_nothing_gets_out_of_its_place(tmp_path:
     assert shown is not None
     assert (shown[..., ::-1] == made["train/red/5.png"]).all()
     assert "\x1b" not in check.text(found)
-    assert "1 files cannot be read" in html
+    assert "Files that cannot be read: 1" in html
 
 
 def test_large_pictures_get_smaller_on_the_page(tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_the_command_says_by_its_exit_code_whether_there_is_anything(
     capsys.readouterr()
     assert main(["check-data", "--data", str(tmp_path / "a"), "--report", str(tmp_path / "check.html")]) == 3
     printed = capsys.readouterr()
-    assert "1 pictures repeat another one" in printed.out
+    assert "Pictures that repeat another one: 1" in printed.out
     assert printed.err.endswith(f"The pictures: {tmp_path / 'check.html'}\n")
     assert "copy.png" in (tmp_path / "check.html").read_text()
     assert main(["check-data", "--data", str(tmp_path / "nowhere")]) == 1

@@ -148,7 +148,7 @@ def test_hold_out_leaves_a_class_without_pictures_alone() -> None:
 
 def test_hold_out_names_the_class_with_too_few_pictures() -> None:
     dataset = Dataset(tiny().images, np.array([0, 0, 0, 0, 0, 1]), ("dog", "lynx"))
-    with pytest.raises(DataError, match=r"one picture cannot be split: lynx"):
+    with pytest.raises(DataError, match=r"which cannot be split: lynx"):
         hold_out(dataset, 0.5, 0)
 
 
@@ -156,7 +156,7 @@ def test_hold_out_says_how_many_pictures_a_class_needs() -> None:
     """A class of two has one left after the test pictures; whoever trains is not told that it had one."""
     rest, _ = hold_out(tiny(4), 0.5, 0)
     with pytest.raises(
-        DataError, match=r"one picture is left of a class.*: class 0, class 1. Each class needs three or"
+        DataError, match=r"classes with a single picture left.*: class 0, class 1. Each class needs three or"
     ):
         hold_out(rest, 0.1, 0)
 
@@ -982,7 +982,7 @@ BAD_NPZ: dict[str, tuple[dict[str, Any], str]] = {
     "fewer columns": (arrays(y=np.eye(2)[np.arange(20) % 2], names=["a", "b", "c"]), r"one-hot labels \(N, 3\)"),
     "names are objects": (arrays(names=np.array(["a", None])), "names holds pickled Python objects"),
     "broken text": (arrays(y=[b"\xff", b"a"] * 10), "utf-8"),
-    "one picture in a class": (arrays(y=np.array([1] + [0] * 19)), "one picture cannot be split: 1"),
+    "one picture in a class": (arrays(y=np.array([1] + [0] * 19)), "which cannot be split: 1"),
     "kinds differ": (four(arrays(), arrays(y=["0", "1"] * 10)), r"got int64 \(20,\) and <U1 \(20,\)"),
     "columns differ": (four(arrays(y=np.eye(3)[[0, 1] * 10]), arrays(y=np.eye(2)[[0, 1] * 10])), r"\(N, 3\)"),
 }
@@ -1315,7 +1315,7 @@ BAD_FOLDERS: dict[str, tuple[dict[str, int], str]] = {
     "only pictures": ({".": 5}, r"a/\d.png: a picture outside of the classes"),
     "pictures in train": ({"train": 1, "train/x": 5, "train/y": 5, "test/x": 2, "test/y": 2}, "a/train/0.png: a pict"),
     "beside train": ({".": 1, "train/x": 5, "train/y": 5, "test/x": 2, "test/y": 2}, "a/0.png: a picture outside"),
-    "one picture in a class": ({"cat": 5, "dog": 1}, "one picture cannot be split: dog"),
+    "one picture in a class": ({"cat": 5, "dog": 1}, "which cannot be split: dog"),
 }
 
 

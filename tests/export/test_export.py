@@ -260,9 +260,8 @@ def test_a_sureness_of_an_older_version_is_refused(
 @pytest.mark.parametrize("form", BY_KERAS)
 def test_a_strangers_network_is_refused(form: str) -> None:
     need(form)
-    models.write(
-        Path("tiny.onnx"), recipe={"network": "keras"}, data={"source": "digits"}
-    )  # a name that networks.py does have
+    # A name that networks.py does have.
+    models.write(Path("tiny.onnx"), recipe={"network": "keras"}, data={"source": "digits"})
     with pytest.raises(ModelError, match=r"network is 'keras'. Expected one that is known here: seed, vgg"):
         formats.export("tiny.onnx", form)
     assert [path.name for path in Path().iterdir()] == ["tiny.onnx"]
@@ -395,7 +394,7 @@ def test_a_format_that_agrees_is_written(tiny: Path, monkeypatch: pytest.MonkeyP
 def test_what_disagrees_is_not_written(tiny: Path, wrong: Format, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(FORMATS, "copy", wrong)
     Path("tiny.copy").write_text("old")
-    with pytest.raises(ExportError, match=r"^copy answers otherwise than the model file: .* Nothing was written$"):
+    with pytest.raises(ExportError, match=r"^copy answers differently from the model file: .* Nothing was written$"):
         formats.export(str(tiny), "copy")
     assert Path("tiny.copy").read_text() == "old"
     assert sorted(path.name for path in Path().iterdir()) == ["tiny.copy", "tiny.onnx"]
@@ -407,13 +406,13 @@ def test_a_real_format_that_disagrees_is_not_written(
 ) -> None:
     refusing = dataclasses.replace(FORMATS[form], tolerance=Tolerance(0, 0, moved=-1.0))
     monkeypatch.setitem(FORMATS, form, refusing)
-    with pytest.raises(ExportError, match="answers otherwise"):
+    with pytest.raises(ExportError, match="answers differently"):
         formats.export(str(trained["seed"]), form)
     assert list(Path().iterdir()) == []
 
 
 def test_int8_that_loses_too_much_is_not_written(trained: dict[str, Path]) -> None:
-    with pytest.raises(ExportError, match="int8 answers otherwise than the model file"):
+    with pytest.raises(ExportError, match="int8 answers differently from the model file"):
         formats.export(trained["vgg"], "int8")  # not `lenient`
     assert list(Path().iterdir()) == []
 
@@ -455,7 +454,9 @@ def test_a_place_that_does_not_fit_is_told_before_the_work(tiny: Path, form: str
 
 
 def test_a_format_that_there_is_not_is_told(tiny: Path) -> None:
-    with pytest.raises(ExportError, match=r"^no format 'h5'. There is: keras, savedmodel, litert, int8, triton, web$"):
+    with pytest.raises(
+        ExportError, match=r"^no format 'h5'. Expected one of: keras, savedmodel, litert, int8, triton, web$"
+    ):
         formats.export(tiny, "h5")
 
 

@@ -407,7 +407,7 @@ def test_at_least_a_thousand_pictures_from_all_over_prove_the_export() -> None:
 
 
 def test_an_unknown_recipe_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=f"no recipe 'sed'. There is: {', '.join(RECIPES)}"):
+    with pytest.raises(TrainingError, match=f"no recipe 'sed'. Expected one of: {', '.join(RECIPES)}"):
         thumbnet.train(FEW, "sed", output=tmp_path / "model.onnx")
 
 

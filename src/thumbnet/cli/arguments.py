@@ -77,7 +77,7 @@ def _add_predict(commands: Any) -> None:
     )
     command.add_argument(
         "-o", "--output", metavar="FILE",
-        help="write the answers there, not to standard output; they are in FILE.part until all are there. With "
+        help="write the answers to this file, not to standard output; FILE.part holds them until all are done. With "
         "--engine ray, a new or empty folder",
     )  # fmt: skip
     command.add_argument(
@@ -109,7 +109,9 @@ def _add_train(commands: Any) -> None:
     )
     length = command.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="passes over all images (the recipe's)")
-    length.add_argument("--time", type=_minutes, metavar="MINUTES", help="train for so long; the schedule fits it")
+    length.add_argument(
+        "--time", type=_minutes, metavar="MINUTES", help="train for this long; the learning rate fits it"
+    )
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the same seed gives the same model (0)")
     command.add_argument("--output", default="model.onnx", metavar="MODEL.onnx", help="the model file (model.onnx)")
     command.add_argument(
@@ -119,20 +121,20 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
     )
-    command.add_argument("--logs", metavar="FOLDER", help="write curves for TensorBoard there")
+    command.add_argument("--logs", metavar="FOLDER", help="write learning curves there, for TensorBoard")
     command.add_argument(
         "--foreign", metavar="FOLDER", help="pictures of other things; the model file records how many it rejects"
     )
     command.add_argument(
         "--precision",
         choices=PRECISIONS,
-        help="of the training (what the processor computes fast); the model file is float32",
+        help="what the training computes in (auto: what the processor computes fast); the model file is float32",
     )
     command.add_argument(
         "--no-mirror",
         dest="mirror",
         action="store_false",
-        help="for pictures such as letters and signs, whose mirror images differ",
+        help="mirror no pictures; for letters, digits and signs, whose mirror images mean something else",
     )
 
 
@@ -226,8 +228,7 @@ def _add_export(commands: Any) -> None:
     )
     command.add_argument(
         "--data", metavar="DATA",
-        help="pictures of the model's classes, to compare on: cifar10, digits, a folder or an .npz file (what the "
-        "model was trained on)",
+        help="pictures of the model's classes, to compare on, as for evaluate (what the model was trained on)",
     )  # fmt: skip
     command.add_argument(
         "--runtime",

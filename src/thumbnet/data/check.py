@@ -30,7 +30,7 @@ from thumbnet.progress import progress
 from thumbnet.text import printable
 
 LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
-MOST_ASPECT = 3  # longer to shorter side; training keeps the middle, so more than two thirds would be cut off
+MOST_ASPECT = 3  # longer to shorter side; training squeezes a picture into a square
 MOST_UNEVEN = 3  # pictures of the largest class for one of the smallest
 # Gives the probability of each class for each labelled picture, `(N, C)`. It has not learned from that picture.
 Judge: TypeAlias = Callable[[Dataset], NDArray[np.float64]]
@@ -229,7 +229,7 @@ def _odd(seen: _Seen) -> Iterator[str]:
     if min(seen.width, seen.height) < LEAST_SIDE:
         yield f"{size}: smaller than {LEAST_SIDE}, so it will be enlarged"
     if max(seen.width, seen.height) > MOST_ASPECT * min(seen.width, seen.height):
-        yield f"{size}: longer than {MOST_ASPECT} to 1, so only the middle will be used"
+        yield f"{size}: longer than {MOST_ASPECT} to 1, so it will be squeezed into a square"
 
 
 # --- copies ---
@@ -317,32 +317,32 @@ def sections(found: Findings) -> list[Section]:
     seen = found.pictures
     suspects = found.suspects or []
     every = [
-        _notes("files cannot be read", "Training leaves them out. Mend or delete them.", seen.unreadable),
+        _notes("Files that cannot be read", "Training leaves them out. Mend or delete them.", seen.unreadable),
         Section(
-            f"{len(found.leaks):,} test pictures are also in the training split",
+            f"Test pictures that are also in the training split: {len(found.leaks):,}",
             "A score on them measures memory. Remove them from one of the splits.",
             [_copy(seen, copy) for copy in found.leaks],
             [(copy.row, copy.of) for copy in found.leaks],
         ),
         Section(
-            f"{len(found.duplicates):,} pictures repeat another one",
+            f"Pictures that repeat another one: {len(found.duplicates):,}",
             "If the labels differ, one of them is wrong, or the picture is no copy. "
             "Remove copies before you split a set, or they end up in both splits.",
             [_copy(seen, copy) for copy in found.duplicates],
             [(copy.row, copy.of) for copy in found.duplicates],
         ),
         Section(
-            f"{len(suspects):,} labels may be wrong",
+            f"Labels that may be wrong: {len(suspects):,}",
             "Networks that have not seen these pictures disagree with their labels. Look at one before you change it.",
             [_suspect(seen, suspect) for suspect in suspects],
             [(suspect.row,) for suspect in suspects],
         ),
         _notes(
-            "files have the suffix of another format", "Other programs may reject them. Rename them.", seen.misnamed
+            "Files with the suffix of another format", "Other programs may reject them. Rename them.", seen.misnamed
         ),
-        _notes("pictures have an odd size", "Crop or replace them if that matters.", seen.odd),
+        _notes("Pictures of an odd size", "Crop or replace them if that matters.", seen.odd),
         _notes(
-            f"classes have less than 1/{MOST_UNEVEN} of the largest one's pictures",
+            f"Classes with less than 1/{MOST_UNEVEN} of the largest one's pictures",
             "The network will miss them more often. Add pictures.",
             found.uneven,
         ),
@@ -354,7 +354,7 @@ def summary(found: Findings) -> str:
     """One line: what was checked, and how much was found."""
     seen, tests = found.pictures, int(found.pictures.is_test.sum())
     split = f", {len(seen) - tests:,} to train on and {tests:,} to test" if tests else ", not split"
-    counted = f"{found.count:,} findings" if found.count else "nothing found"
+    counted = f"findings: {found.count:,}" if found.count else "nothing found"
     return f"{printable(seen.source)}: {len(seen):,} pictures of {len(seen.names)} classes{split}; {counted}"
 
 
@@ -377,7 +377,7 @@ def text(found: Findings) -> str:
 
 
 def _notes(title: str, advice: str, notes: list[Note]) -> Section:
-    return Section(f"{len(notes):,} {title}", advice, [f"{where}: {what}" for where, what in notes], [])
+    return Section(f"{title}: {len(notes):,}", advice, [f"{where}: {what}" for where, what in notes], [])
 
 
 def _copy(seen: Pictures, copy: Copy) -> str:

@@ -36,7 +36,7 @@ def page(found: Findings) -> Html:
     parts = [_section(found.pictures, section) for section in check.sections(found)]
     top = element(
         "header",
-        element("h1", "What is wrong with the data"),
+        element("h1", "Check of the data"),
         element("p", check.summary(found)),
         element("p", check.caution(found)),
     )

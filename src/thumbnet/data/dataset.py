@@ -101,21 +101,21 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
     single = [name for name, count in zip(dataset.names, counts, strict=True) if count == 1]
     if single:
         raise DataError(
-            f"one picture is left of a class, and one picture cannot be split: {first_few(single)}. Each class needs "
-            "three or more, to learn, to calibrate and to test; two where the test pictures are apart. Add pictures, "
-            "or leave the class out"
+            f"classes with a single picture left, which cannot be split: {first_few(single)}. Each class needs three "
+            "or more, to learn, to calibrate and to test; two where the test pictures are apart. Add pictures, or "
+            "leave the class out"
         )
     held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
     try:
         rows = train_test_split(
             np.arange(len(dataset)), test_size=held_out_count, random_state=seed, stratify=dataset.labels
-        )  # (N,) → (rest,), (held out,)
+        )
     except ValueError as error:
         raise DataError(
             f"{held_out_count} of {len(dataset)} pictures in {np.count_nonzero(counts)} classes cannot be held out: "
             f"{error}"
         ) from error
-    rest, held_out = (dataset.take(np.sort(part)) for part in rows)
+    rest, held_out = (dataset.take(np.sort(part)) for part in rows)  # (rest,), (held out,)
     return rest, held_out
 
 

@@ -51,7 +51,7 @@ class Found(NamedTuple):
     """What was found, and above which likeness."""
 
     matches: list[Match]  # the likest first
-    limit: float  # `FINE`, or more if pictures look alike by nature; from 1 on, copies cannot be told apart
+    limit: float  # `FINE`, or more if pictures look alike by nature; from 1 on, only exact copies count
 
 
 def find(pictures: NDArray[np.uint8], *, mirrored: bool, show: Callable[[int], object] = lambda _: None) -> Found:
@@ -60,7 +60,7 @@ def find(pictures: NDArray[np.uint8], *, mirrored: bool, show: Callable[[int], o
     Args:
         pictures: uint8 `(N, SIDE, SIDE, 3)`, no two of them equal.
         mirrored: Whether mirror images count, too.
-        show: Told how many pictures have been compared with all others, in the first stage.
+        show: Called with how many pictures have been compared with all others, in the first stage.
     """
     grey = np.stack([cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in pictures])  # (N, SIDE, SIDE)
     limit = _limit(grey)

@@ -44,7 +44,7 @@ class Tree(NamedTuple):
 def role_of(name: str) -> Role | None:
     """Which split a folder, a table or a value in it names, in the forms that people use; None for other names."""
     found = _SPLIT.fullmatch(name.strip().casefold())
-    return found.lastgroup if found else None  # type: ignore[return-value]  # the groups are called as the roles
+    return found.lastgroup if found else None  # type: ignore[return-value]  # the groups have the roles' names
 
 
 def read_folder(root: Path, size: int = 32, *, framing: Framing = "stretch", seed: int = 0) -> Splits:
@@ -192,7 +192,7 @@ def _refuse_loose(store: Store, part: str) -> None:
 def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
     """Reject folders that all have the same subfolders: these are the classes, or the splits of each class.
 
-    If one of them is called as a split is, another one may have more subfolders than the shared ones.
+    If one of them is named like a split, another one may have more subfolders than the shared ones.
     """
     below: dict[str, set[str]] = {name: set() for name in classes}
     for folder in store.folders:

@@ -77,7 +77,7 @@ def read_table(store: Store, table: str, known: Sequence[str] | None = None) -> 
     for row in rows:
         fits = pictures.find(row.file, row.role or own_role)
         if len(fits) > 1:
-            # A list of the classes and their numbers, beside folders that are called as they are, is no table of files.
+            # A list of classes and their numbers, beside folders named like the classes, is no table of files.
             kind = OtherTableError if {row.label for row in rows} <= set(store.folders) else DataError
             raise kind(f"{where}: {one_line(row.file)} may be any of {first_few(fits)}. Name its folder, too")
         file = fits[0] if fits else None

@@ -180,7 +180,7 @@ def _cells(shades: NDArray[np.int64], shade: int, margin: float, cell: float) ->
 
 
 def _some(count: int) -> list[int]:
-    """The places of `POINTS` points at most among so many, the first and the last one with them."""
+    """Places of at most `POINTS` of `count` points, evenly spaced, the first and the last included."""
     return np.unique(np.linspace(0, count - 1, min(count, POINTS)).astype(int)).tolist()  # type: ignore[no-any-return]
 
 

@@ -173,9 +173,8 @@ def calibration_error(confidence: NDArray[np.float32], right: NDArray[np.bool_])
 
 def uncalibrated_error(answers: Answers, temperature: float) -> float:
     """The calibration error if the model file did not divide the network's logits by `temperature`."""
-    logits = (
-        np.log(np.maximum(answers.probabilities, np.finfo(np.float32).tiny)) * temperature
-    )  # up to a constant a row
+    least = np.finfo(np.float32).tiny
+    logits = np.log(np.maximum(answers.probabilities, least)) * temperature  # (N, C), up to a constant a row
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))  # (N, C)
     return calibration_error((1 / raised.sum(axis=1)).astype(np.float32), answers.right)
 

@@ -1,4 +1,4 @@
-"""Model file → chosen format → the same answers? → written. One function, top to bottom.
+"""Model file → chosen format → the same answers? → written. Read `export` from top to bottom.
 
 The packages of a format are imported when it is written, so that the rest of Thumbnet does without them.
 """
@@ -188,7 +188,7 @@ def export(
         ThumbnetError: The output cannot be written.
     """
     if form not in FORMATS:
-        raise ExportError(f"no format {form!r}. There is: {', '.join(FORMATS)}")
+        raise ExportError(f"no format {form!r}. Expected one of: {', '.join(FORMATS)}")
     chosen = FORMATS[form]
     original = Original.read(model, data, runtime)
     output = Path(f"{original.name}{chosen.ending}" if output is None else output)

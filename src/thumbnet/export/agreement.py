@@ -76,6 +76,6 @@ def refuse(found: Agreement, tolerance: Tolerance, form: str) -> None:
     ):
         return
     raise ExportError(
-        f"{form} answers otherwise than the model file: {found}. Tolerated: {tolerance.differing:.1%} other answers, "
+        f"{form} answers differently from the model file: {found}. Tolerated: {tolerance.differing:.1%} other answers, "
         f"{100 * tolerance.lost:.1f} points of accuracy, {tolerance.moved:g} of a probability. Nothing was written"
     )

@@ -24,15 +24,8 @@ NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', 
 LITTER = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"}  # Windows
     | {"__macosx", "icon\r", "network trash folder", "temporary items", "lost+found", "resource.frk"}  # macOS, Linux
-    | {
-        "@eadir",
-        "@tmp",
-        "@recycle",
-        "@recently-snapshot",
-        "#recycle",
-        "#snapshot",
-        "~snapshot",
-    }  # Synology, QNAP, NetApp
+    | {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"}  # Synology, QNAP
+    | {"~snapshot"}  # NetApp
     | {"picasa.ini", "[originals]", "_vti_cnf", "_notes", "zbthumbnail.info"}  # Picasa, ACDSee, web editors, Zoner
 )
 # Whole libraries of Photos, iPhoto, Aperture and Lightroom, which hold each picture several times.

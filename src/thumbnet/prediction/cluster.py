@@ -471,7 +471,7 @@ class _Shards(ray.data.Datasink[int]):
 
     @property
     def min_rows_per_write(self) -> int:
-        """The rows of a shard, if there are as many."""
+        """How many rows each shard has at least, but for the last ones."""
         return SHARD
 
     def _write(self, name: str, content: bytes) -> None:

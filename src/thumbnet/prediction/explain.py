@@ -66,7 +66,7 @@ def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
 
 
 def overlay(picture: RGB, heat: NDArray[np.float32], framing: Framing) -> RGB:
-    """Draw the parts that support the answer in colour over the grey picture: yellow for most, then red and violet.
+    """Draw the parts that support the answer in colour over the grey picture: yellow for most, then orange, violet.
 
     Args:
         picture: The original, uint8 `(H, W, 3)`.

@@ -20,7 +20,7 @@ class Budget:
         self._lock = threading.Lock()
 
     def take(self, client: str, count: int) -> bool:
-        """Take so much for a client. False if there is no room for it."""
+        """Take `count` for a client. False if there is no room for it."""
         with self._lock:
             fits = self._held.total() + count <= self.most and self._held[client] + count <= share(self.most)
             self._held[client] += count if fits else 0

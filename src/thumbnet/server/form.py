@@ -40,7 +40,7 @@ def files(content_type: str, body: bytes, most: int, nameless: str) -> list[tupl
 
 
 def _parts(content_type: str, body: bytes, most: int) -> list[bytes]:
-    """The parts between the boundaries, at most so many."""
+    """The parts between the boundaries, at most `most`."""
     options = parse_options_header(content_type)[1] if len(content_type) <= HEADER_BYTES else {}
     boundary = options.get(b"boundary", b"")
     if not 0 < len(boundary) <= 200:

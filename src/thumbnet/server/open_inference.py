@@ -168,7 +168,7 @@ def _texts(data: Any, parameters: dict[str, Any], count: int) -> list[bytes]:
 
 
 def _strings(tail: memoryview, count: int) -> list[bytes]:
-    """So many contents, each after its length in four bytes, little-endian."""
+    """Up to `count` contents, each after its length in four bytes, little-endian."""
     found: list[bytes] = []
     at = 0
     while at < len(tail) and len(found) < count:

@@ -60,7 +60,7 @@ def document(service: Service) -> dict[str, Any]:
                     "requestBody": {"required": True, "content": many},
                     "responses": {
                         "200": _json("One answer, or a list of answers.", _ANSWERS),
-                        **_errors(400, 401, 403, 408, 413, 415, 503),
+                        **_errors(*_TEXTS),
                         "422": _json(_TEXTS[422], {"anyOf": [_FAILURE, _ERROR]}),
                     },
                 }

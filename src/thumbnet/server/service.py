@@ -89,7 +89,7 @@ class _Held:
         self._lock = threading.Lock()
 
     def take(self, count: int) -> bool:
-        """Take so many more bytes. False if there is no room for them, or if the request has ended."""
+        """Take `count` more bytes. False if there is no room for them, or if the request has ended."""
         with self._lock:
             if self._closed or not self._budget.take(self.client, count):
                 return False
@@ -104,7 +104,7 @@ class _Held:
                 self._count -= count
 
     def fetch(self, count: int, most: int) -> bool:
-        """Count so many more bytes from URLs. False if that makes more than `most`."""
+        """Add `count` to the bytes from URLs. False if that makes more than `most`."""
         with self._lock:
             if self._fetched + count > most:
                 return False
@@ -146,9 +146,7 @@ class Service:
         self.urls, self._private_urls = urls, private_urls
         self._batcher = Batcher(classifier, metrics)
         self._decoders = ThreadPoolExecutor(decoders, "decode")
-        self._heavy = ThreadPoolExecutor(
-            decoders, "decode heavy"
-        )  # so that light pictures never wait behind heavy ones
+        self._heavy = ThreadPoolExecutor(decoders, "decode heavy")  # so that light pictures wait behind no heavy ones
         self._alone = decoders == 1
         self._fetchers = ThreadPoolExecutor(limits.fetches, "fetch")
         self._explainer = ThreadPoolExecutor(1, "explain")

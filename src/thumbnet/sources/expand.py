@@ -75,9 +75,8 @@ def _listed(argument: str) -> Iterator[str | Failure]:
             for line in lines:
                 source = line.removesuffix("\n").removesuffix("\r")
                 if source.strip():
-                    yield (
-                        f"./{source}" if source == STANDARD_INPUT else source
-                    )  # a file named -, since a list cannot name standard input
+                    # A list cannot name standard input, so - is a file.
+                    yield f"./{source}" if source == STANDARD_INPUT else source
     except (OSError, ValueError, SourceError) as error:  # ValueError: a zero byte in the name
         yield Failure(argument, SourceError(f"cannot read this list: {getattr(error, 'strerror', None) or error}"))
 

@@ -409,8 +409,8 @@ def _reason(cause: object, limits: _Limits) -> tuple[type[FetchError], str]:
         case TimeoutError():
             return _BreakError, f"the server was silent for {limits.timeout:g} seconds; try again later"
         case socket.gaierror() if limits.public_only:
-            told = "no public host of this name was found, and others are not read here"
-            return FetchError, f"{told}; check the name, or send the picture itself"
+            unknown = "no public host of this name was found, and others are not read here"
+            return FetchError, f"{unknown}; check the name, or send the picture itself"
         case socket.gaierror():
             return FetchError, "the host was not found; check its name and the network connection"
         case ConnectionRefusedError():

@@ -59,11 +59,10 @@ def host_and_port(parts: SplitResult) -> str:
         ValueError: The URL is malformed, so they cannot be found.
     """
     host = (parts.hostname or "").encode("idna").decode("ascii")
-    if not _HOST.fullmatch(host) or ("[" in parts.netloc) != (
-        ":" in host
-    ):  # IPv6 needs brackets, and nothing else may have them
+    has_brackets, is_ipv6 = "[" in parts.netloc, ":" in host
+    if not _HOST.fullmatch(host) or has_brackets != is_ipv6:  # IPv6 needs brackets, and nothing else may have them
         raise ValueError(host)
-    bracketed = f"[{host}]" if ":" in host else host
+    bracketed = f"[{host}]" if is_ipv6 else host
     return bracketed if parts.port is None else f"{bracketed}:{parts.port}"
 
 

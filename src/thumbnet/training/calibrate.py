@@ -33,9 +33,8 @@ def log_probabilities(network: keras.Model, dataset: Dataset, *, mirror: bool) -
 def temperature(log_probs: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """The divisor of the logits that makes the cross-entropy least (Guo et al. 2017): 0.05 to 20.
 
-    If all N pictures are answered rightly, it would be zero and every answer certain. So each label is doubted by 1 in
-    N + 2, as in Platt (1999), "Probabilistic outputs for support vector machines"; here the doubt is spread over all
-    classes.
+    If all N answers are right, it would be zero and every answer certain. So each label is doubted by 1 in N + 2, as in
+    Platt (1999), "Probabilistic outputs for support vector machines"; here the doubt is spread over all classes.
     """
     doubt = 1 / (len(labels) + 2)
 

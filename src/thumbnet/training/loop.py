@@ -59,8 +59,8 @@ def fit(
         recipe: How to train, and for how many epochs.
         train: The pictures to learn from.
         validation: The pictures that choose the epoch; without them it is the last one.
-        settings: What else decides the training. A training of so many minutes depends on the machine's speed, so it
-            cannot be repeated bit for bit.
+        settings: What else decides the training. A training limited by minutes depends on the machine's speed, so
+            it cannot be repeated bit for bit.
         checkpoint_path: The file that takes the state after each epoch.
         resume: Continue from that file.
         write: Takes the history after each epoch.
@@ -104,9 +104,7 @@ def fit(
     with _progress(state, total, shown=team.chief) as bar, team.interruptible():
         try:
             while share() < 1 and not (patience and state.epoch - state.best_epoch >= patience):
-                rng = np.random.default_rng(
-                    (seed, state.epoch + 1)
-                )  # an epoch's draws do not depend on the epochs before it
+                rng = np.random.default_rng((seed, state.epoch + 1))  # so no epoch's draws depend on those before
                 mirrored = (mirrored_first ^ bool(state.epoch % 2)) & flips  # (N,)
                 results: list[tuple[float, float]] = []  # loss and accuracy of each step
                 small = size >= LEAST_SHRUNK and share() < recipe.small
@@ -188,9 +186,7 @@ def _prepared(model: keras.Model, recipe: Recipe, images: NDArray[np.uint8], pre
         hand_on(model)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer=optimizer(recipe, precision), loss=loss, metrics=["accuracy"])
-    model.optimizer.build(
-        model.trainable_variables
-    )  # a checkpoint fills the optimizer's variables, so they have to exist
+    model.optimizer.build(model.trainable_variables)  # makes the variables that a checkpoint fills
     return model
 
 

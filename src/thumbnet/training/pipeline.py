@@ -28,10 +28,10 @@ from thumbnet.training.recipes import RECIPES, Recipe
 from thumbnet.training.settings import Settings
 from thumbnet.training.to_onnx import export, with_info
 
-SIZE = 32  # pixels a side, unless told otherwise
-FIT: Framing = "centre"  # how a picture becomes a square, where the data does not say
+SIZE = 32  # pixels a side, if the caller names no size
+FRAMING: Framing = "centre"  # how a picture becomes a square, where the data does not say
 HELD_OUT = 1000  # pictures that calibration needs
-SAMPLES = 1000  # pictures, at the least, on which Keras and the model file are compared, if there are as many
+SAMPLES = 1000  # pictures on which Keras and the model file are compared: as many or more, or all of fewer
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def train(
             calibration of the first. This takes twice the time.
         mirror: Whether a picture's mirror image keeps its class. Say no for letters, digits or signs.
         precision: `float32` or `mixed_bfloat16`, for the training. Without it, what the processor computes fast.
-        patience: Stop once so many epochs in a row were no better on the held-out pictures.
+        patience: Stop after this many epochs in a row that were no better on the held-out pictures.
         logs: A folder for TensorBoard's logs, which start again, or continue with `resume`. A refit is not logged.
         foreign: A folder of pictures that show none of the classes. They decide nothing; the share of them that the
             model file rejects as unsure goes into its scores.
@@ -148,8 +148,8 @@ def _held_out(job: _Job, splits: Splits) -> tuple[Dataset, Dataset]:
     described = [rest.fingerprint(), held_out.fingerprint(), train.mirrored]
     team.check({**settings.with_recipe(job.recipe), "resume": job.resume, "data": described})
     team.say(
-        f"{len(rest):,} images to train on, {len(held_out):,} to choose and calibrate, {len(splits.test):,} to test; "
-        f"{len(train.names)} classes"
+        f"{len(rest):,} images to train on, {len(held_out):,} to choose the epoch and calibrate, "
+        f"{len(splits.test):,} to test; {len(train.names)} classes"
     )
     return rest, held_out
 
@@ -254,14 +254,14 @@ def _read(data: str | Splits, size: int | None, seed: int) -> tuple[Splits, dict
         raise TrainingError(f"expected {networks.LEAST} pixels a side or more, as the networks need room, got {side}")
     if not isinstance(data, str):
         return data, {"source": None, "seed": None}
-    parts = load_parts(data, side, framing=FIT)
+    parts = load_parts(data, side, framing=FRAMING)
     return as_splits(data, parts, seed), {"source": data, "seed": seed if len(parts) == 1 else None}
 
 
 def _recipe(recipe: str | Recipe, epochs: int | None) -> Recipe:
     if isinstance(recipe, str):
         if recipe not in RECIPES:
-            raise TrainingError(f"no recipe {recipe!r}. There is: {', '.join(RECIPES)}")
+            raise TrainingError(f"no recipe {recipe!r}. Expected one of: {', '.join(RECIPES)}")
         recipe = RECIPES[recipe]
     if epochs is not None:
         recipe = dataclasses.replace(recipe, epochs=epochs)

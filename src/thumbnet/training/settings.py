@@ -21,7 +21,7 @@ class Settings:
 
     seed: int = 0  # of the split, the first weights, the pictures' order and their augmentation; 0 to `MOST_SEED`
     minutes: float | None = None  # for the whole training, in place of the recipe's epochs
-    patience: int | None = None  # stop once so many epochs in a row were no better on the held-out pictures
+    patience: int | None = None  # stop after this many epochs in a row that were no better on the held-out pictures
     refit: bool = False  # train again, on the held-out pictures too
     mirror: bool = True  # a picture's mirror image keeps its class; the data must allow it as well
     precision: str = field(default_factory=fastest)  # the Keras dtype policy that the network is trained in

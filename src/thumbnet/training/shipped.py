@@ -61,12 +61,12 @@ def as_function(whole: keras.Model) -> tf.types.experimental.PolymorphicFunction
 
 
 def features(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """By what pictures are alike: uint8 `(M, S, S, 3)` → float32 `(M, D + E)`.
+    """The features by which pictures are compared: uint8 `(M, S, S, 3)` → float32 `(M, D + E)`.
 
-    Each row has length 1, or less for a picture of one colour.
-    A row holds the averages of one of the network's `seen_maps` over all places and the standard deviations of the
-    other. A picture is as familiar as the cosine between its features and the nearest training picture's (Sun et al.
-    2022, "Out-of-distribution detection with deep nearest neighbors").
+    Each row has length 1, or less for a picture of one colour. It holds the averages of one of the network's
+    `seen_maps` over all places and the standard deviations of the other. A picture is as familiar as the cosine between
+    its features and the nearest training picture's (Sun et al. 2022, "Out-of-distribution detection with deep nearest
+    neighbors").
     """
     images, seen, _ = _seen(network, info)
     looked = keras.Model(images, seen)
@@ -75,7 +75,7 @@ def features(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) 
 
 
 def batches(images: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
-    """Pictures `(N, S, S, 3)`, as many as are answered in one go at a time."""
+    """Pictures `(N, S, S, 3)` in batches that the network can answer in one go."""
     step = at_once(images.shape[1])
     return [images[start : start + step] for start in range(0, len(images), step)]
 

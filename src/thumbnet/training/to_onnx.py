@@ -15,12 +15,8 @@ from numpy.typing import NDArray
 from thumbnet.errors import ExportError
 from thumbnet.model.info import ModelInfo, write_info
 
-NETWORK, SAMPLES, INFO, MADE = (
-    "network.keras",
-    "samples.npy",
-    "info.json",
-    "model.onnx",
-)  # the files that the two processes exchange
+# The files that the two processes exchange.
+NETWORK, SAMPLES, INFO, MADE = "network.keras", "samples.npy", "info.json", "model.onnx"
 REFUSED = 3  # exit code of an ExportError
 
 

@@ -166,8 +166,8 @@ class Strategy(Team):
         try:
             yield
         except LOST as error:
-            told = error.message.partition("unhealthy")[2] or error.message
-            named = {f"{job} {index}" for job, index in TASK.findall(told)} - {self._names[self._own]}
+            report = error.message.partition("unhealthy")[2] or error.message
+            named = {f"{job} {index}" for job, index in TASK.findall(report)} - {self._names[self._own]}
             lost = ", ".join(name for name in self._names if name in named) or "another worker"
             raise TrainingError(
                 f"{lost} is gone: see what it said. Start all again, with --resume to go on from the last epoch's end"
