@@ -12,7 +12,7 @@ COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["serve"],
 def page() -> str:
     """The whole page, at a width of 100 columns."""
     os.environ.update(COLUMNS="100", NO_COLOR="1")
-    parts = ["# Commands\n\nEach page is what `thumbnet COMMAND --help` prints. Written by `make docs`.\n"]
+    parts = ["# Commands\n\nThis page lists all commands and options, as `thumbnet COMMAND --help` prints them. `make docs` writes it.\n"]
     for command in COMMANDS:
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):
