@@ -73,6 +73,19 @@ def test_a_split_of_no_known_name_may_lack_a_class(tmp_path: Path) -> None:
         read_folder(root)
 
 
+@pytest.mark.parametrize("beside", ["unlabelled", "more/x"])
+def test_one_split_beside_other_pictures_is_no_class(beside: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "a", {"train/cat": 5, "train/dog": 5, beside: 5})
+    with pytest.raises(DataError, match=r"got the subfolders cat, dog\. If these are the classes, name .*a/train as"):
+        read_folder(root)
+
+
+@pytest.mark.parametrize("inside", ["train", "train/steam"])
+def test_a_class_called_train_may_hold_pictures_or_one_folder(inside: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "a", {inside: 5, "car": 5, "car/red": 5, "car/blue": 5})
+    assert read_folder(root).train.names == ("car", "train")
+
+
 def test_splits_below_the_classes_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{name}/{split}": 5 for name in ("cat", "dog") for split in ("train", "test")})
     with pytest.raises(DataError, match=r"each of cat, dog has the same subfolders, test, train"):
