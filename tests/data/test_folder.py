@@ -116,7 +116,8 @@ def test_links_to_splits_and_classes_are_read(tmp_path: Path) -> None:
 
 
 LITTER = [
-    "@eaDir/0.png/SYNOFILE_THUMB_M.png", "#recycle/0.png", "@Recycle/0.png", ".@__thumb/0.png", ".AppleDouble/0.png",
+    "@eaDir/0.png/SYNOFILE_THUMB_M.png", "#recycle/0.png", "@Recycle/0.png", ".@__thumb/0.png", "@__thumb/0.png",
+    "0.png~", "0.png.crdownload", "0.png.part", ".AppleDouble/0.png",
     "__MACOSX/0.png", "._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found/0.png", ".thumbnails/0.png",
     ".dtrash/0.png", "$RECYCLE.BIN/0.png", "My.photoslibrary/originals/0.png", ".picasaoriginals/0.png",
     "#snapshot/0.png", "Catalog Previews.lrdata/0.png", ".ipynb_checkpoints/0.png", "[Originals]/0.png",

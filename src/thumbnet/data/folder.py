@@ -212,11 +212,11 @@ def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
         )
     direct = {file.partition("/")[0] for files in classes.values() for file in files if file.count("/") == 1}
     for name in classes:
-        if role_of(name) and len(below[name]) > 1 and name not in direct:
+        if len(classes) > 1 and role_of(name) and len(below[name]) > 1 and name not in direct:
             raise DataError(
                 f"{store.where}: expected pictures in {name}/ or a second split beside it, got the subfolders "
-                f"{first_few(sorted(below[name], key=natural_key))}. If these are the classes, name {store.where}/{name} "
-                "as the data. If it is a class itself, put its pictures directly into it"
+                f"{first_few(sorted(below[name], key=natural_key))}. If these are the classes, name "
+                f"{store.where}/{name} as the data. If it is a class itself, put its pictures directly into it"
             )
 
 

@@ -27,6 +27,7 @@ LITTER = frozenset(
     | {
         "@eadir",
         "@tmp",
+        "@__thumb",
         "@recycle",
         "@recently-snapshot",
         "#recycle",
@@ -37,6 +38,7 @@ LITTER = frozenset(
 )
 # Whole libraries of Photos, iPhoto, Aperture and Lightroom, which hold each picture several times.
 _LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary", ".lrdata", ".lrlibrary")
+_UNFINISHED = ("~", ".crdownload", ".part")  # editors' backups, which are copies, and downloads under way
 _MAGIC = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -114,7 +116,7 @@ def looks_like(data: bytes) -> str:
 def is_litter(name: str) -> bool:
     """Whether a file or folder of this name, without a path, is none of the user's own."""
     lower = name.lower()
-    return lower.startswith(".") or lower in LITTER or lower.endswith(_LIBRARIES)
+    return lower.startswith(".") or lower in LITTER or lower.endswith(_LIBRARIES + _UNFINISHED)
 
 
 def meant_as_picture(name: str) -> bool:
