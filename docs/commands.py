@@ -12,7 +12,8 @@ COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["serve"],
 def page() -> str:
     """The whole page, at a width of 100 columns."""
     os.environ.update(COLUMNS="100", NO_COLOR="1")
-    parts = ["# Commands\n\nThis page lists all commands and options, as `thumbnet COMMAND --help` prints them. `make docs` writes it.\n"]
+    about = "This page lists all commands and options, as `thumbnet COMMAND --help` prints them. `make docs` writes it."
+    parts = [f"# Commands\n\n{about}\n"]
     for command in COMMANDS:
         text = io.StringIO()
         with contextlib.redirect_stdout(text), contextlib.suppress(SystemExit):

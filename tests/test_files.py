@@ -1,5 +1,6 @@
 """files: a result is there whole or not at all."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -201,3 +202,12 @@ def test_name_that_is_too_long_is_reported_before_the_work(tmp_path: Path) -> No
     with pytest.raises(ThumbnetError, match=r"x: cannot be written: .*long\. Free the place, or name another$"):
         check_output(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_is_reported_with_the_name_of_the_output(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OSError, match=r"No space left on device: '.*model\.onnx'"),
+        write_atomically(tmp_path / "model.onnx"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert not list(tmp_path.iterdir())

@@ -83,7 +83,9 @@ def write_atomically(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, OSError) and error.filename in {None, str(temporary)} and error.strerror:
+            error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
         temporary.unlink(missing_ok=True)
         raise
 

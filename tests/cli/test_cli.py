@@ -348,6 +348,22 @@ def test_error_is_one_line(capsys: pytest.CaptureFixture[str], arguments: str, t
 
 
 @pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("predict", "--explain"), ("train", "--logs"), ("train", "--foreign"), ("evaluate", "--foreign"),
+        ("evaluate", "--report"), ("check-data", "--report"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_path_is_wrong_usage(
+    capsys: pytest.CaptureFixture[str], command: str, option: str, empty: str
+) -> None:
+    code, _, errors = run(capsys, command, option, empty)
+    assert code == 2
+    assert f"argument {option}: expected a path, got an empty one" in errors
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         "",

@@ -73,6 +73,19 @@ def test_a_split_of_no_known_name_may_lack_a_class(tmp_path: Path) -> None:
         read_folder(root)
 
 
+@pytest.mark.parametrize("beside", ["unlabelled", "more/x"])
+def test_one_split_beside_other_pictures_is_no_class(beside: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "a", {"train/cat": 5, "train/dog": 5, beside: 5})
+    with pytest.raises(DataError, match=r"got the subfolders cat, dog\. If these are the classes, name .*a/train as"):
+        read_folder(root)
+
+
+@pytest.mark.parametrize("inside", ["train", "train/steam"])
+def test_a_class_called_train_may_hold_pictures_or_one_folder(inside: str, tmp_path: Path) -> None:
+    root = tree(tmp_path / "a", {inside: 5, "car": 5, "car/red": 5, "car/blue": 5})
+    assert read_folder(root).train.names == ("car", "train")
+
+
 def test_splits_below_the_classes_are_refused(tmp_path: Path) -> None:
     root = tree(tmp_path / "a", {f"{name}/{split}": 5 for name in ("cat", "dog") for split in ("train", "test")})
     with pytest.raises(DataError, match=r"each of cat, dog has the same subfolders, test, train"):
@@ -103,7 +116,8 @@ def test_links_to_splits_and_classes_are_read(tmp_path: Path) -> None:
 
 
 LITTER = [
-    "@eaDir/0.png/SYNOFILE_THUMB_M.png", "#recycle/0.png", "@Recycle/0.png", ".@__thumb/0.png", ".AppleDouble/0.png",
+    "@eaDir/0.png/SYNOFILE_THUMB_M.png", "#recycle/0.png", "@Recycle/0.png", ".@__thumb/0.png", "@__thumb/0.png",
+    "0.png~", "0.png.crdownload", "0.png.part", ".AppleDouble/0.png",
     "__MACOSX/0.png", "._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "lost+found/0.png", ".thumbnails/0.png",
     ".dtrash/0.png", "$RECYCLE.BIN/0.png", "My.photoslibrary/originals/0.png", ".picasaoriginals/0.png",
     "#snapshot/0.png", "Catalog Previews.lrdata/0.png", ".ipynb_checkpoints/0.png", "[Originals]/0.png",

@@ -644,3 +644,9 @@ def test_three_classes_are_named_unless_told_otherwise() -> None:
     squares = [bundled.squares(square("red", 32))]
     assert [len(each.top) for each in bundled.describe(["red"], squares)] == [3]
     assert len(bundled.predict(square("red", 32)).top) == 3
+
+
+@pytest.mark.parametrize("wrong", [np.array("cat.png"), np.array(3), np.array(None)])
+def test_an_array_without_dimensions_is_no_picture(wrong: Any) -> None:
+    with pytest.raises(ImageError, match=r"expected an RGB array, uint8 \(H, W, 3\), got \S+ \(\)"):
+        load("cifar10-seed").predict(wrong)

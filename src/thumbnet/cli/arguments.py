@@ -90,6 +90,7 @@ def _add_predict(commands: Any) -> None:
     )
     command.add_argument(
         "--explain",
+        type=_named,
         metavar="FOLDER",
         help="write a PNG for each picture, which shows the parts that decided the answer",
     )
@@ -121,9 +122,12 @@ def _add_train(commands: Any) -> None:
     command.add_argument(
         "--patience", type=_count, metavar="N", help="stop after N epochs in a row that were no better"
     )
-    command.add_argument("--logs", metavar="FOLDER", help="write learning curves there, for TensorBoard")
+    command.add_argument("--logs", type=_named, metavar="FOLDER", help="write learning curves there, for TensorBoard")
     command.add_argument(
-        "--foreign", metavar="FOLDER", help="pictures of other things; the model file records how many it rejects"
+        "--foreign",
+        type=_named,
+        metavar="FOLDER",
+        help="pictures of other things; the model file records how many it rejects",
     )
     command.add_argument(
         "--precision",
@@ -151,9 +155,12 @@ def _add_evaluate(commands: Any) -> None:
     )
     _add_model(command)
     _add_data(command, default=None)
-    command.add_argument("--report", metavar="FOLDER", help="write a page, index.html, and scores.json")
+    command.add_argument("--report", type=_named, metavar="FOLDER", help="write a page, index.html, and scores.json")
     command.add_argument(
-        "--foreign", metavar="FOLDER", help="pictures of other things; it reports how many of them the model rejects"
+        "--foreign",
+        type=_named,
+        metavar="FOLDER",
+        help="pictures of other things; it reports how many of them the model rejects",
     )
     command.set_defaults(wrong=command.error)
 
@@ -167,7 +174,9 @@ def _add_check_data(commands: Any) -> None:
     _add_data(command)
     command.add_argument("--labels", action="store_true", help="also look for wrong labels, by training networks")
     command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the seed of these trainings (0)")
-    command.add_argument("--report", metavar="FILE.html", help="write a page that shows the pictures side by side")
+    command.add_argument(
+        "--report", type=_named, metavar="FILE.html", help="write a page that shows the pictures side by side"
+    )
 
 
 def _add(commands: Any, name: str, what: str, example: str) -> Any:
@@ -258,6 +267,13 @@ def _add_data(command: Any, default: str | None = "cifar10") -> None:
         help="cifar10, digits, a folder or ZIP file of pictures (a subfolder a class), a table of labels (.csv) or an "
         f".npz file ({default or 'what the model was trained on'})",
     )  # fmt: skip
+
+
+def _named(text: str) -> str:
+    """A path. An empty one, from an unset variable, would be the working folder, or as if it were not given."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected a path, got an empty one")
+    return text
 
 
 def _count(text: str) -> int:

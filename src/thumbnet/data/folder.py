@@ -192,7 +192,8 @@ def _refuse_loose(store: Store, part: str) -> None:
 def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
     """Reject folders that all have the same subfolders: these are the classes, or the splits of each class.
 
-    If one of them is named like a split, another one may have more subfolders than the shared ones.
+    If one of them is named like a split, another one may have more subfolders than the shared ones, and it is no class
+    if it holds nothing but subfolders.
     """
     below: dict[str, set[str]] = {name: set() for name in classes}
     for folder in store.folders:
@@ -209,6 +210,14 @@ def _refuse_unknown_splits(store: Store, classes: dict[str, list[str]]) -> None:
             "so it is not clear which are the classes. Expected train/ and test/ (or val/), each with a subfolder for "
             "each class; or a subfolder for each class, without these in it"
         )
+    direct = {file.partition("/")[0] for files in classes.values() for file in files if file.count("/") == 1}
+    for name in classes:
+        if len(classes) > 1 and role_of(name) and len(below[name]) > 1 and name not in direct:
+            raise DataError(
+                f"{store.where}: expected pictures in {name}/ or a second split beside it, got the subfolders "
+                f"{first_few(sorted(below[name], key=natural_key))}. If these are the classes, name "
+                f"{store.where}/{name} as the data. If it is a class itself, put its pictures directly into it"
+            )
 
 
 def _in_order(classes: dict[str, list[str]], places: dict[str, int]) -> list[tuple[int, str]]:

@@ -377,7 +377,7 @@ def _signature(nodes: Sequence[Any]) -> str:
 def _is_one(source: object) -> bool:
     """Whether this is meant as one source, even a wrong one, and not as several."""
     if isinstance(source, np.ndarray):
-        return source.ndim != 4 and source.dtype.kind not in "OSU"  # arrays of these hold sources
+        return source.ndim == 0 or (source.ndim != 4 and source.dtype.kind not in "OSU")  # arrays of these hold sources
     if isinstance(source, str | os.PathLike) or hasattr(source, "read") or not isinstance(source, Iterable):
         return True
     try:

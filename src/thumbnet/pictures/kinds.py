@@ -24,12 +24,13 @@ NO_PICTURE = f"no picture in this folder. Expected files whose names end in {', 
 LITTER = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "system volume information"}  # Windows
     | {"__macosx", "icon\r", "network trash folder", "temporary items", "lost+found", "resource.frk"}  # macOS, Linux
-    | {"@eadir", "@tmp", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"}  # Synology, QNAP
+    | {"@eadir", "@tmp", "@__thumb", "@recycle", "@recently-snapshot", "#recycle", "#snapshot"}  # Synology, QNAP
     | {"~snapshot"}  # NetApp
     | {"picasa.ini", "[originals]", "_vti_cnf", "_notes", "zbthumbnail.info"}  # Picasa, ACDSee, web editors, Zoner
 )
 # Whole libraries of Photos, iPhoto, Aperture and Lightroom, which hold each picture several times.
 _LIBRARIES = (".photoslibrary", ".photolibrary", ".migratedphotolibrary", ".aplibrary", ".lrdata", ".lrlibrary")
+_UNFINISHED = ("~", ".crdownload", ".part")  # editors' backups, which are copies, and downloads under way
 _MAGIC = {
     "JPEG": (b"\xff\xd8\xff",),
     "PNG": (b"\x89PNG\r\n\x1a\n",),
@@ -107,7 +108,7 @@ def looks_like(data: bytes) -> str:
 def is_litter(name: str) -> bool:
     """Whether a file or folder of this name, without a path, is none of the user's own."""
     lower = name.lower()
-    return lower.startswith(".") or lower in LITTER or lower.endswith(_LIBRARIES)
+    return lower.startswith(".") or lower in LITTER or lower.endswith(_LIBRARIES + _UNFINISHED)
 
 
 def meant_as_picture(name: str) -> bool:

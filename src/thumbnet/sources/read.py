@@ -3,6 +3,7 @@
 import os
 import sys
 from io import BufferedReader
+from mmap import mmap
 from typing import Protocol, TypeAlias
 
 from thumbnet.errors import SourceError
@@ -41,7 +42,7 @@ def read(source: Source) -> bytes:
         return fetch.read(source)
     if isinstance(source, str | os.PathLike):
         return _opened(source)
-    if isinstance(source, bytearray | memoryview) or not hasattr(source, "read"):
+    if isinstance(source, bytearray | memoryview | mmap) or not hasattr(source, "read"):
         return _held(source)
     return _limited(source)
 
