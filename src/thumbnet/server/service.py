@@ -36,6 +36,7 @@ from thumbnet.sources.urls import is_url, shown
 RETRY_AFTER = {"Retry-After": "1"}  # seconds; a full queue empties sooner
 ENCODINGS = {"gzip": zlib.MAX_WBITS | 16, "x-gzip": zlib.MAX_WBITS | 16, "deflate": zlib.MAX_WBITS}
 LIGHT_BYTES, LIGHT_PIXELS = 64 * 2**10, 512 * 512  # a JPEG within both decodes in about a millisecond
+TINY_PIXELS = 128 * 128  # a JPEG of so few decodes in a tenth of one
 PROGRESSIVE = b"\xff\xc2"  # the marker of a progressive JPEG: a few bytes may hold many scans, each of all pixels
 HEAVY = 2**24  # bytes that decoding takes: about 1.4 megapixels, and 10 ms or more
 FETCHES = 4  # URLs that one request reads at once
@@ -147,7 +148,8 @@ class Service:
         self._batcher = Batcher(classifier, metrics)
         self._decoders = ThreadPoolExecutor(decoders, "decode")
         self._heavy = ThreadPoolExecutor(decoders, "decode heavy")  # so that light pictures wait behind no heavy ones
-        self._alone = decoders == 1
+        # In the event loop, not in a decoder. Several decoders together are faster, except for the tiniest pictures.
+        self._most_at_once = LIGHT_PIXELS if decoders == 1 else TINY_PIXELS
         self._fetchers = ThreadPoolExecutor(limits.fetches, "fetch")
         self._explainer = ThreadPoolExecutor(1, "explain")
         self._parser = ThreadPoolExecutor(1, "parse")  # one thread, so that only one large JSON text is being read
@@ -195,7 +197,7 @@ class Service:
             RequestError: There are too many, or they take too long to decode (413). There is no room for them (503).
         """
         with self._room(len(contents)), self.metrics.stage("decode"):
-            if self._alone and len(contents) == 1 and _light(contents[0]):
+            if len(contents) == 1 and _light(contents[0], self._most_at_once):
                 return [self._squares(contents[0], cost(contents[0]))]
             costs = await _costs(contents)
             weight = sum(each.weight for each in costs if each.pixels <= self._most_pixels(each))  # others are refused
@@ -423,15 +425,15 @@ async def _costs(contents: Sequence[bytes]) -> list[Cost]:
     return await asyncio.to_thread(lambda: list(map(cost, contents)))
 
 
-def _light(content: bytes) -> bool:
-    """Whether decoding a picture costs less than handing it to a thread and waiting for Python's lock."""
+def _light(content: bytes, most: int) -> bool:
+    """Whether a picture is a plain JPEG of at most so many pixels. Handing it to a thread would take longer."""
     if len(content) > LIGHT_BYTES or kind(content) != "JPEG" or PROGRESSIVE in content:
         return False
     try:
         header = jpeg(content)
     except BROKEN:
         return False
-    return header.width * header.height <= LIGHT_PIXELS
+    return header.width * header.height <= most
 
 
 async def _left(request: Request) -> None:
