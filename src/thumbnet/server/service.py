@@ -23,8 +23,6 @@ from starlette.responses import Response
 from thumbnet.errors import FetchError, ThumbnetError
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.pictures.decode import RGB, decode
-from thumbnet.pictures.exif import BROKEN
-from thumbnet.pictures.header import jpeg
 from thumbnet.pictures.kinds import kind
 from thumbnet.server.batching import Batcher
 from thumbnet.server.budget import Budget, Scale, share
@@ -197,9 +195,9 @@ class Service:
             RequestError: There are too many, or they take too long to decode (413). There is no room for them (503).
         """
         with self._room(len(contents)), self.metrics.stage("decode"):
-            if len(contents) == 1 and _light(contents[0], self._most_at_once):
-                return [self._squares(contents[0], cost(contents[0]))]
             costs = await _costs(contents)
+            if len(contents) == 1 and costs[0].pixels <= self._most_at_once and _light(contents[0]):
+                return [self._squares(contents[0], costs[0])]
             weight = sum(each.weight for each in costs if each.pixels <= self._most_pixels(each))  # others are refused
             if weight > share(self.limits.queued):
                 raise RequestError(413, "expected fewer or smaller pictures: these take too long to decode together")
@@ -425,15 +423,9 @@ async def _costs(contents: Sequence[bytes]) -> list[Cost]:
     return await asyncio.to_thread(lambda: list(map(cost, contents)))
 
 
-def _light(content: bytes, most: int) -> bool:
-    """Whether a picture is a plain JPEG of at most so many pixels. Handing it to a thread would take longer."""
-    if len(content) > LIGHT_BYTES or kind(content) != "JPEG" or PROGRESSIVE in content:
-        return False
-    try:
-        header = jpeg(content)
-    except BROKEN:
-        return False
-    return header.width * header.height <= most
+def _light(content: bytes) -> bool:
+    """Whether a picture is a short, plain JPEG. If it has few pixels, handing it to a thread would take longer."""
+    return len(content) <= LIGHT_BYTES and kind(content) == "JPEG" and PROGRESSIVE not in content
 
 
 async def _left(request: Request) -> None:
