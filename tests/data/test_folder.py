@@ -12,7 +12,7 @@ import pytest
 from support.trees import plain, tree
 
 from thumbnet.data import folder as folder_module
-from thumbnet.data.folder import Budget, read_folder, role_of
+from thumbnet.data.folder import read_folder, role_of
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.pictures import decode, framing
 from thumbnet.sources.expand import expand
@@ -231,11 +231,3 @@ def test_pictures_in_hand_are_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(folder_module, "square", square)
     assert sum(len(part) for part in read_folder(root, 8)) == 30
     assert 10_000 < most <= 25_000
-
-
-def test_what_is_more_than_the_budget_has_it_alone() -> None:
-    budget = Budget(10)
-    with budget.take(1000):
-        pass
-    with budget.take(4), budget.take(6):
-        pass

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from thumbnet.data.dataset import Dataset
 from thumbnet.data.duplicates import FINE, SIDE, Match, find
-from thumbnet.data.folder import Budget, Tree
+from thumbnet.data.folder import Tree
 from thumbnet.data.load import BUILT_IN, load_parts, located, read_labelled
 from thumbnet.data.npz import is_npz
 from thumbnet.data.store import Store
@@ -27,6 +27,7 @@ from thumbnet.pictures.decode import pixels as claimed_pixels
 from thumbnet.pictures.framing import resize
 from thumbnet.pictures.kinds import SUFFIXES
 from thumbnet.progress import progress
+from thumbnet.semaphore import WeightedSemaphore
 from thumbnet.text import printable
 
 LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
@@ -177,7 +178,7 @@ def _of_files(data: str, tree: Tree) -> Pictures:
     misnamed: list[Note] = []
     odd: list[Note] = []
     kept: list[tuple[_Seen, str, int, bool]] = []
-    see = partial(_see, store, Budget(MAX_PIXELS))
+    see = partial(_see, store, WeightedSemaphore(MAX_PIXELS))
     with progress("reading pictures", len(entries), " pictures") as show, ThreadPoolExecutor() as pool:
         for place, seen in enumerate(pool.map(see, [file for file, _, _ in entries])):
             file, label, is_test = entries[place]
@@ -200,11 +201,11 @@ def _of_files(data: str, tree: Tree) -> Pictures:
     )  # fmt: skip
 
 
-def _see(store: Store, budget: Budget, file: str) -> _Seen | str:
+def _see(store: Store, semaphore: WeightedSemaphore, file: str) -> _Seen | str:
     """What is in a file, or why it cannot be read."""
     try:
         content = store.read(file)
-        with budget.take(claimed_pixels(content)):
+        with semaphore.take(claimed_pixels(content)):
             image = decode(content)
     except SourceError as error:
         return str(error)

@@ -1,12 +1,10 @@
 """Pictures in a folder or a ZIP file, a subfolder for each class → `Dataset`."""
 
 import re
-import threading
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -21,6 +19,7 @@ from thumbnet.pictures.decode import MAX_PIXELS, pixels
 from thumbnet.pictures.framing import Framing, square
 from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.progress import progress
+from thumbnet.semaphore import WeightedSemaphore
 from thumbnet.text import first_few, natural_key
 
 UNREADABLE_SHARE = 0.1  # of the pictures; more than that is no accident
@@ -235,38 +234,16 @@ def _in_order(classes: dict[str, list[str]], places: dict[str, int]) -> list[tup
     return [(label, file) for label, file, _ in found]
 
 
-class Budget:
-    """An amount that threads share. One that asks for more than all of it waits until it has all of it alone."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._left = most, most
-        self._changed = threading.Condition()
-
-    @contextmanager
-    def take(self, amount: int) -> Iterator[None]:
-        """Wait until `amount` is left, and hold it until the block ends."""
-        amount = min(amount, self._most)
-        with self._changed:
-            self._changed.wait_for(lambda: self._left >= amount)
-            self._left -= amount
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._left += amount
-                self._changed.notify_all()
-
-
 def _read_all(files: Sequence[str], store: Store, size: int, framing: Framing) -> tuple[NDArray[np.uint8], list[str]]:
     """Read every file's pixels, `(N, size, size, 3)`, and say why it cannot be read, or nothing: `N` texts."""
     images = np.empty((len(files), size, size, 3), np.uint8)
-    budget = Budget(MAX_PIXELS)  # many huge pictures at once would take more memory than there is
+    semaphore = WeightedSemaphore(MAX_PIXELS)  # many huge pictures at once would take more memory than there is
 
     def read(row: int) -> str:
         """Read `files[row]` into its row. Returns why it cannot be read, or nothing."""
         try:
             content = store.read(files[row])
-            with budget.take(pixels(content)):
+            with semaphore.take(pixels(content)):
                 images[row] = square(content, size, framing)
         except SourceError as error:
             return f"{store.where}/{files[row]}: {error}"

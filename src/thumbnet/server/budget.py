@@ -1,9 +1,7 @@
 """Shares what is scarce among requests, so that no client takes all of it."""
 
-import contextlib
 import threading
 from collections import Counter
-from collections.abc import Iterator
 
 
 def share(most: int) -> int:
@@ -32,26 +30,3 @@ class Budget:
             self._held[client] -= count
             if not self._held[client]:
                 del self._held[client]
-
-
-class Scale:
-    """Lets threads work at the same time as long as their work weighs no more than `most` in all."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._held = most, 0
-        self._turn = threading.Lock()
-        self._changed = threading.Condition()
-
-    @contextlib.contextmanager
-    def weighed(self, weight: int) -> Iterator[None]:
-        """Wait for room and hold it. Work that weighs more than `most` gets all of it."""
-        weight = min(weight, self._most)
-        with self._turn, self._changed:  # in turn, or heavy work would wait for ever behind light work
-            self._changed.wait_for(lambda: self._held + weight <= self._most)
-            self._held += weight
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._held -= weight
-                self._changed.notify_all()

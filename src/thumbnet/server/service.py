@@ -24,8 +24,9 @@ from thumbnet.errors import FetchError, ThumbnetError
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.kinds import kind
+from thumbnet.semaphore import WeightedSemaphore
 from thumbnet.server.batching import Batcher
-from thumbnet.server.budget import Budget, Scale, share
+from thumbnet.server.budget import Budget, share
 from thumbnet.server.cost import Cost, cost
 from thumbnet.server.metrics import Metrics
 from thumbnet.sources.fetch import read, unpack
@@ -151,7 +152,8 @@ class Service:
         self._fetchers = ThreadPoolExecutor(limits.fetches, "fetch")
         self._explainer = ThreadPoolExecutor(1, "explain")
         self._parser = ThreadPoolExecutor(1, "parse")  # one thread, so that only one large JSON text is being read
-        self._light_scale, self._scale = Scale(min(2 * HEAVY, limits.decoding)), Scale(limits.decoding)
+        self._light_memory = WeightedSemaphore(min(2 * HEAVY, limits.decoding))
+        self._memory = WeightedSemaphore(limits.decoding)
         self._bytes, self._pictures, self._queued = Budget(limits.bodies), Budget(limits.queue), Budget(limits.queued)
         self._fetches, self._explanations = Budget(limits.fetches), Budget(limits.explanations)
 
@@ -281,7 +283,7 @@ class Service:
 
     def _weighed(self, cost: Cost) -> contextlib.AbstractContextManager[None]:
         """Wait in a thread for the memory that decoding takes, and hold it."""
-        return (self._scale if cost.weight > HEAVY else self._light_scale).weighed(cost.weight)
+        return (self._memory if cost.weight > HEAVY else self._light_memory).take(cost.weight)
 
     def _most_pixels(self, cost: Cost) -> int:
         """How many pixels a picture of this kind may have."""
