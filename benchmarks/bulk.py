@@ -38,7 +38,7 @@ from numpy.typing import NDArray
 
 import thumbnet
 from thumbnet.data.cifar10 import read_cifar10
-from thumbnet.model.classifier import BATCH, Classifier
+from thumbnet.model.classifier import Classifier, batch_size
 from thumbnet.prediction import bulk
 from thumbnet.sources.expand import expand
 from thumbnet.training.networks import seed
@@ -64,7 +64,8 @@ def decoded(classifier: Classifier, files: list[str]) -> list[NDArray[np.uint8]]
 
 def answered(classifier: Classifier, files: list[str]) -> NDArray[np.float32]:
     """Run the network on all files: `(N, C)`."""
-    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
+    batch = batch_size(classifier.info.size)
+    batches = [files[start : start + batch] for start in range(0, len(files), batch)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         answers = pool.map(
             lambda batch: classifier.probabilities(np.stack(list(map(classifier.square, batch)))), batches

@@ -22,7 +22,7 @@ from thumbnet import export
 from thumbnet.evaluation.judge import answer
 from thumbnet.evaluation.scores import Answers
 from thumbnet.export.agreement import Answer, agreement
-from thumbnet.model.classifier import BATCH, BUNDLED, find
+from thumbnet.model.classifier import BUNDLED, batch_size, find
 
 
 def main() -> None:
@@ -57,8 +57,8 @@ def row(name: str, path: Path, answers: Answer, before: Answers, images: NDArray
     found = agreement(before, answers(images))
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     size = sum(file.stat().st_size for file in files) / 1e6
-    batch = np.resize(images, (BATCH, *images.shape[1:]))  # repeated if there are fewer
-    many, one = BATCH / once(answers, batch, seconds), 1 / once(answers, images[:1], seconds)
+    batch = np.resize(images, (batch_size(images.shape[1]), *images.shape[1:]))  # repeated if there are fewer
+    many, one = len(batch) / once(answers, batch, seconds), 1 / once(answers, images[:1], seconds)
     shares = f"{found.accuracy:.2%} | {found.agreeing / found.images:.2%} | {found.moved:.0e}"
     print(f"| {name} | {size:.1f} MB | {shares} | {many:,.0f} | {one:,.0f} |", flush=True)
 

@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.models import NAMES, SIZE, content, square
+from support.models import NAMES, SIZE, content, graph, square
 
 from thumbnet.data.dataset import Dataset
-from thumbnet.evaluation.corruptions import STRENGTHS, WAYS, corrupt, robustness
+from thumbnet.evaluation.corruptions import LARGE, STRENGTHS, WAYS, benchmark, corrupt, robustness
 from thumbnet.model.classifier import Classifier
 
 
@@ -16,10 +16,10 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-@pytest.fixture
-def picture(rng: np.random.Generator) -> NDArray[np.uint8]:
+@pytest.fixture(params=[32, LARGE - 1, LARGE, 288])
+def picture(rng: np.random.Generator, request: pytest.FixtureRequest) -> NDArray[np.uint8]:
     coarse = rng.integers(0, 256, (9, 9, 3)).astype(np.uint8)
-    return np.asarray(cv2.resize(coarse, (32, 32), interpolation=cv2.INTER_CUBIC), np.uint8)
+    return np.asarray(cv2.resize(coarse, (request.param, request.param), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def distance(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -53,6 +53,34 @@ def test_blurs_spread_a_point_by_their_kernel(rng: np.random.Generator) -> None:
     assert disk.sum() == 9 * 27
 
 
+def test_blurs_of_a_large_picture_spread_a_point_further(rng: np.random.Generator) -> None:
+    point = np.zeros((LARGE, LARGE, 3), np.float64)
+    point[64, 64] = 25_000
+    blur, settings = WAYS["Gaussian blur"].spoil, WAYS["Gaussian blur"].large
+    spread = blur(point, settings[-1], rng)[..., 0]
+    assert spread[64, 64] == pytest.approx(25_000 / (2 * np.pi * 6**2), rel=1e-3)  # a Gaussian of sigma 6
+    assert spread.sum() == pytest.approx(25_000)
+    defocus, settings = WAYS["defocus blur"].spoil, WAYS["defocus blur"].large
+    for radius, softness in settings:
+        disk = defocus(point, (radius, softness), rng)[..., 0]
+        assert disk.sum() == pytest.approx(25_000, rel=0.02)  # as there, what is blurred off the edge is mirrored
+        y, x = np.mgrid[-64:64, -64:64]
+        far = np.hypot(y, x)
+        inside = disk[far <= radius - 2]
+        assert inside == pytest.approx(inside.mean(), rel=1e-3)  # level within
+        assert np.abs(disk[far > radius + 3]).max() < 1e-3 * inside.mean()
+
+
+def test_strengths_are_named_by_their_benchmark() -> None:
+    assert [benchmark(size) for size in (32, LARGE - 1, LARGE, 288)] == ["CIFAR-10-C"] * 2 + ["ImageNet-C"] * 2
+
+
+def test_large_pictures_get_the_settings_of_large_ones(rng: np.random.Generator) -> None:
+    for size, deviation in ((LARGE - 1, 0.04), (LARGE, 0.08)):
+        spoilt = corrupt(np.full((size, size, 3), 128, np.uint8), "Gaussian noise", 1, rng)
+        assert spoilt.std() == pytest.approx(255 * deviation, rel=0.03)
+
+
 def test_brightness_is_added_to_the_value_and_keeps_the_hue(rng: np.random.Generator) -> None:
     colours = np.array([[[200, 100, 0], [0, 0, 0], [10, 250, 250]]] * 3, np.uint8)
     brighter = corrupt(colours, "brightness", 2, rng)[0]  # 25.5 more
@@ -71,6 +99,13 @@ def test_jpeg_keeps_the_order_of_the_colours(rng: np.random.Generator) -> None:
     data = cv2.imencode(".jpg", red[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 40])[1]
     assert (spoilt == cv2.imdecode(data, cv2.IMREAD_COLOR_RGB)).all()
     assert distance(spoilt, red) < 3
+
+
+@pytest.mark.parametrize(("size", "images"), [(4, 12), (32, 12), (33, 11), (96, 4)])
+def test_of_larger_pictures_fewer_are_spoilt(monkeypatch: pytest.MonkeyPatch, size: int, images: int) -> None:
+    monkeypatch.setattr("thumbnet.evaluation.corruptions.PICTURES", 12)
+    dataset = Dataset(np.zeros((20, size, size, 3), np.uint8), np.zeros(20, np.int64), NAMES)
+    assert robustness(Classifier(content(graph(size), size=size)), dataset).images == images
 
 
 def test_robustness(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from support import models
+from support import models, transferred
 
 import thumbnet
 from thumbnet import cli
@@ -303,6 +303,18 @@ def test_a_triton_repository_is_as_its_protobuf_wants_it() -> None:
     labels = Path("repository/my-model-2", output.label_filename)
     assert labels.read_text().splitlines() == list(models.NAMES)
     assert Path("repository/my-model-2/1/model.onnx").read_bytes() == Path("My Model_2.onnx").read_bytes()
+
+
+def test_a_triton_repository_of_large_squares_takes_small_batches() -> None:
+    schema = pytest.importorskip("tritonclient.grpc.model_config_pb2", reason="tritonclient[grpc] is not installed")
+    from google.protobuf import text_format
+
+    Path("large.onnx").write_bytes(transferred.content(transferred.graph(288), size=288))
+    formats.export("large.onnx", "triton", "repository")
+    config = text_format.Parse(Path("repository/large/config.pbtxt").read_text(), schema.ModelConfig())
+    assert config.max_batch_size == 32
+    assert list(config.input[0].dims) == [288, 288, 3]
+    assert [output.name for output in config.output] == ["probabilities", "sureness"]  # and nothing that costs more
 
 
 def test_a_triton_repository_gives_the_sureness_that_a_model_file_has(trained: dict[str, Path]) -> None:

@@ -63,9 +63,9 @@ def made(folder: Path, runtime: Path | None, **changes: Any) -> dict[str, bytes]
 def test_the_folder_is_complete_by_itself(tmp_path: Path, runtime: Path) -> None:
     found = made(tmp_path, runtime, framing="centre", threshold=0.25)
     assert sorted(found) == [
-        "README.txt", "backend.js", "icon.svg", "index.html", "model.json", "model.onnx", "onnxruntime/LICENSE",
-        "onnxruntime/ThirdPartyNotices.txt", "onnxruntime/ort.js", "onnxruntime/ort.wasm", "page.css", "page.js",
-        "resize.js",
+        "README.txt", "backend.js", "heat.js", "icon.svg", "index.html", "model.json", "model.onnx",
+        "onnxruntime/LICENSE", "onnxruntime/ThirdPartyNotices.txt", "onnxruntime/ort.js", "onnxruntime/ort.wasm",
+        "page.css", "page.js", "resize.js",
     ]  # fmt: skip
     assert found["model.onnx"] == (tmp_path / "tiny.onnx").read_bytes()
     told = {"names": ["red", "green", "blue"], "size": 4, "framing": "centre", "threshold": 0.25}

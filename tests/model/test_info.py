@@ -17,9 +17,10 @@ FULL = info(
     names=("Füße", "猫", "a,b", "family 👨\u200d👩\u200d👧"),
     recipe={"name": "seed", "epochs": 20, "minutes": None},
     data={"train": "abc", "train_images": 50_000},
-    scores={"accuracy": 0.75},
+    scores={"accuracy": 0.75, "unknown_class": 0.5},
     history=[{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": None}],
     origin={"format": "int8"},
+    backbone={"name": "lite0", "licence": "Apache-2.0", "origin": "PyPI", "sha256": "0" * 64},
     version="0.1.0",
 )
 FIELDS = list(info().as_dict())

@@ -16,9 +16,11 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import helper
+from support import transferred
 from support.chromium import PROGRAM
 from support.cifar10 import CACHE, PREPARE, ROOT
 from support.models import NAMES, content, encode, graph, png, with_sureness
@@ -29,6 +31,7 @@ from thumbnet.export import web
 from thumbnet.model.classifier import PRETRAINED, Classifier, Prediction
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import FRAMINGS, region, resize
+from thumbnet.prediction import explain
 
 pytest.importorskip("playwright", reason="part of the test group: pip install --group test")
 pytest.importorskip("axe_playwright_python", reason="part of the test group: pip install --group test")
@@ -77,11 +80,39 @@ RESIZE = """async (cases) => {
 }"""
 
 
+EXPLAIN = """async (picture) => {
+  const backend = await import(new URL('backend.js', location));
+  const blob = new Blob([Uint8Array.from(atob(picture), (byte) => byte.charCodeAt(0))]);
+  try {
+    const drawn = new Uint8Array(await (await backend.explain(blob)).arrayBuffer());
+    return ['', btoa(Array.from(drawn, (byte) => String.fromCharCode(byte)).join(''))];
+  } catch (error) {
+    return [error.message, ''];
+  }
+}"""
+
+
 class Seen(NamedTuple):
     """What the browser answered of one picture."""
 
     answer: dict[str, Any]  # or {"error": "…"}
     square: NDArray[np.uint8]  # (S, S, 3), empty where it failed
+
+
+EXACT = {  # models that give evidence of places
+    "exact": transferred.content(framing="crop"),
+    "large": transferred.content(transferred.graph(288), size=288, framing="soft-centre"),
+}
+
+
+def no_evidence() -> onnx.ModelProto:
+    """A network whose evidence is no numbers: the square roots of what is below zero."""
+    model = transferred.graph()
+    model.graph.node[-1].output[0] = "raw"
+    model.graph.node.append(helper.make_node("Abs", ["raw"], ["above"]))
+    model.graph.node.append(helper.make_node("Neg", ["above"], ["below"]))
+    model.graph.node.append(helper.make_node("Sqrt", ["below"], ["heat"]))
+    return model
 
 
 @pytest.fixture(scope="session")
@@ -123,6 +154,8 @@ def host(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Iterator[st
         "too-sure": content(with_sureness("ReduceLogSumExp", keepdims=0)),
         "doubled": content(graph(extra=(double,))),
         "failing": content(graph(extra=(count, beyond, add))),
+        **EXACT,
+        "no-evidence": transferred.content(no_evidence()),
     }
     for name, model in models.items():
         (folder / f"{name}.onnx").write_bytes(model)
@@ -254,6 +287,18 @@ def test_it_resizes_as_opencv_does_to_the_last_level(open_page: Open) -> None:
     for height, width in sides:
         image = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
         cases += [(image, size, framing) for size in (4, 32) for framing in FRAMINGS]
+    for height, width in (
+        (288, 288),
+        (289, 300),
+        (224, 700),
+        (90, 288),
+        (576, 576),
+        (612, 900),
+        (100, 333),
+        (330, 331),
+    ):
+        image = random.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        cases += [(image, size, framing) for size in (224, 288) for framing in FRAMINGS]
     sent = [
         [base64.b64encode(np.dstack([image, image[..., :1]]).tobytes()).decode(), *image.shape[:2], size, framing]
         for image, size, framing in cases
@@ -287,6 +332,76 @@ def test_a_sureness_of_its_own_decides_what_is_known(open_page: Open) -> None:
     for colour, seen in zip(("red", "grey"), ask(open_page("sure"), [png("red"), png("grey")]), strict=True):
         same(seen.answer, classifier.predict(png(colour), top_k=5))
         assert seen.answer["known"] == (colour == "grey")
+
+
+def photograph(height: int, width: int) -> bytes:
+    """A PNG with a red part on the left, a green one on the right and a blue one below, with grain."""
+    image = np.random.default_rng(0).integers(0, 60, (height, width, 3), np.uint8)
+    image[:, : width // 2, 0] += 190
+    image[: height // 2, 3 * width // 4 :, 1] += 150
+    image[3 * height // 4 :, :, 2] += 120
+    return encode(image)
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(("height", "width"), [(400, 400), (320, 480), (640, 350), (100, 70), (1500, 1000)])
+def test_large_squares_are_answered_as_by_the_server(open_page: Open, name: str, height: int, width: int) -> None:
+    classifier = Classifier(EXACT[name])
+    picture = photograph(height, width)
+    [seen] = ask(open_page(name), [picture])
+    assert off(seen, classifier.square(picture)) == 0
+    same(seen.answer, classifier.predict(picture, top_k=5))
+
+
+@pytest.mark.parametrize("name", EXACT)
+@pytest.mark.parametrize(("height", "width"), [(400, 400), (320, 480), (640, 350), (100, 70), (1500, 1000)])
+def test_heat_maps_are_those_of_the_server(open_page: Open, name: str, height: int, width: int) -> None:
+    classifier = Classifier(EXACT[name])
+    picture = photograph(height, width)
+    told, text = open_page(name).evaluate(EXPLAIN, base64.b64encode(picture).decode())
+    assert told == ""
+    expected = explain.drawn(classifier, decode(picture)).astype(int)
+    found = _pixels(text)
+    assert found.shape == expected.shape
+    apart = np.abs(found - expected)
+    assert apart.mean() < 3  # they shrink and enlarge the picture itself otherwise
+    if max(height, width) in range(320, 641):
+        assert np.quantile(apart, 0.99) <= 6  # the colours are at most 4 levels off
+        assert apart.max() <= 32  # at the edge of what the network sees
+
+
+def test_a_picture_of_one_colour_has_a_grey_map(open_page: Open) -> None:
+    told, text = open_page("exact").evaluate(EXPLAIN, base64.b64encode(png("red", 48)).decode())
+    assert told == ""
+    assert not np.ptp(_pixels(text), axis=2).any()
+
+
+def test_evidence_that_is_no_numbers_is_refused(open_page: Open) -> None:
+    page = open_page("no-evidence")
+    assert ask(page, [png("red")])[0].answer["label"] == "red"
+    assert "evidence that is no numbers" in page.evaluate(EXPLAIN, base64.b64encode(png("red")).decode())[0]
+
+
+def test_only_a_model_with_evidence_offers_a_heat_map(open_page: Open) -> None:
+    for name, offered in (("tiny", False), ("exact", True)):
+        page = open_page(name)
+        choose(page, ("half.png", photograph(64, 64)))
+        expect(cards(page).locator("ol")).to_be_visible()
+        button = page.get_by_role("button", name="Show what decided")
+        expect(button).to_be_visible() if offered else expect(button).to_be_hidden()
+    plain = cards(page).locator(".picture").get_attribute("src")
+    button.click()
+    expect(button).to_have_attribute("aria-pressed", "true")
+    assert cards(page).locator(".picture").get_attribute("src") != plain
+
+
+@pytest.mark.parametrize(("name", "rendering"), [("tiny", "pixelated"), ("large", "auto")])
+def test_a_square_is_drawn_without_jags_where_it_shrinks(open_page: Open, name: str, rendering: str) -> None:
+    page = open_page(name)
+    choose(page, ("red.png", png("red")))
+    small = page.get_by_alt_text("the picture as small as the network sees it")
+    expect(small).to_be_visible()
+    expect(small).to_have_css("image-rendering", rendering)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import helper
-from support import pictures
+from support import pictures, transferred
 from support import web as pages
 from support.models import content, graph, png, write
 from support.web import Web
@@ -427,7 +427,7 @@ def test_sources_are_taken_only_a_window_ahead(model: Classifier) -> None:
     before = -1
     while len(taken) > before:
         before = len(taken)
-        assert before <= bulk.WINDOW + BATCH + 2
+        assert before <= bulk.window_size(BATCH) + BATCH + 2
         time.sleep(0.3)
     answers.close()
 
@@ -443,6 +443,29 @@ def test_batches_are_filled_when_pictures_are_faster(model: Classifier, monkeypa
     monkeypatch.setattr(model, "describe", slowly)
     assert len(list(bulk.predict(model, ["red.png"] * 1000))) == 1000
     assert max(sizes) == BATCH
+
+
+@pytest.mark.usefixtures("model")  # its folder
+def test_large_squares_are_read_far_ahead_but_answered_by_twos(monkeypatch: pytest.MonkeyPatch) -> None:
+    large, sizes, taken = Classifier(transferred.content(transferred.graph(288), size=288)), [], []
+    describe = large.describe
+
+    def noted(*arguments: Any) -> list[Prediction]:
+        sizes.append(len(arguments[0]))
+        return describe(*arguments)
+
+    monkeypatch.setattr(large, "describe", noted)
+    sources = itertools.islice(("red.png" for _ in iter(lambda: taken.append(1), "never")), 200)
+    rows = bulk.predict(large, sources, workers=2)
+    assert next(rows) == next(bulk.predict(large, ["red.png"]))
+    before = -1
+    while len(taken) > before:
+        before = len(taken)
+        assert before <= 2 * bulk.FULL + 4
+        time.sleep(0.3)
+    assert before >= 2 * bulk.FULL  # so that the threads always have something to read
+    assert [row.source for row in rows] == ["red.png"] * 199
+    assert set(sizes) <= {1, 2}
 
 
 def test_network_is_not_asked_for_each_picture_alone(model: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:

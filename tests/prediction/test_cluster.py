@@ -27,7 +27,7 @@ from support.web import Visit, Web
 from thumbnet import cli, files, process
 from thumbnet.cli import arguments
 from thumbnet.errors import SourceError
-from thumbnet.model.classifier import BATCH, BUNDLED, Classifier, find
+from thumbnet.model.classifier import BUNDLED, Classifier, find
 from thumbnet.prediction.rows import Tally
 from thumbnet.sources.failure import Failure
 
@@ -196,7 +196,7 @@ def columns(**named: list[Any]) -> pa.Table:
 @pytest.mark.usefixtures("_ray")
 def test_rows_are_those_of_one_machine(web: Web, capsys: pytest.CaptureFixture[str]) -> None:
     web.pages["/red"] = pages.ok(png("red"))
-    for place in range(2 * BATCH + 13):  # more than one block, and an odd one
+    for place in range(2 * cluster.BLOCK + 13):  # more than one block, and an odd one
         Path("photos", f"{place}.png").write_bytes(png(COLOURS[place % 3], size=4 + place % 7))
     Path("photos/not UTF-8 \udc80.png").symlink_to("red.png")
     named = [

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from support import transferred
 from support.imports import modules
 from support.models import content, encode, graph, square
 
@@ -141,6 +143,111 @@ def test_the_network_is_asked_a_few_hundred_times(monkeypatch: pytest.MonkeyPatc
 def test_numbers_that_are_no_probabilities_are_refused() -> None:
     with pytest.raises(ModelError, match="no probabilities"):
         explain.heat(Classifier(looking_at((0, 0), sharpness=float("nan"))), scene(SIZE, SIZE))
+
+
+# The heat that a file itself gives
+
+
+@pytest.fixture
+def exact() -> Classifier:
+    return Classifier(transferred.content())
+
+
+def asked_of(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The squares of each run of the network from now on."""
+    runs: list[int] = []
+    session = classifier._session
+
+    class Watched:
+        def run(self, names: list[str], inputs: dict[str, NDArray[np.uint8]]) -> Any:
+            runs.append(len(inputs["images"]))
+            return session.run(names, inputs)
+
+    monkeypatch.setattr(classifier, "_session", Watched())
+    return runs
+
+
+@pytest.mark.parametrize("quadrant", QUADRANTS)
+def test_the_files_own_evidence_is_one_run(
+    exact: Classifier, quadrant: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = square("grey", transferred.SIZE) // 4
+    row, column = (32 * half for half in quadrant)
+    picture[row : row + 16, column : column + 16] = (0, 0, 250)
+    runs = asked_of(exact, monkeypatch)
+    heat = explain.heat(exact, picture)
+    assert runs == [1]
+    assert heat.shape == picture.shape[:2]
+    assert heat.dtype == np.float32
+    assert middle(np.maximum(heat, 0)) == pytest.approx(((row + 8) / 48, (column + 8) / 48), abs=0.05)
+    assert heat.max() == 1
+    assert explain.heat(exact, picture).tobytes() == heat.tobytes()
+
+
+def test_evidence_for_another_class_is_below_zero(exact: Classifier) -> None:
+    picture = square("red", transferred.SIZE)
+    picture[:, 32:] = (0, 255, 0)
+    heat = explain.heat(exact, picture)
+    assert heat[:, :24].min() > 0.5
+    assert heat[:, 40:].max() < -0.5
+
+
+def test_what_says_nothing_is_near_zero(exact: Classifier) -> None:
+    picture = np.zeros((transferred.SIZE, transferred.SIZE, 3), np.uint8)
+    picture[:16] = (0, 250, 0)
+    heat = explain.heat(exact, picture)
+    assert heat[0].min() > 0.9
+    assert np.abs(heat[24:]).max() < 0.1
+
+
+def test_heat_is_what_the_log_odds_would_be_if_all_were_like_the_part() -> None:
+    sharpness = 2.0
+    exact = Classifier(transferred.content(transferred.graph(sharpness=sharpness)))
+    colours = np.random.default_rng(2).integers(0, 256, (3, 3, 3), np.uint8)
+    picture = colours.repeat(16, axis=0).repeat(16, axis=1)
+    sure = exact.probabilities(picture[None])[0].astype(np.float64)
+    answer = sure.argmax()
+    others = np.delete(sure, answer) / (1 - sure[answer])  # (C - 1,), as they are probable
+    heat = explain.heat(exact, picture)
+    wanted = []
+    for colour in colours.reshape(9, 3):
+        alone = exact.probabilities(np.broadcast_to(colour, (1, *picture.shape)))[0].astype(np.float64)
+        wanted.append(np.log(alone[answer]) - np.log(np.delete(alone, answer)) @ others)
+    assert min(wanted) < -0.1
+    assert max(wanted) > 0.1
+    of_parts = heat[8::16, 8::16].ravel()
+    assert of_parts == pytest.approx(np.array(wanted) / np.abs(wanted).max(), abs=0.05)
+
+
+def test_a_picture_of_one_colour_has_no_own_evidence_that_decides(exact: Classifier) -> None:
+    assert not explain.heat(exact, square("red", transferred.SIZE)).any()
+
+
+def test_a_very_sure_file_is_explained_by_its_own_evidence() -> None:
+    classifier = Classifier(transferred.content(transferred.graph(sharpness=100)))
+    picture = np.zeros((transferred.SIZE, transferred.SIZE, 3), np.uint8)
+    picture[:16] = (0, 250, 0)
+    assert classifier.probabilities(picture[None]).max() == 1
+    heat = explain.heat(classifier, picture)
+    assert heat[0].min() > 0.9
+    assert np.isfinite(heat).all()
+    assert np.abs(heat[24:]).max() < 0.1
+
+
+def test_a_large_square_without_own_evidence_is_explained_by_masks() -> None:
+    classifier = Classifier(transferred.content(transferred.graph(288, heat=False), size=288))
+    picture = np.full((288, 288, 3), 60, np.uint8)
+    picture[:144, :144] = (0, 0, 250)
+    assert middle(np.maximum(explain.heat(classifier, picture), 0)) == pytest.approx((0.25, 0.25), abs=0.05)
+
+
+def test_a_map_is_written_by_the_files_own_evidence(tmp_path: Path) -> None:
+    picture = np.zeros((60, 100, 3), np.uint8)
+    picture[:20] = (250, 0, 0)
+    explain.write_map(Classifier(transferred.content()), tmp_path, 1, "a.png", picture)
+    drawn = decode((tmp_path / "000001-a.png").read_bytes())
+    assert drawn.shape == (192, 320, 3)
+    assert middle(colourful(drawn))[0] == pytest.approx(1 / 6, abs=0.1)
 
 
 # The drawing

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from support.models import NAMES, encode, lost, png, square, write
+from support import transferred
+from support.models import NAMES, encode, info, lost, png, square, write
 from support.web import Web, bomb, ok
 
 pytest.importorskip("starlette", reason="serving is not installed: pip install -e '.[serve]'")
@@ -26,8 +27,11 @@ from starlette.testclient import TestClient
 
 import thumbnet
 from thumbnet.model.classifier import Asked, Classifier
+from thumbnet.pictures.decode import decode
+from thumbnet.prediction import explain
 from thumbnet.server import Limits, create_app, service
 from thumbnet.server.batching import LARGEST, Batcher
+from thumbnet.server.budget import Budget
 from thumbnet.server.metrics import Metrics
 from thumbnet.sources import fetch
 
@@ -335,6 +339,24 @@ def test_explain_gives_a_heat_map(client: TestClient) -> None:
     assert picture(answer.content).shape == (200, 400, 3)
 
 
+def test_a_model_that_was_trained_by_a_backbone_is_served() -> None:
+    exact = Classifier(transferred.content())
+    content = encode(np.hstack([square("red", 240), square("blue", 240)[:, :120]]))
+    with serving(exact) as client:
+        assert client.post("/classify", content=content).json()["label"] == "red"
+        assert client.get("/model").json()["backbone"] == exact.info.backbone
+        outputs = client.get("/v2/models/thumbnet").json()["outputs"]
+        assert [output["name"] for output in outputs] == ["probabilities", "sureness"]
+        tensors = {"instances": [{"b64": base64.b64encode(content).decode()}]}
+        (row,) = client.post("/v1/models/thumbnet:predict", json=tensors).json()["predictions"]
+        assert np.argmax(row) == NAMES.index("red")
+        drawn = picture(client.post("/explain", content=content).content)
+    np.testing.assert_array_equal(drawn, explain.drawn(exact, decode(content)))
+    coloured = np.ptp(drawn.astype(int), axis=2) > 20
+    assert coloured[:, :180].mean() > 0.9
+    assert coloured[:, 300:].mean() < 0.1
+
+
 def test_explain_takes_one_picture(client: TestClient) -> None:
     answer = client.post("/explain", files=[("file", ("a", png("red"))), ("file", ("b", png("red")))])
     assert answer.status_code == 400
@@ -390,6 +412,26 @@ def test_too_many_pictures_are_refused(classifier: Classifier) -> None:
     assert client.post("/classify", files=files).status_code == 413
     assert client.post("/classify", files=[*files, *files]).status_code in (400, 413)
     assert client.post("/classify", json={"urls": ["https://example.org/"] * 3}).status_code == 413
+
+
+def test_large_squares_have_a_limit_of_memory(classifier: Classifier, tmp_path: Path) -> None:
+    client = serving(classifier, limits=Limits(squares=4 * 4 * 4 * 3))  # of which a client has three quarters
+    files = [("file", ("a", png("red")))] * 3
+    assert [row["label"] for row in client.post("/classify", files=files).json()] == ["red"] * 3
+    answer = client.post("/classify", files=[*files, files[0]])
+    assert (answer.status_code, answer.json()) == (413, {"error": "expected at most 3 pictures a request, got 4"})
+    assert client.post("/classify", json={"urls": ["https://example.org/"] * 4}).status_code == 413
+    closely = thumbnet.load(write(tmp_path / "model.onnx"), views=True)  # two squares a picture
+    client = serving(closely, limits=Limits(squares=4 * 4 * 4 * 3))
+    assert client.post("/classify", content=png("red")).status_code == 200
+    assert client.post("/classify", files=files[:2]).status_code == 413
+
+
+def test_a_full_memory_of_squares_is_told_at_once(classifier: Classifier, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = serving(classifier, limits=Limits(squares=4 * 4 * 4 * 3))
+    monkeypatch.setattr(Budget, "take", lambda budget, _, count: budget.most != 4 * 4 * 4 * 3 or count < 48)
+    answer = client.post("/classify", content=png("red"))
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
 
 
 def test_a_full_queue_is_told_at_once(classifier: Classifier) -> None:
@@ -538,7 +580,8 @@ def test_openapi_and_its_page_are_there(client: TestClient) -> None:
 class Slow:
     """A network that waits, and says of each picture its first pixel."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 2) -> None:
+        self.info = info(size=size)
         self.batches: list[int] = []
         self.go_on = threading.Event()
 
@@ -577,6 +620,64 @@ def test_requests_gather_into_batches_and_each_has_its_own_rows() -> None:
     assert sum(network.batches) == 1 + sum(range(1, 15))
     assert max(network.batches) <= LARGEST
     assert len(network.batches) <= 4
+
+
+@pytest.mark.parametrize(("size", "most"), [(2, LARGEST), (288, 2)])
+def test_a_large_request_takes_turns_with_the_others(size: int, most: int) -> None:
+    network = Slow(size)
+    ended: list[int] = []
+
+    async def run() -> list[Asked]:
+        batcher = Batcher(network, Metrics())  # type: ignore[arg-type]
+
+        async def ask(number: int, count: int) -> Asked:
+            answer = await batcher.ask(numbered(number, count))
+            ended.append(number)
+            return answer
+
+        network.go_on.set()
+        tasks = [asyncio.create_task(ask(*each)) for each in ((1, 3 * most + 1), (2, 2 * most), (3, most), (4, 1))]
+        answers = list(await asyncio.gather(*tasks))
+        batcher.close()
+        return answers
+
+    answers = asyncio.run(run())
+    for number, (answer, count) in enumerate(zip(answers, (3 * most + 1, 2 * most, most, 1), strict=True), 1):
+        assert answer.probabilities.tolist() == [[number]] * count
+        assert answer.sureness.tolist() == [-number] * count
+    assert ended == [3, 4, 2, 1]
+    assert network.batches == [most, most, most, 1, most, most, most, 1]
+
+
+def test_who_leaves_in_the_middle_of_a_large_request_ends_it() -> None:
+    network = Slow(288)
+
+    async def run() -> None:
+        batcher = Batcher(network, Metrics())  # type: ignore[arg-type]
+        large = asyncio.create_task(batcher.ask(numbered(1, 100)))
+        await asyncio.sleep(0.05)
+        large.cancel()
+        network.go_on.set()
+        assert (await batcher.ask(numbered(2))).probabilities.tolist() == [[2]]
+        batcher.close()
+
+    asyncio.run(run())
+    assert network.batches == [2, 1]
+
+
+def test_a_large_request_fails_as_a_whole() -> None:
+    network = Slow(288)
+    network.go_on.set()
+
+    async def run() -> None:
+        batcher = Batcher(network, Metrics())  # type: ignore[arg-type]
+        with pytest.raises(RuntimeError):
+            await batcher.ask(np.concatenate([numbered(1, 2), numbered(255, 2), numbered(1, 2)]))
+        assert (await batcher.ask(numbered(2))).probabilities.tolist() == [[2]]
+        batcher.close()
+
+    asyncio.run(run())
+    assert network.batches == [2, 2, 1]
 
 
 def test_who_leaves_takes_no_place_in_a_batch_and_a_failing_batch_is_its_own() -> None:

@@ -3,9 +3,9 @@
 import re
 from pathlib import Path
 
-from thumbnet.model.classifier import Classifier
+from thumbnet.model.classifier import BATCH, Classifier, batch_size
 
-BATCH = 256  # pictures that the server may combine into a batch
+LARGER = 16  # times as many pictures may be in a batch as here, since GPUs need them: of 288 pixels a side 32, in 1 GB
 
 CONFIG = """\
 name: "{name}"
@@ -43,6 +43,8 @@ spec:
 def save(content: bytes, classifier: Classifier, name: str, folder: Path) -> None:
     """Write `config.pbtxt`, `labels.txt` and the unchanged model file under a name that both servers accept.
 
+    Of the model file's outputs, the servers give the probabilities and the sureness.
+
     Args:
         content: The model file.
         classifier: The loaded model file.
@@ -55,7 +57,11 @@ def save(content: bytes, classifier: Classifier, name: str, folder: Path) -> Non
     (model / "1" / "model.onnx").write_bytes(content)
     (model / "labels.txt").write_text("".join(f"{label}\n" for label in info.names), encoding="utf-8")
     config = CONFIG.format(
-        name=name, batch=BATCH, size=info.size, classes=len(info.names), sureness=SURENESS * classifier.has_sureness
+        name=name,
+        batch=min(BATCH, LARGER * batch_size(info.size)),
+        size=info.size,
+        classes=len(info.names),
+        sureness=SURENESS * classifier.has_sureness,
     )
     (model / "config.pbtxt").write_text(config, encoding="utf-8")
     (folder / "inference-service.yaml").write_text(MANIFEST.format(name=name), encoding="utf-8")

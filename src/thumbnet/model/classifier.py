@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ FileState: TypeAlias = tuple[int, int, int, int]
 PRETRAINED = Path(__file__).parent / "pretrained"
 BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
 DIGITS = 6  # of a confidence and a sureness, in JSON and tables
-BATCH = 256  # squares in a run of the network; more take memory and gain nothing
+BATCH = 256  # squares of up to 32 pixels a side in a run of the network; more take memory and gain nothing
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,22 @@ class Asked(NamedTuple):
     probabilities: NDArray[np.float32]  # (N, C), each row adding up to one
     # (N,), 0 to 1: the confidence, or less if no training picture was similar; the field calls it an OOD score.
     sureness: NDArray[np.float32]
+
+
+class Evidence(NamedTuple):
+    """What each place of one picture says for each class: `places` averaged, and a constant, are the logits."""
+
+    probabilities: NDArray[np.float32]  # (C,)
+    places: NDArray[np.float32]  # (h, w, C)
+
+
+def batch_size(size: int) -> int:
+    """How many squares of `size` pixels a side a network should get in one run: even, 2 to `BATCH`.
+
+    More take memory. Of large squares, more are also slower, as their maps fit into no cache: at 288 pixels, a run of
+    two takes 2 % more of a core for each than a run of one, and a run of twelve 30 % more.
+    """
+    return min(BATCH, max(2, BATCH * 32**2 // size**2 // 2 * 2))
 
 
 def load(
@@ -193,14 +210,39 @@ class Classifier:
             self.info = dataclasses.replace(self.info, threshold=float(threshold))
         self.views = views
         self._threads = threads
-        self.has_sureness = "sureness" in signature[1]  # an output of its own
         size, classes = self.info.size, len(self.info.names)
-        inputs, outputs = f"images uint8 (N, {size}, {size}, 3)", f"probabilities float (N, {classes})"
-        if signature not in ((inputs, outputs), (inputs, f"{outputs}, sureness float (N)")):
+        inputs = f"images uint8 (N, {size}, {size}, 3)"
+        probabilities, heat = rf"probabilities float \(N, {classes}\)", rf"heat float \(N, \w+, \w+, {classes}\)"
+        given = re.fullmatch(
+            rf"{probabilities}(, sureness float \(N\)(, features float \(N, ([1-9]\d*)\)(, {heat})?)?)?", signature[1]
+        )
+        if signature[0] != inputs or not given:
             raise ModelError(
-                f"expected a graph that takes {inputs} and gives {outputs}, as the metadata says, "
+                f"expected a graph that takes {inputs} and gives probabilities float (N, {classes}), then perhaps "
+                f"sureness float (N), features float (N, D), heat float (N, h, w, {classes}), as the metadata says, "
                 f"got {signature[0]!r:.200} and {signature[1]!r:.200}. Make or fetch it again"
             )
+        self._shapes: dict[str, tuple[int | None, ...]] = {  # of the outputs for one picture; None is any length
+            "probabilities": (classes,),
+            **({"sureness": ()} if given[1] else {}),
+            **({"features": (int(given[3]),)} if given[2] else {}),
+            **({"heat": (None, None, classes)} if given[4] else {}),
+        }
+
+    @property
+    def has_sureness(self) -> bool:
+        """Whether the file has a sureness of its own; see `Asked`."""
+        return "sureness" in self._shapes
+
+    @property
+    def has_features(self) -> bool:
+        """Whether the file gives `features`."""
+        return "features" in self._shapes
+
+    @property
+    def has_heat(self) -> bool:
+        """Whether the file gives `evidence`."""
+        return "heat" in self._shapes
 
     def __reduce__(self) -> tuple[type["Classifier"], tuple[bytes, int, bool, float]]:
         """How `pickle` and `copy` build the copy.
@@ -232,27 +274,69 @@ class Classifier:
         Raises:
             ModelError: The network fails, or its outputs cannot be probabilities. Thumbnet writes no such file.
         """
-        runs = [self._run(squares[start : start + BATCH]) for start in range(0, len(squares), BATCH)]
-        if not runs:
-            return Asked(np.zeros((0, len(self.info.names)), np.float32), np.zeros(0, np.float32))
-        return Asked(*map(np.concatenate, zip(*runs, strict=True)))
+        probabilities, *own = self._outputs(["probabilities", *(["sureness"] if self.has_sureness else [])], squares)
+        # A NaN fails this, too. Rounding may lift a softmax above one.
+        if not all(((each >= 0) & (each <= 1.001)).all() for each in (probabilities, *own)):
+            raise ModelError("the model file's network gives numbers that are no probabilities. Make or fetch it again")
+        return Asked(probabilities, own[0] if own else probabilities.max(axis=1, initial=0))
 
-    def _run(self, squares: NDArray[np.uint8]) -> Asked:
+    def features(self, squares: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the network makes of squares before it decides: uint8 `(N, S, S, 3)`, RGB → float32 `(N, D)`.
+
+        Raises:
+            ModelError: The model file gives none (see `has_features`), or its network fails.
+        """
+        if not self.has_features:
+            raise ModelError("the model file gives no features. Expected one that was trained by a backbone")
+        [found] = self._outputs(["features"], squares)
+        if not np.isfinite(found).all():
+            raise ModelError("the model file's network gives features that are no numbers. Make or fetch it again")
+        return found
+
+    def evidence(self, square: NDArray[np.uint8]) -> Evidence:
+        """What each place of a square, uint8 `(S, S, 3)`, RGB, says for each class.
+
+        Raises:
+            ModelError: The model file does not give it (see `has_heat`), or its network fails.
+        """
+        if not self.has_heat:
+            raise ModelError("the model file gives no evidence of places. Expected one that was trained by a backbone")
+        probabilities, places = self._outputs(["probabilities", "heat"], square[None])
+        if not (places.size and np.isfinite(probabilities).all() and np.isfinite(places).all()):
+            raise ModelError("the model file's network gives evidence that is no numbers. Make or fetch it again")
+        return Evidence(probabilities[0], places[0])
+
+    def _outputs(self, names: list[str], squares: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """Some outputs of the network for any number of squares, uint8 `(N, S, S, 3)`.
+
+        Raises:
+            ModelError: The network fails, or gives other shapes than the file says.
+        """
+        batch = batch_size(self.info.size)
+        runs = [self._run(names, squares[start : start + batch]) for start in range(0, len(squares), batch)]
+        if not runs:
+            return [np.zeros((0, *(length or 0 for length in self._shapes[name])), np.float32) for name in names]
+        return [np.concatenate(rows) for rows in zip(*runs, strict=True)]
+
+    def _run(self, names: list[str], squares: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         # An odd batch gets its last square twice, because ONNX Runtime computes odd batches by other kernels. So, a
-        # picture's row is the same to the last digit, whatever the size of the batch.
-        batch = np.concatenate([squares, squares[-1:]]) if len(squares) % 2 else squares
+        # picture's row is the same to the last digit, whatever the size of the batch. In files with features it is
+        # anyway (docs/model-file.md), and their squares are large.
+        doubled = len(squares) % 2 == 1 and not self.has_features
+        batch = np.concatenate([squares, squares[-1:]]) if doubled else squares
         try:
-            outputs: list[NDArray[np.float32]] = self._session.run(None, {"images": batch})
+            outputs: list[NDArray[np.float32]] = self._session.run(names, {"images": batch})
         except Exception as error:  # as in __init__
             raise ModelError("the model file's network fails. Make or fetch it again") from error
-        shapes = [(len(batch), len(self.info.names)), (len(batch),)][: len(outputs)]
-        rows = [each[: len(squares)] for each in outputs]
-        # A NaN fails this, too. Rounding may lift a softmax above one.
-        if [each.shape for each in outputs] != shapes or not all(
-            ((each >= 0) & (each <= 1.001)).all() for each in rows
-        ):
-            raise ModelError("the model file's network gives numbers that are no probabilities. Make or fetch it again")
-        return Asked(rows[0], rows[1] if rows[1:] else rows[0].max(axis=1))
+        for name, output in zip(names, outputs, strict=True):
+            shape = len(batch), *self._shapes[name]
+            if len(shape) != output.ndim or any(
+                length not in (None, found) for length, found in zip(shape, output.shape, strict=True)
+            ):
+                raise ModelError(
+                    f"the model file's network gives {name} {output.shape}, which it does not declare. Fetch it again"
+                )
+        return [each[: len(squares)] for each in outputs]
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a str is an iterable of sources, too

@@ -1,5 +1,6 @@
 """What an ONNX graph holds: its layers, and weights in other files, which are rejected."""
 
+from collections.abc import Iterable
 from typing import IO, Any
 
 from thumbnet.errors import ModelError
@@ -60,16 +61,21 @@ def layers(graph: Any) -> list[Any]:
 
     Nodes that serve only the sureness, by comparing with the training's pictures, are not layers of the network.
     """
-    makers = {name: node for node in graph.node for name in node.output}
     constants = {tensor.name for tensor in graph.initializer}
-    wanted, needed = ["probabilities"], set()
+    return [
+        node
+        for node in behind(graph, ["probabilities"])
+        if node.op_type in ("Conv", "MatMul") and node.input[1] in constants
+    ]
+
+
+def behind(graph: Any, outputs: Iterable[str]) -> list[Any]:
+    """The nodes of an `onnx.GraphProto` that compute these tensors, in its order."""
+    makers = {name: node for node in graph.node for name in node.output}
+    wanted, needed = list(outputs), set()
     while wanted:
         name = wanted.pop()
         if name in makers and name not in needed:
             needed.add(name)
             wanted += makers[name].input
-    return [
-        node
-        for node in graph.node
-        if node.op_type in ("Conv", "MatMul") and node.input[1] in constants and needed.intersection(node.output)
-    ]
+    return [node for node in graph.node if needed.intersection(node.output)]

@@ -29,6 +29,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # the JSON types of each field, by its n
     "scores": (dict,),
     "history": (list,),
     "origin": (dict,),
+    "backbone": (dict,),
     "version": (str,),
     "format": (int,),
 }
@@ -53,6 +54,7 @@ class ModelInfo:
     scores: dict[str, float] = field(default_factory=dict)  # of this file on the test images
     history: list[dict[str, Any]] = field(default_factory=list)  # the learning curve: a row for each epoch
     origin: dict[str, Any] = field(default_factory=dict)  # if the file was made from another: how, and from which
+    backbone: dict[str, Any] = field(default_factory=dict)  # the pretrained network that is part of it
     version: str = ""  # of Thumbnet
     format: int = FORMAT
 
@@ -122,6 +124,15 @@ def write_info(model: Any, info: ModelInfo) -> None:
     del model.metadata_props[:]
     for key, value in sorted(info.to_metadata().items()):
         model.metadata_props.add(key=key, value=value)
+
+
+def with_info(content: bytes, info: ModelInfo) -> bytes:
+    """The model file with other metadata, such as scores, which are known only once the file exists. Needs `onnx`."""
+    import onnx
+
+    model = onnx.load_from_string(content)
+    write_info(model, info)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _check_kinds(fields: dict[str, Any]) -> None:

@@ -87,6 +87,7 @@ function show(card, given) {
 
 async function showSquare(card, picture) {
   const small = find('.square', card);
+  small.addEventListener('load', () => small.classList.toggle('large', small.naturalWidth > small.width));
   small.src = URL.createObjectURL(await backend.square(picture));
   small.alt = 'the picture as small as the network sees it';
   find('figure', card).hidden = false;

@@ -2,8 +2,8 @@
 
     arguments → expand → sources → threads that read, decode and resize → batches → network → rows
 
-Everything is lazy. No step is more than `WINDOW` pictures ahead of the rows, so memory does not grow with their number.
-A row is available as soon as its picture and those before it are done.
+Everything is lazy. No step is more than a window ahead of the rows, so memory does not grow with their number. A row is
+available as soon as its picture and those before it are done.
 """
 
 import contextlib
@@ -22,15 +22,14 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.model.classifier import BATCH, Classifier
+from thumbnet.model.classifier import Classifier, batch_size
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.prediction.rows import Row
 from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import STANDARD_INPUT, read_argument
 from thumbnet.sources.urls import is_url, without_password
 
-WINDOW = 2 * BATCH  # pictures between their source and their row: one batch in the network, the next one being read
-MAPPED = 4  # the same for heat maps, as each picture is kept whole until its map is drawn
+MAPPED = 4  # pictures between their source and their row with heat maps, as each is kept whole until its map is drawn
 FULL = 32  # pictures that are worth a run of the network; a run for one alone costs four times as much per picture
 PATIENCE = 0.05  # seconds for which a finished picture waits for `FULL` of them, while others are in progress
 FETCHERS = 16  # URLs read at once; nearly all of their time is waiting
@@ -99,7 +98,8 @@ def _rows(
     first: int,
 ) -> Generator[Row]:
     prepare = functools.partial(_seen, model, whole=draw is not None)
-    window = _Window(sources, content, prepare, workers, WINDOW if draw is None else MAPPED)
+    batch = batch_size(model.info.size)
+    window = _Window(sources, content, prepare, workers, window_size(batch) if draw is None else MAPPED, batch)
     try:
         while slots := window.take():
             for place, (slot, row) in enumerate(zip(slots, _answered(model, slots, top_k), strict=True), first):
@@ -109,6 +109,14 @@ def _rows(
             first += len(slots)
     finally:
         window.close()
+
+
+def window_size(batch: int) -> int:
+    """How many pictures there may be between their source and their row: one batch in the network, the next being read.
+
+    `batch` is how many the network takes at a time. Even if that is few, all threads have something to read.
+    """
+    return 2 * max(batch, FULL)
 
 
 class _Seen(NamedTuple):
@@ -147,8 +155,10 @@ class _Window:
         prepare: Callable[[bytes], _Seen],
         workers: int,
         size: int,
+        batch: int,
     ) -> None:
         self._sources, self._content, self._prepare, self._workers = sources, content, prepare, workers
+        self._batch = batch
         self._files: SimpleQueue[_Slot | None] = SimpleQueue()
         self._slow: SimpleQueue[_Slot | None] = SimpleQueue()
         self._fetchers = 0
@@ -170,8 +180,9 @@ class _Window:
         batch: list[_Slot] = []
         with self._news:
             self._news.wait_for(lambda: self._slots[0].result is not None if self._slots else self._end is not None)
-            self._news.wait_for(lambda: all(slot.result is not None for slot in islice(self._slots, FULL)), PATIENCE)
-            while self._slots and len(batch) < BATCH and self._slots[0].result is not None:
+            full = min(FULL, self._batch)
+            self._news.wait_for(lambda: all(slot.result is not None for slot in islice(self._slots, full)), PATIENCE)
+            while self._slots and len(batch) < self._batch and self._slots[0].result is not None:
                 batch.append(self._slots.popleft())
         if batch:
             self._room.release(len(batch))

@@ -24,7 +24,7 @@ from typing import Any
 
 from thumbnet.errors import MissingExtraError, ModelError, SourceError, ThumbnetError
 from thumbnet.files import exclusive, write_atomically
-from thumbnet.model.classifier import BATCH, Classifier
+from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.kinds import meant_as_picture
 from thumbnet.prediction import bulk, rows
 from thumbnet.prediction.rows import Row
@@ -48,7 +48,8 @@ FORMATS = ("jsonl", "parquet")
 STORES = ("s3", "gs")  # schemes of objects in a store; all others name pages of servers
 BUCKET = re.compile(r"[A-Za-z0-9._-]+")
 PATIENCE = 30  # seconds for which a request to Google's store is retried; the default of Google's client is minutes
-SHARD = 16 * BATCH  # rows that a shard has at least, except for the last ones
+BLOCK = 256  # sources that an actor gets at a time
+SHARD = 16 * BLOCK  # rows that a shard has at least, except for the last ones
 LOCK = "_LOCK"  # a file that exists and is locked while a run writes; readers of such folders ignore it
 DONE = "_SUCCESS"  # an empty file that is written after all shards; readers of such folders ignore it
 # An actor computes with one thread, on one core. The rest of that core is for the tasks that read Parquet and write
@@ -111,7 +112,7 @@ def predict(
             _sources(arguments).map_batches(
                 _Answers,
                 fn_constructor_args=(shipped, os.getcwd(), form, top_k, views, threshold),
-                batch_size=BATCH,
+                batch_size=BLOCK,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(),
                 num_cpus=ACTOR,
@@ -151,7 +152,7 @@ def _connected() -> Iterator[None]:
 
 
 def _sources(arguments: Iterable[str]) -> ray.data.Dataset:
-    """Return all sources, `SOURCES`, in blocks of `BATCH`."""
+    """Return all sources, `SOURCES`, in blocks of `BLOCK`."""
     listed: list[dict[str, bytes]] = []
     groups: list[pa.Table] = []
     for each in _expand(arguments):
@@ -162,7 +163,7 @@ def _sources(arguments: Iterable[str]) -> ray.data.Dataset:
             except SourceError as error:
                 each = Failure(each, error)
         listed.append(_listed(each))
-    blocks = [pa.Table.from_pylist(listed[start : start + BATCH], SOURCES) for start in range(0, len(listed), BATCH)]
+    blocks = [pa.Table.from_pylist(listed[start : start + BLOCK], SOURCES) for start in range(0, len(listed), BLOCK)]
     sources = ray.data.from_arrow(blocks or [SOURCES.empty_table()])
     if not groups:
         return sources
@@ -170,7 +171,7 @@ def _sources(arguments: Iterable[str]) -> ray.data.Dataset:
         _pictures, fn_args=(os.getcwd(),), batch_size=1, batch_format="pyarrow", num_cpus=TASK
     )
     # A row group may be the whole file, and an actor takes whole blocks.
-    read = read.repartition(target_num_rows_per_block=BATCH)
+    read = read.repartition(target_num_rows_per_block=BLOCK)
     return sources.union(read) if listed else read
 
 
@@ -312,7 +313,7 @@ def _pictures(group: pa.Table, folder: str = "") -> Iterator[pa.Table]:
     try:
         with _parquet(_seen_from(folder, file)) as opened:
             columns = _columns(opened.schema_arrow)
-            for batch in opened.iter_batches(BATCH, row_groups=[asked["group"]], columns=columns):
+            for batch in opened.iter_batches(BLOCK, row_groups=[asked["group"]], columns=columns):
                 yield pa.Table.from_pylist(
                     [_picture(f"{file}#{place + index}", row) for index, row in enumerate(batch.to_pylist())], SOURCES
                 )

@@ -1,4 +1,7 @@
-"""Heat maps: hide parts of what the network sees, and infer from its answers which parts decided.
+"""Heat maps: which parts of what the network sees decided.
+
+A file that was trained by a backbone gives the evidence of each place; its mean and a constant are the logits. One run
+of the network is enough. For any other file, parts of the square are hidden, and the answers tell which ones decided:
 
     square → MASKS copies, each with another half hidden → MODEL FILE → log-odds of the answer → regression → heat
 
@@ -29,7 +32,7 @@ SPOT = 4  # cells per side of a spot, which a mask hides or shows as a whole
 SMOOTH = 2.0  # cells over which the map changes
 NOISE = 0.3  # variance of the log-odds that no single part causes, as a share of what the masks explain
 MOST_SURE = 1 - 1e-6  # the largest probability for log-odds; above it, float32 is too coarse
-FLAT = 0.01  # log-odds; if the masks move them less, no part decides
+FLAT = 0.01  # log-odds; if the masks move them less, or the places differ less, no part decides
 
 LONGEST, SHORTEST = 640, 320  # pixels of the longer side of a drawn map
 OPACITY = 0.85  # of the colour where the heat is 1
@@ -39,7 +42,7 @@ DIMMED = 0.35  # brightness where the network sees nothing
 def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
     """Measure how much each part supports the answer, which is the most probable class.
 
-    Hidden parts get the mean colour of the square. The same square always gives the same map.
+    The same square always gives the same map.
 
     Args:
         classifier: The classifier whose answer is explained.
@@ -52,17 +55,44 @@ def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
     Raises:
         ModelError: The network of the model file fails, or its output is not probabilities.
     """
-    size = len(square)
+    evidence = (_given if classifier.has_heat else _inferred)(classifier, square)
+    of_pixels = _resized(evidence.astype(np.float32), len(square), len(square))
+    strongest = np.abs(of_pixels).max()
+    return np.asarray(of_pixels / strongest, np.float32) if strongest else of_pixels
+
+
+def _given(classifier: Classifier, square: RGB) -> NDArray[np.float64]:
+    """The log-odds that each place gives the answer against the other classes, `(h, w)`: by the file's own evidence.
+
+    It is what the log-odds would be if the whole square were like this place. The other classes count as they are
+    probable. If the places hardly differ, all are 0.
+    """
+    probabilities, places = classifier.evidence(square)  # (C,), (h, w, C)
+    sure = np.maximum(probabilities, np.finfo(np.float32).tiny).astype(np.float64)
+    answer = sure.argmax()
+    weights = -sure  # (C,), of the logits in the log-odds
+    weights[answer] = 0
+    weights /= np.abs(weights).sum() or 1
+    weights[answer] = 1
+    found = places @ weights  # (h, w), without the constants that are in the logits
+    if np.ptp(found) < FLAT:
+        return np.zeros(found.shape)
+    return np.asarray(found - found.mean() + np.log(sure) @ weights)
+
+
+def _inferred(classifier: Classifier, square: RGB) -> NDArray[np.float64]:
+    """How much each cell adds to the log-odds of the answer, `(GRID, GRID)`: by hiding parts in the mean colour.
+
+    If the masks hardly move the log-odds, all are 0.
+    """
     answer = classifier.probabilities(square[None])[0].argmax()
     masks, solver = _design()
     asked = [classifier.probabilities(_masked(square, block))[:, answer] for block in np.split(masks, MASKS // 32)]
     sure = np.clip(np.concatenate(asked).astype(np.float64), 1 - MOST_SURE, MOST_SURE)  # (MASKS,)
     odds = np.log(sure / (1 - sure))
     if np.ptp(odds) < FLAT:
-        return np.zeros((size, size), np.float32)
-    evidence = (solver @ (odds - odds.mean())).reshape(GRID, GRID)
-    of_pixels = _resized(evidence.astype(np.float32), size, size)
-    return np.asarray(of_pixels / np.abs(of_pixels).max(), np.float32)
+        return np.zeros((GRID, GRID))
+    return np.asarray((solver @ (odds - odds.mean())).reshape(GRID, GRID))
 
 
 def overlay(picture: RGB, heat: NDArray[np.float32], framing: Framing) -> RGB:

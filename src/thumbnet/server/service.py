@@ -62,9 +62,10 @@ class Limits:
     pixels: int = 25_000_000  # in one picture
     decoding: int = 288 * 2**20  # bytes that decoding may take at a time; small pictures have 32 MiB of their own
     queue: int = 512  # pictures of all requests that are being decoded or wait
+    squares: int = 192 * 2**20  # bytes of what the network sees of these, of which a copy is made
     queued: int = 4 * 2**30  # bytes that decoding the whole queue at once would take: each GiB is about 2 s of one core
     fetches: int = 32  # URLs that are read at once
-    explanations: int = 8  # heat maps at a time; each costs the network as much as 256 pictures
+    explanations: int = 8  # heat maps at a time; each may cost the network as much as 256 pictures
     seconds: float = 30.0  # from the whole body to the answer; the client has as long to read it
     connections: int = 1000
     requests: int = 100  # of one client at a time: the event loop goes through all of them in turn
@@ -155,6 +156,9 @@ class Service:
         self._light_memory = WeightedSemaphore(min(2 * HEAVY, limits.decoding))
         self._memory = WeightedSemaphore(limits.decoding)
         self._bytes, self._pictures, self._queued = Budget(limits.bodies), Budget(limits.queue), Budget(limits.queued)
+        self._squares_bytes = Budget(limits.squares)
+        self._bytes_a_picture = (2 if classifier.views else 1) * classifier.info.size**2 * 3  # of its squares
+        self._most_pictures = min(limits.pictures, share(limits.squares) // self._bytes_a_picture)
         self._fetches, self._explanations = Budget(limits.fetches), Budget(limits.explanations)
 
     def close(self) -> None:
@@ -231,7 +235,7 @@ class Service:
         """
         if not self.urls:
             raise RequestError(403, "expected a picture's bytes: this server reads no URLs")
-        if len(urls) > self.limits.pictures:
+        if len(urls) > self._most_pictures:
             raise self._too_many(len(urls))
         count = min(len(urls), FETCHES)
         found: dict[int, bytes | ThumbnetError] = {}
@@ -345,9 +349,10 @@ class Service:
 
     @contextlib.contextmanager
     def _room(self, count: int) -> Iterator[None]:
-        if count > self.limits.pictures:
+        if count > self._most_pictures:
             raise self._too_many(count)
-        with self._taken(self._pictures, count, "queue"):
+        memory = self._taken(self._squares_bytes, count * self._bytes_a_picture, "queue")
+        with self._taken(self._pictures, count, "queue"), memory:
             self.metrics.queue.inc(count)
             try:
                 yield
@@ -411,7 +416,7 @@ class Service:
         return RequestError(413, f"expected at most {self.limits.body:,} bytes")
 
     def _too_many(self, count: int) -> RequestError:
-        return RequestError(413, f"expected at most {self.limits.pictures} pictures a request, got {count:,}")
+        return RequestError(413, f"expected at most {self._most_pictures} pictures a request, got {count:,}")
 
     def _busy(self, reason: str) -> RequestError:
         self.metrics.refusals.labels(reason).inc()

@@ -84,7 +84,7 @@ def save(content: bytes, info: ModelInfo, folder: Path, *, runtime: Path | None 
         "index.html": _index(len(content) + sum(part.size for part in PARTS.values())),
         **{name: (PAGE / name).read_bytes() for name in ("page.js", "page.css", "icon.svg")},
         "backend.js": (HERE / "browser.js").read_bytes(),
-        "resize.js": (HERE / "resize.js").read_bytes(),
+        **{name: (HERE / name).read_bytes() for name in ("resize.js", "heat.js")},
         "model.json": json.dumps(about, ensure_ascii=False).encode(),
         "model.onnx": content,
         **{f"onnxruntime/{name}": part for name, part in _runtime(runtime).items()},

@@ -1,5 +1,6 @@
 // Answers with the model itself, in the visitor's browser. A picture is a Blob. Nothing is sent anywhere.
 
+import { drawnSize, heat, overlay } from './heat.js';
 import * as ort from './onnxruntime/ort.js';
 import { resize, seen } from './resize.js';
 
@@ -14,6 +15,9 @@ class Refused extends Error {
 
 const loading = load();
 
+/** Which part of a picture decided, as a PNG; not there for a model that gives no evidence of places. */
+export let explain;
+
 /** The model file's metadata, once the model can answer. */
 export async function model() {
   const { about } = await loading;
@@ -22,13 +26,8 @@ export async function model() {
 
 /** The answer: `{label, confidence, known, top: [{label, confidence}, …]}`. */
 export async function classify(picture) {
-  const { about, session } = await loading;
-  const { names, size, threshold } = about;
-  const pixels = (await squareOf(picture, about)).filter((_, index) => index % 4 < 3); // RGBA → RGB
-  const images = new ort.Tensor('uint8', new Uint8Array(pixels), [1, size, size, 3]);
-  const { probabilities: { data }, sureness } = await session.run({ images }).catch(() => {
-    throw new Refused('The model’s network fails. Make or fetch its file again.');
-  });
+  const { names, threshold } = (await loading).about;
+  const { probabilities: { data }, sureness } = await ask(picture, ['probabilities', 'sureness']);
   if (![...data, ...sureness?.data ?? []].every((share) => share >= 0 && share <= 1.001)) {
     throw new Refused('The model gives numbers that are no probabilities. Make or fetch its file again.');
   }
@@ -43,7 +42,41 @@ export async function square(picture) {
   const { about } = await loading;
   const [canvas, context] = paper(about.size, about.size);
   context.putImageData(new ImageData(await squareOf(picture, about), about.size), 0, 0);
-  return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
+  return png(canvas);
+}
+
+async function drawHeat(picture) {
+  const { size, framing } = (await loading).about;
+  const { probabilities, heat: places } = await ask(picture, ['probabilities', 'heat']);
+  const values = heat(probabilities.data, places.data);
+  if (!values.every(Number.isFinite)) {
+    throw new Refused('The model gives evidence that is no numbers. Make or fetch its file again.');
+  }
+  const bitmap = await decoded(picture);
+  try {
+    const [width, height] = drawnSize(bitmap.width, bitmap.height);
+    const [canvas, context] = paper(width, height);
+    context.imageSmoothingQuality = 'high';
+    context.drawImage(bitmap, 0, 0, width, height);
+    const drawn = context.getImageData(0, 0, width, height);
+    const box = seen(bitmap.height, bitmap.width, size, framing).map((edge) => Math.round((edge * width) / bitmap.width));
+    overlay(drawn.data, width, values, places.dims[1], box);
+    context.putImageData(drawn, 0, 0);
+    return await png(canvas);
+  } finally {
+    bitmap.close();
+  }
+}
+
+/** Those of the network's outputs that it has, for one picture. */
+async function ask(picture, outputs) {
+  const { about, session } = await loading;
+  const pixels = (await squareOf(picture, about)).filter((_, index) => index % 4 < 3); // RGBA → RGB
+  const images = new ort.Tensor('uint8', new Uint8Array(pixels), [1, about.size, about.size, 3]);
+  const wanted = outputs.filter((name) => session.outputNames.includes(name));
+  return session.run({ images }, wanted).catch(() => {
+    throw new Refused('The model’s network fails. Make or fetch its file again.');
+  });
 }
 
 async function load() {
@@ -59,6 +92,7 @@ async function load() {
   ort.env.logLevel = 'error';
   try {
     const session = await ort.InferenceSession.create(new Uint8Array(network));
+    explain = session.outputNames.includes('heat') ? drawHeat : undefined;
     return { about: JSON.parse(new TextDecoder().decode(about)), session };
   } catch (error) {
     throw new Refused(`The model cannot be run: ${error.message}`);
@@ -78,9 +112,7 @@ function squareOf(picture, about) {
 }
 
 async function see(picture, { size, framing }) {
-  const bitmap = await createImageBitmap(picture, { colorSpaceConversion: 'none' }).catch(() => {
-    throw new Refused('This is no picture that this browser shows, or a broken one. Save it anew as PNG or JPEG.');
-  });
+  const bitmap = await decoded(picture);
   try {
     if (bitmap.width > WIDEST) throw new Refused(`The picture is wider than ${WIDEST} pixels. Make it smaller first.`);
     const [top, left, bottom, right] = seen(bitmap.height, bitmap.width, size, framing);
@@ -94,6 +126,16 @@ async function see(picture, { size, framing }) {
   } finally {
     bitmap.close();
   }
+}
+
+async function decoded(picture) {
+  return createImageBitmap(picture, { colorSpaceConversion: 'none' }).catch(() => {
+    throw new Refused('This is no picture that this browser shows, or a broken one. Save it anew as PNG or JPEG.');
+  });
+}
+
+function png(canvas) {
+  return new Promise((resolve) => canvas.toBlob(resolve, 'image/png'));
 }
 
 /** A white canvas and its context. */
