@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 # The rooms from the lowest to the highest, where the page is not there to say it.
 ORDER = [
     "_version", "errors", "text", "files", "progress", "html", "process", "pictures", "sources", "model", "prediction",
-    "data", "evaluation", "transfer", "training", "export", "server", "cli", "__main__",
+    "data", "evaluation", "transfer", "training", "recipe", "export", "server", "cli", "__main__",
 ]  # fmt: skip
 KERAS = {"keras", "tensorflow", "jax"}
 MODULES = {

@@ -28,7 +28,7 @@ from thumbnet.errors import (
 if TYPE_CHECKING:
     from thumbnet.data.dataset import Dataset
     from thumbnet.model.classifier import Classifier, Prediction, load
-    from thumbnet.training.pipeline import train
+    from thumbnet.recipe import train
 
 __all__ = [
     "Classifier",
@@ -53,7 +53,7 @@ _HOMES = {
     "Dataset": "thumbnet.data.dataset",
     "Prediction": "thumbnet.model.classifier",
     "load": "thumbnet.model.classifier",
-    "train": "thumbnet.training.pipeline",
+    "train": "thumbnet.recipe",
 }
 
 
@@ -62,21 +62,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import importlib
 
-    try:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    except ModuleNotFoundError as error:
-        if name != "train" or (error.name or "").startswith(__name__):
-            raise
-        return _missing(MissingExtraError("training", (error.name or "a package").partition(".")[0], "train"))
-
-
-def _missing(error: MissingExtraError) -> Any:
-    """A stand-in for a function that is not installed: it can be imported, and raises `error` when it is called."""
-
-    def missing(*_: Any, **__: Any) -> Any:
-        raise error
-
-    return missing
+    return getattr(importlib.import_module(_HOMES[name]), name)
 
 
 def __dir__() -> list[str]:

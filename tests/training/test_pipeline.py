@@ -25,6 +25,7 @@ from thumbnet.data.digits import read_digits
 from thumbnet.errors import DataError, ExportError, ThumbnetError, TrainingError
 from thumbnet.evaluation import page
 from thumbnet.evaluation.judge import judge
+from thumbnet.evaluation.trained import Trained
 from thumbnet.files import exclusive
 from thumbnet.training import pipeline
 from thumbnet.training.history import COLUMNS
@@ -39,7 +40,7 @@ def splits() -> Splits:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> pipeline.Trained:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     folder = tmp_path_factory.mktemp("trained")
     return thumbnet.train("digits", "seed", epochs=6, output=folder / "model" / "digits.onnx", logs=folder / "logs")
 
@@ -52,14 +53,13 @@ def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 tiny = pytest.mark.usefixtures("_tiny")
 
 
-def train_few(output: Path, data: Splits = FEW, **options: Any) -> pipeline.Trained:
+def train_few(output: Path, data: Splits = FEW, **options: Any) -> Trained:
     """A real training of the network `tiny`, to the model file; `@tiny` goes before the test."""
     return thumbnet.train(data, TINY, **{"epochs": 1, "precision": "float32", "output": output, **options})
 
 
-def test_a_trained_digits_model_reads_digits_from_its_file(
-    trained: pipeline.Trained, splits: Splits, tmp_path: Path
-) -> None:
+def test_a_trained_digits_model_reads_digits_from_its_file(trained: Trained, splits: Splits, tmp_path: Path) -> None:
+    assert trained.scores is not None
     assert trained.scores.accuracy > 0.95
     classifier = thumbnet.load(trained.path)
     right = 0
@@ -70,7 +70,7 @@ def test_a_trained_digits_model_reads_digits_from_its_file(
     assert right >= 37
 
 
-def test_the_file_tells_where_it_comes_from(trained: pipeline.Trained, splits: Splits) -> None:
+def test_the_file_tells_where_it_comes_from(trained: Trained, splits: Splits) -> None:
     info = thumbnet.load(trained.path).info
     assert info.names == tuple("0123456789")
     assert (info.size, info.framing, info.mirror_average) == (32, "centre", False)  # mirrored digits are no digits
@@ -82,17 +82,19 @@ def test_the_file_tells_where_it_comes_from(trained: pipeline.Trained, splits: S
         "train": splits.train.fingerprint(), "train_images": 1437,
         "test": splits.test.fingerprint(), "test_images": 360,
     }  # fmt: skip
+    assert trained.scores is not None
     assert info.scores == trained.scores.as_dict()
     assert info.version == thumbnet.__version__
     assert 0 < info.threshold < 1
 
 
-def test_the_scores_are_those_of_the_file(trained: pipeline.Trained, splits: Splits) -> None:
+def test_the_scores_are_those_of_the_file(trained: Trained, splits: Splits) -> None:
     answers = thumbnet.load(trained.path).probabilities(splits.test.images).argmax(axis=1)
+    assert trained.scores is not None
     assert trained.scores.accuracy == (answers == splits.test.labels).mean()
 
 
-def test_the_keras_file_beside_it_is_the_same_network(trained: pipeline.Trained, splits: Splits) -> None:
+def test_the_keras_file_beside_it_is_the_same_network(trained: Trained, splits: Splits) -> None:
     model = keras.models.load_model(trained.path.with_suffix(".keras"))
     ours = model.predict(splits.test.images, verbose=0).argmax(axis=1)
     theirs = thumbnet.load(trained.path).probabilities(splits.test.images).argmax(axis=1)
@@ -106,12 +108,12 @@ def table(model: Path) -> list[dict[str, float]]:
     return [dict(zip(head, map(float, row), strict=True)) for row in rows]
 
 
-def test_nothing_but_these_files_is_left(trained: pipeline.Trained) -> None:
+def test_nothing_but_these_files_is_left(trained: Trained) -> None:
     names = sorted(path.name for path in trained.path.parent.iterdir())
     assert names == ["digits.keras", "digits.onnx", "digits.results.csv"]
 
 
-def test_the_model_holds_its_history_as_its_table_does(trained: pipeline.Trained) -> None:
+def test_the_model_holds_its_history_as_its_table_does(trained: Trained) -> None:
     history = thumbnet.load(trained.path).info.history
     rows = table(trained.path)
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5, 6]
@@ -123,7 +125,7 @@ def test_the_model_holds_its_history_as_its_table_does(trained: pipeline.Trained
     assert "accuracy over the epochs" in page._training(history)
 
 
-def test_the_logs_are_where_they_were_wanted(trained: pipeline.Trained) -> None:
+def test_the_logs_are_where_they_were_wanted(trained: Trained) -> None:
     read = logged(trained.path.parent.parent / "logs")
     expected = [(row["epoch"] - 1, pytest.approx(row["validation"])) for row in table(trained.path)]
     assert read["validation", "epoch_accuracy"] == expected
@@ -166,6 +168,7 @@ def test_own_pictures_in_another_size_go_all_the_way(
     assert cli.main(["predict", "--model", model, picture, "--explain", str(tmp_path / "maps")]) == 0
     assert len(list((tmp_path / "maps").iterdir())) == 1
     assert cli.main(["evaluate", model, "--data", str(pictures)]) == 0
+    assert trained.scores is not None
     assert capsys.readouterr().out.count(f"{trained.scores.accuracy:.2%} of 12 test images right") == 1
     server = pytest.importorskip("thumbnet.server", reason="serving is not installed: pip install -e '.[serve]'")
     from starlette.testclient import TestClient
@@ -192,6 +195,7 @@ def test_the_file_says_what_it_rejects_of_foreign_pictures(tmp_path: Path) -> No
     assert scores["foreign_images"] == judged[1].images == 9
     assert scores["foreign_rejected"] == judged[1].rejected
     assert scores["foreign_auroc"] == judged[1].auroc
+    assert trained.scores is not None
     assert {name: score for name, score in scores.items() if "foreign" not in name} == trained.scores.as_dict()
 
 
@@ -232,6 +236,7 @@ def flat(count: int, seed: int, *, grey: bool) -> Dataset:
 def test_pictures_of_one_colour_can_be_trained_on(tmp_path: Path, grey: bool) -> None:
     splits = Splits(flat(200, 0, grey=grey), flat(60, 1, grey=grey))
     trained = thumbnet.train(splits, "seed", epochs=4, output=tmp_path / "model.onnx")
+    assert trained.scores is not None
     assert trained.scores.accuracy > 0.9
     assert trained.scores.known > 0.8
 

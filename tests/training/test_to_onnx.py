@@ -14,9 +14,9 @@ import keras
 
 from thumbnet.errors import ExportError
 from thumbnet.model.classifier import Asked, Classifier
-from thumbnet.model.info import ModelInfo
+from thumbnet.model.info import ModelInfo, with_info
 from thumbnet.training import networks, to_onnx_tensorflow
-from thumbnet.training.to_onnx import export, with_info
+from thumbnet.training.to_onnx import export
 
 NAMES = tuple("abcdefghij")
 INFO = ModelInfo(NAMES, 32, "crop", threshold=0.3, temperature=1.7, mirror_average=True, version="0")

@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,9 @@ from thumbnet.text import printable
 
 if TYPE_CHECKING:
     from thumbnet.data import check
+    from thumbnet.data.dataset import Dataset
+    from thumbnet.evaluation.scores import Answers
+    from thumbnet.model.classifier import Classifier
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,12 +61,15 @@ def _train(arguments: argparse.Namespace) -> int:
         arguments.data, arguments.recipe, epochs=arguments.epochs, minutes=arguments.time, seed=arguments.seed,
         output=arguments.output, resume=arguments.resume, refit=arguments.refit, mirror=arguments.mirror,
         precision=arguments.precision, patience=arguments.patience, size=arguments.size, logs=arguments.logs,
-        foreign=arguments.foreign,
+        foreign=arguments.foreign, backbone=arguments.backbone, other=arguments.other,
     )  # fmt: skip
     if trained.interrupted and trained.written:
         say("Stopped. The model is the best so far; --resume continues the training.")
     if trained.written:
-        print(f"{trained.path}: {_accuracy(trained.scores.as_dict())}")
+        info = trained.classifier.info
+        print(f"{trained.path}: {_accuracy(info.scores) if trained.scores else 'not measured'}")
+        if (share := info.scores.get("unknown_class")) is not None:
+            print(f"Shown a class it never learnt, it is unsure about {share:.0%} (one class left out at a time).")
     return INTERRUPTED if trained.interrupted else DONE
 
 
@@ -89,22 +94,37 @@ def _evaluate(arguments: argparse.Namespace) -> int:
     process.mute()
     if arguments.report:
         prepare(Path(arguments.report))
-    judged, *other = judge_each(named or [None], arguments.data, arguments.foreign)
+    judged, *other = judge_each(named or [None], arguments.data, arguments.foreign, _cross_validated)
     if judged.note:
         say(f"note: {judged.note}")
     if other:
         print(versus(judged, other[0]))
     else:
-        print(f"{_accuracy(judged.scores.as_dict())}\n{report.text(judged)}")
+        scores = {**judged.scores.as_dict(), "cross_validated": judged.cross_validated}
+        print(f"{_accuracy(scores)}\n{report.text(judged)}")
     if arguments.report:
         say(f"The report: {write(Path(arguments.report), judged, *other)}")
     return DONE
 
 
+def _cross_validated(classifier: "Classifier", dataset: "Dataset") -> "Answers":
+    """Answers to the very pictures that a model learnt from, each by a head that has not learnt from it."""
+    try:
+        from thumbnet.transfer.learn import cross_validated
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("thumbnet"):
+            raise
+        missing = (error.name or "a package").partition(".")[0]
+        raise MissingExtraError("measuring a model on pictures that it learnt from", missing, "transfer") from error
+    return cross_validated(classifier, dataset)
+
+
 def _check_data(arguments: argparse.Namespace) -> int:
+    from thumbnet import process
     from thumbnet.data import check
     from thumbnet.files import check_output
 
+    process.mute()
     if arguments.report:
         check_output(Path(arguments.report))
     found = check.check(arguments.data, judge=_label_judge(arguments.seed) if arguments.labels else None)
@@ -118,15 +138,14 @@ def _check_data(arguments: argparse.Namespace) -> int:
 
 
 def _label_judge(seed: int) -> "check.Judge":
-    _settle_training()
     try:
-        from thumbnet.training.cross_validation import out_of_fold
+        from thumbnet.transfer.labels import label_judge
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("thumbnet"):
             raise
         missing = (error.name or "a package").partition(".")[0]
         raise MissingExtraError("looking for wrong labels", missing, "check") from error
-    return partial(out_of_fold, seed=seed)
+    return label_judge(seed)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -182,8 +201,9 @@ def _json(value: Any) -> str:
 
 
 def _accuracy(scores: dict[str, float]) -> str:
+    how = "pictures right, cross-validated" if scores.get("cross_validated") else "test images right"
     return (
-        f"{scores['accuracy']:.2%} of {scores['images']:,} test images right "
+        f"{scores['accuracy']:.2%} of {scores['images']:,} {how} "
         f"(95 % interval {scores['accuracy_low']:.2%} to {scores['accuracy_high']:.2%})"
     )
 

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from thumbnet._version import __version__
 
-RECIPES = ("seed", "fast", "best")  # as in training.recipes, which needs Keras
+RECIPES = ("transfer", "seed", "fast", "best")  # as in recipe, and in training.recipes, which needs Keras
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 LEAST_SIZE = 18  # as in training.networks
 MOST_SEED = 2**32 - 1  # as in training.settings
@@ -99,15 +99,30 @@ def _add_predict(commands: Any) -> None:
 
 def _add_train(commands: Any) -> None:
     command = _add(
-        commands, "train", "train a network and write its model file",
-        "thumbnet train --data digits\nthumbnet train --data my-pictures/ --time 10 --output mine.onnx\n"
-        "thumbnet train --data my-pictures/ --time 10 --output mine.onnx --resume",
+        commands, "train", "train a classifier and write its model file",
+        "thumbnet train --data my-pictures/ --output mine.onnx                       (photographs: in seconds)\n"
+        "thumbnet train --data my-pictures/ --other other-things/ --output mine.onnx (learns what to be unsure of)\n"
+        "thumbnet train --data digits                                                (thumbnails: from scratch)\n"
+        "thumbnet train --data my-pictures/ --recipe fast --time 10 --output mine.onnx\n"
+        "thumbnet train --data my-pictures/ --recipe fast --time 10 --output mine.onnx --resume",
     )  # fmt: skip
     _add_data(command)
-    command.add_argument("--recipe", choices=RECIPES, default="fast", help="network and training (fast)")
     command.add_argument(
-        "--size", type=_size, metavar="PIXELS", help="the side of the network's pictures; more takes longer (32)"
+        "--recipe", choices=RECIPES,
+        help="transfer learns from photographs in seconds, by a pretrained backbone; the others train a network from "
+        "scratch (transfer for photographs, fast for thumbnails)",
+    )  # fmt: skip
+    command.add_argument(
+        "--backbone", type=_named, metavar="NAME|FILE.onnx", help="for transfer: lite0, or a backbone's file (lite0)"
     )
+    command.add_argument(
+        "--other", type=_named, metavar="FOLDER",
+        help="for transfer: pictures of none of the classes, from which it learns what to be unsure of",
+    )  # fmt: skip
+    command.add_argument(
+        "--size", type=_size, metavar="PIXELS",
+        help="from scratch: the side of the network's pictures; more takes longer (32)",
+    )  # fmt: skip
     length = command.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="passes over all images (the recipe's)")
     length.add_argument(
@@ -169,11 +184,13 @@ def _add_check_data(commands: Any) -> None:
     command = _add(
         commands, "check-data", "find the faults of a data set; exit code 3 if there are any",
         "thumbnet check-data --data my-pictures/ --report check.html\n"
-        "thumbnet check-data --data my-pictures/ --labels      (trains for minutes)",
+        "thumbnet check-data --data my-pictures/ --labels      (takes longer)",
     )  # fmt: skip
     _add_data(command)
-    command.add_argument("--labels", action="store_true", help="also look for wrong labels, by training networks")
-    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the seed of these trainings (0)")
+    command.add_argument(
+        "--labels", action="store_true", help="also look for wrong labels, and for copies that were cropped or turned"
+    )
+    command.add_argument("--seed", type=_seed, default=0, metavar="N", help="the seed of the folds for --labels (0)")
     command.add_argument(
         "--report", type=_named, metavar="FILE.html", help="write a page that shows the pictures side by side"
     )

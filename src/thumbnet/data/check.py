@@ -4,6 +4,7 @@ The pictures that can be read become `Pictures`, and these become `Findings`. No
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -14,7 +15,6 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.data.dataset import Dataset
 from thumbnet.data.duplicates import FINE, SIDE, Match, find
 from thumbnet.data.folder import Tree
 from thumbnet.data.load import BUILT_IN, load_parts, located, read_labelled
@@ -28,13 +28,11 @@ from thumbnet.pictures.framing import resize
 from thumbnet.pictures.kinds import SUFFIXES
 from thumbnet.progress import progress
 from thumbnet.semaphore import WeightedSemaphore
-from thumbnet.text import printable
+from thumbnet.text import first_few, printable
 
 LEAST_SIDE = 32  # pixels: what the networks take; a smaller picture is enlarged
 MOST_ASPECT = 3  # longer to shorter side; training squeezes a picture into a square
 MOST_UNEVEN = 3  # pictures of the largest class for one of the smallest
-# Gives the probability of each class for each labelled picture, `(N, C)`. It has not learned from that picture.
-Judge: TypeAlias = Callable[[Dataset], NDArray[np.float64]]
 LISTED = 10  # findings of a kind in the text; the page has more
 
 
@@ -50,10 +48,11 @@ class Copy(NamedTuple):
 
     row: int
     of: int
-    likeness: float  # `duplicates.FINE` to 1
+    likeness: float  # `duplicates.FINE` to 1; 0 if they were found by their features alone
     mirrored: bool
     exact: bool  # the same pixels at full size
     relabelled: bool  # the two have different labels
+    details: int = 0  # in common, if they were found by their features alone
 
 
 class Suspect(NamedTuple):
@@ -96,6 +95,26 @@ class Pictures:
         return printable(self.names[int(self.labels[row])])
 
 
+class Scene(NamedTuple):
+    """Two pictures of the same scene, `first` before `second`."""
+
+    first: int
+    second: int
+    details: int  # that both have
+    mirrored: bool
+
+
+class Judged(NamedTuple):
+    """What a judge makes of N pictures of C classes."""
+
+    probabilities: NDArray[np.float64]  # (N, C), by a classifier that has not learnt from the picture
+    known: NDArray[np.bool_]  # (N,), whether that classifier has learnt the picture's class from others
+    scenes: list[Scene]
+
+
+Judge: TypeAlias = Callable[[Pictures], Judged]
+
+
 @dataclass(frozen=True, eq=False)
 class Findings:
     """The findings, each kind with the worst first."""
@@ -106,6 +125,7 @@ class Findings:
     limit: float  # the likeness above which pictures count as copies
     uneven: list[Note]
     suspects: list[Suspect] | None  # None if the labels were not checked
+    unjudged: list[str] = field(default_factory=list)  # classes with labels that could not be judged
 
     @property
     def count(self) -> int:
@@ -129,16 +149,22 @@ def check(data: str, *, judge: Judge | None = None) -> Findings:
 
     Args:
         data: `cifar10`, `digits`, a folder or a ZIP file of pictures, a table of labels, or an `.npz` file.
-        judge: Judges the labels, as `training.cross_validation.out_of_fold` does. Without it, they are not checked.
+        judge: Judges the labels and finds more copies, as `transfer.labels.judge` does. Without it, neither is done.
 
     Raises:
-        DataError: `data` cannot be used at all, or has too few pictures to judge its labels.
+        DataError: `data` cannot be used at all.
         MissingExtraError: cleanlab or scikit-learn is needed and not installed.
     """
+    if judge:
+        _require_cleanlab()
     pictures = read(data)
-    leaks, copies, limit = _copies(pictures)
-    found = suspects(pictures, judge) if judge else None
-    return Findings(pictures, leaks, copies, limit, _uneven(pictures), found)
+    judged = judge(pictures) if judge else None
+    leaks, copies, limit = _copies(pictures, judged.scenes if judged else [])
+    uneven = _uneven(pictures)
+    if judged is None:
+        return Findings(pictures, leaks, copies, limit, uneven, None)
+    unjudged = [pictures.names[label] for label in np.unique(pictures.labels[~judged.known])]
+    return Findings(pictures, leaks, copies, limit, uneven, suspects(pictures, judged), unjudged)
 
 
 # --- reading ---
@@ -236,7 +262,7 @@ def _odd(seen: _Seen) -> Iterator[str]:
 # --- copies ---
 
 
-def _copies(pictures: Pictures) -> tuple[list[Copy], list[Copy], float]:
+def _copies(pictures: Pictures, scenes: list[Scene]) -> tuple[list[Copy], list[Copy], float]:
     """Leaks, duplicates within a split, and the likeness from which pictures count as copies."""
     pairs: list[Copy] = []
     first: dict[bytes, int] = {}
@@ -250,6 +276,9 @@ def _copies(pictures: Pictures) -> tuple[list[Copy], list[Copy], float]:
         for match in matches:
             row, of = int(distinct[match.second]), int(distinct[match.first])
             pairs.append(_copy_of(pictures, row, of, match))
+    for scene in scenes:
+        changed = bool(pictures.labels[scene.first] != pictures.labels[scene.second])
+        pairs.append(Copy(scene.second, scene.first, 0.0, scene.mirrored, False, changed, scene.details))
     return _worst(pictures, pairs, across=True), _worst(pictures, pairs, across=False), limit
 
 
@@ -260,12 +289,19 @@ def _copy_of(pictures: Pictures, row: int, of: int, match: Match | None = None) 
 
 
 def _worst(pictures: Pictures, pairs: list[Copy], *, across: bool) -> list[Copy]:
-    """Find each later picture's most similar earlier one in the other split, or in its own; other labels first."""
+    """Find each later picture's most similar earlier one in the other split, or in its own; other labels first.
+
+    Pictures of one scene may well be of two classes, so they come after copies.
+    """
     best: dict[int, Copy] = {}
     for copy in pairs:
         if (pictures.is_test[copy.of] != pictures.is_test[copy.row]) == across:
-            best[copy.row] = max(best.get(copy.row, copy), copy, key=lambda one: (one.exact, one.likeness))
-    return sorted(best.values(), key=lambda copy: (not copy.relabelled, not copy.exact, -copy.likeness, copy.row))
+            best[copy.row] = max(best.get(copy.row, copy), copy, key=lambda one: (one.exact, one.likeness, one.details))
+
+    def place(copy: Copy) -> tuple[bool, bool, bool, float, int, int]:
+        return copy.details > 0, not copy.relabelled, not copy.exact, -copy.likeness, -copy.details, copy.row
+
+    return sorted(best.values(), key=place)
 
 
 # --- classes and labels ---
@@ -283,31 +319,49 @@ def _uneven(pictures: Pictures) -> list[Note]:
     ]
 
 
-def suspects(pictures: Pictures, judge: Judge) -> list[Suspect]:
+def suspects(pictures: Pictures, judged: Judged) -> list[Suspect]:
     """The labels that are most likely wrong, the likeliest first.
 
     Confident learning finds them from the labels and the judge's probabilities (Northcutt, Jiang and Chuang, Confident
     Learning, 2021); cleanlab implements it.
 
     Raises:
-        DataError: There are too few pictures to judge.
+        MissingExtraError: cleanlab is not installed.
+    """
+    _require_cleanlab()
+    from cleanlab.filter import find_label_issues
+
+    known = np.flatnonzero(judged.known)  # (n,)
+    labels, probabilities = pictures.labels[known], judged.probabilities[known]  # (n,), (n, C)
+    if len(np.unique(labels)) < 2:
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of classes with few pictures, which `Findings` tells
+        found = find_label_issues(
+            labels, probabilities, return_indices_ranked_by="normalized_margin", filter_by="both", n_jobs=1
+        )
+    likeliest = probabilities.argmax(axis=1)  # (n,)
+    return [
+        Suspect(
+            int(known[row]),
+            int(likeliest[row]),
+            float(probabilities[row, labels[row]]),
+            float(probabilities[row].max()),
+        )
+        for row in found.tolist()
+    ]
+
+
+def _require_cleanlab() -> None:
+    """Before anything takes long.
+
+    Raises:
         MissingExtraError: cleanlab is not installed.
     """
     try:
-        from cleanlab.filter import find_label_issues
+        import cleanlab.filter  # noqa: F401
     except ModuleNotFoundError as error:
         raise MissingExtraError("looking for wrong labels", "cleanlab", "check") from error
-    probabilities = judge(Dataset(pictures.images, pictures.labels, pictures.names, pictures.mirrored))  # (N, C)
-    rows = find_label_issues(
-        pictures.labels, probabilities, return_indices_ranked_by="normalized_margin", filter_by="both", n_jobs=1
-    )
-    likeliest = probabilities.argmax(axis=1)  # (N,)
-    return [
-        Suspect(
-            row, int(likeliest[row]), float(probabilities[row, pictures.labels[row]]), float(probabilities[row].max())
-        )
-        for row in rows.tolist()
-    ]
 
 
 # --- for a person ---
@@ -328,13 +382,13 @@ def sections(found: Findings) -> list[Section]:
         Section(
             f"Pictures that repeat another one: {len(found.duplicates):,}",
             "If the labels differ, one of them is wrong, or the picture is no copy. "
-            "Remove copies before you split a set, or they end up in both splits.",
+            "Keep what repeats in one split, or remove it, or the score will measure memory.",
             [_copy(seen, copy) for copy in found.duplicates],
             [(copy.row, copy.of) for copy in found.duplicates],
         ),
         Section(
             f"Labels that may be wrong: {len(suspects):,}",
-            "Networks that have not seen these pictures disagree with their labels. Look at one before you change it.",
+            "Classifiers that have not seen these pictures disagree with their labels. Look before you change one.",
             [_suspect(seen, suspect) for suspect in suspects],
             [(suspect.row,) for suspect in suspects],
         ),
@@ -361,10 +415,14 @@ def summary(found: Findings) -> str:
 
 def caution(found: Findings) -> str:
     """What could not be checked, or nothing."""
-    if found.limit <= FINE:
-        return ""
-    which = f"copies that are at least {found.limit:.2f} alike" if found.limit < 1 else "exact copies"
-    return f"The pictures of this set look alike by nature, so only {which} are found."
+    told = []
+    if found.limit > FINE:
+        which = f"copies that are at least {found.limit:.2f} alike" if found.limit < 1 else "exact copies"
+        told.append(f"The pictures of this set look alike by nature, so only {which} are found.")
+    if found.unjudged:
+        classes = first_few(printable(name) for name in found.unjudged)
+        told.append(f"Classes with labels that could not be judged, for want of other pictures: {classes}.")
+    return " ".join(told)
 
 
 def text(found: Findings) -> str:
@@ -382,7 +440,8 @@ def _notes(title: str, advice: str, notes: list[Note]) -> Section:
 
 
 def _copy(seen: Pictures, copy: Copy) -> str:
-    how = "the same pixels" if copy.exact else f"{copy.likeness:.2f} alike" + ", mirrored" * copy.mirrored
+    like = f"the same scene, {copy.details} details in common" if copy.details else f"{copy.likeness:.2f} alike"
+    how = "the same pixels" if copy.exact else like + ", mirrored" * copy.mirrored
     labels = f"; labelled {seen.name(copy.row)} and {seen.name(copy.of)}" if copy.relabelled else ""
     return f"{seen.where(copy.row)} – {seen.where(copy.of)}: {how}{labels}"
 

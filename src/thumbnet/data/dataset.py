@@ -21,6 +21,7 @@ from thumbnet.text import CONTROL, first_few, natural_key, printable
 TEST_SHARE = 0.2  # held out from a source without a test split
 # The share of free memory that pictures may take: splitting copies them once, and training needs room too.
 MEMORY_SHARE = 0.5
+STREAMED = "streamed:"  # begins a fingerprint of pictures that were not in memory together
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,26 @@ class Dataset:
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(self.labels.astype("<i8").tobytes())
         return digest.hexdigest()
+
+    def is_named(self, mark: object) -> bool:
+        """Whether a model file's fingerprint, of either kind, is that of these pictures."""
+        if isinstance(mark, str) and mark.startswith(STREAMED):
+            return mark == streamed_fingerprint(self.names, map(square_key, self.images), self.labels)
+        return mark == self.fingerprint()
+
+
+def square_key(square: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of a square, uint8 `(S, S, 3)`: its side and its pixels."""
+    return hashlib.sha256(len(square).to_bytes(4, "little") + np.ascontiguousarray(square).tobytes()).digest()
+
+
+def streamed_fingerprint(names: Sequence[str], keys: Iterable[bytes], labels: NDArray[np.int64]) -> str:
+    """A fingerprint of pictures that are never in memory together: of names, `square_key` of each, and labels."""
+    digest = hashlib.sha256(json.dumps(list(names)).encode())
+    for key in keys:
+        digest.update(key)
+    digest.update(labels.astype("<i8").tobytes())
+    return STREAMED + digest.hexdigest()
 
 
 class Splits(NamedTuple):
@@ -156,15 +177,24 @@ def as_splits(source: str | Path, parts: Sequence[Dataset], seed: int) -> Splits
 
 
 def both_splits(source: str | Path, train: Dataset, test: Dataset) -> Splits:
-    """Join the two splits, and warn about classes that one of them lacks."""
-    for dataset, split, effect in ((train, "training", "learned"), (test, "test", "measured")):
-        if not len(dataset):
-            raise DataError(f"{source}: there is no picture in the {split} split")
-        present = set(dataset.labels.tolist())
-        if missing := [name for label, name in enumerate(dataset.names) if label not in present]:
-            report = f"classes without a picture in the {split} split, which cannot be {effect}: {first_few(missing)}"
-            warnings.warn(f"{source}: {report}", DataWarning, stacklevel=3)
+    """Join the two splits. Raises and warns as `check_splits` does."""
+    check_splits(source, train.names, train.labels, test.labels)
     return Splits(train, test)
+
+
+def check_splits(source: str | Path, names: Sequence[str], train: NDArray[np.int64], test: NDArray[np.int64]) -> None:
+    """Warn about classes that one of the splits lacks, by the labels of both.
+
+    Raises:
+        DataError: A split has no picture.
+    """
+    for labels, split, effect in ((train, "training", "learned"), (test, "test", "measured")):
+        if not len(labels):
+            raise DataError(f"{source}: there is no picture in the {split} split")
+        present = set(labels.tolist())
+        if missing := [name for label, name in enumerate(names) if label not in present]:
+            report = f"classes without a picture in the {split} split, which cannot be {effect}: {first_few(missing)}"
+            warnings.warn(f"{source}: {report}", DataWarning, stacklevel=4)
 
 
 def available_memory() -> int | None:

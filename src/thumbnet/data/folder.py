@@ -39,6 +39,16 @@ class Tree(NamedTuple):
     names: tuple[str, ...]
     parts: list[list[tuple[int, str]]]  # places in `names`, and files: training and test, or one that is not split
 
+    @property
+    def files(self) -> list[str]:
+        """The files of all parts, N."""
+        return [file for part in self.parts for _, file in part]
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Their labels, `(N,)`."""
+        return np.array([label for part in self.parts for label, _ in part], np.int64)
+
 
 def role_of(name: str) -> Role | None:
     """Which split a folder, a table or a value in it names, in the forms that people use; None for other names."""
@@ -96,24 +106,40 @@ def read_parts(tree: Tree, size: int, framing: Framing) -> list[Dataset]:
         DataError: Too many pictures for memory, more than a tenth of them unreadable, or all of a class. (Fewer are
             left out, with a `DataWarning`.)
     """
-    files = [file for part in tree.parts for _, file in part]
-    labels = np.array([label for part in tree.parts for label, _ in part], np.int64)
+    files, labels = tree.files, tree.labels
     check_memory(len(files), size)
     images, problems = _read_all(files, tree.store, size, framing)
+    every = Dataset(images, labels, tree.names, framing=framing)
+    return [every.take(rows) for rows in readable_parts(tree, problems)]
+
+
+def readable_parts(tree: Tree, problems: Sequence[str]) -> list[NDArray[np.int64]]:
+    """The rows of each part that can be read, once the others are known to be few. Warns about these.
+
+    Args:
+        tree: N files.
+        problems: Why each of them cannot be read; empty where it can.
+
+    Raises:
+        DataError: More than a tenth of the files cannot be read, or all training pictures of a class.
+    """
+    listed = [
+        f"{tree.store.where}/{file}: {problem}" for file, problem in zip(tree.files, problems, strict=True) if problem
+    ]
+    if listed:
+        report = f"{tree.store.where}: {len(listed)} of {len(problems)} pictures cannot be read: {first_few(listed)}"
+        if len(listed) > UNREADABLE_SHARE * len(problems):
+            raise DataError(f"{report}. That is more than {UNREADABLE_SHARE:.0%}: mend or delete them")
+        warnings.warn(f"{report}. They are left out", DataWarning, stacklevel=3)
     readable = np.array([not problem for problem in problems], np.bool_)  # (N,)
-    is_first = np.arange(len(files)) < len(tree.parts[0])  # (N,)
-    lost = set(labels[is_first].tolist()) - set(labels[is_first & readable].tolist())
+    is_first = np.arange(len(problems)) < len(tree.parts[0])  # (N,)
+    lost = set(tree.labels[is_first].tolist()) - set(tree.labels[is_first & readable].tolist())
     if lost:  # nothing would learn them, and they could still be answered
-        reasons = [
-            next(problem for label, problem in zip(labels, problems, strict=True) if label == one) for one in lost
-        ]
         raise DataError(
             f"{tree.store.where}: classes of which no picture can be read: "
-            f"{first_few(tree.names[label] for label in sorted(lost))}. Mend or delete them: {first_few(reasons)}"
+            f"{first_few(tree.names[label] for label in sorted(lost))}. Mend or delete them: {first_few(listed)}"
         )
-    every = Dataset(images, labels, tree.names, framing=framing)
-    splits = [is_first, ~is_first][: len(tree.parts)]
-    return [every.take(np.flatnonzero(readable & rows)) for rows in splits]
+    return [np.flatnonzero(readable & rows) for rows in (is_first, ~is_first)[: len(tree.parts)]]
 
 
 def _split_folders(store: Store) -> list[str]:
@@ -246,7 +272,7 @@ def _read_all(files: Sequence[str], store: Store, size: int, framing: Framing) -
             with semaphore.take(pixels(content)):
                 images[row] = square(content, size, framing)
         except SourceError as error:
-            return f"{store.where}/{files[row]}: {error}"
+            return str(error)
         return ""
 
     problems: list[str] = []
@@ -255,9 +281,4 @@ def _read_all(files: Sequence[str], store: Store, size: int, framing: Framing) -
         for problem in pool.map(read, range(len(files))):
             problems.append(problem)
             show(len(problems))
-    if found := [problem for problem in problems if problem]:
-        report = f"{store.where}: {len(found)} of {len(files)} pictures cannot be read: {first_few(found)}"
-        if len(found) > UNREADABLE_SHARE * len(files):
-            raise DataError(f"{report}. That is more than {UNREADABLE_SHARE:.0%}: mend or delete them")
-        warnings.warn(f"{report}. They are left out", DataWarning, stacklevel=3)
     return images, problems

@@ -14,6 +14,7 @@ from thumbnet.model.info import ModelInfo
 from thumbnet.text import first_few, printable
 
 MAX_SEED = 2**32 - 1  # of scikit-learn
+MEMORY = "the model was trained on these pictures. What is measured is its memory"
 
 
 class Source(NamedTuple):
@@ -29,6 +30,7 @@ class Chosen(NamedTuple):
 
     dataset: Dataset  # with the model's class names; some may have no picture
     note: str  # for a person; nothing where the data have a test split of their own
+    learnt: bool = False  # whether the model learnt from just these, so that they have to be cross-validated
 
 
 def source_for(model: str | None, info: ModelInfo, data: str | None) -> Source:
@@ -88,9 +90,7 @@ def choose(infos: Sequence[ModelInfo], source: Source) -> list[Chosen]:
             "seen test pictures of the other. Compare them on pictures that neither was trained on"
         )
     chosen = [_choose(own, next(iter(seeds), None), source.data) for own in parts]
-    for info, pictures in zip(infos, chosen, strict=True):
-        _warn(info, pictures.dataset, source.data)
-    return chosen
+    return [_checked(info, pictures, source.data) for info, pictures in zip(infos, chosen, strict=True)]
 
 
 def _seed(info: ModelInfo, whole: Dataset, data: str) -> int | None:
@@ -128,23 +128,27 @@ def _choose(parts: list[Dataset], seed: int | None, data: str) -> Chosen:
     return Chosen(test, note)
 
 
-def _warn(info: ModelInfo, test: Dataset, data: str) -> None:
+def _checked(info: ModelInfo, pictures: Chosen, data: str) -> Chosen:
+    """Warn about pictures that a model's training has seen, or that it may have seen, and about missing classes."""
+    test = pictures.dataset
     present = set(test.labels.tolist())
     if not present:
         raise DataError(f"{data}: there is no picture in the test split")
     if missing := [name for label, name in enumerate(test.names) if label not in present]:
         report = f"classes without a picture in the test split, which cannot be measured: {first_few(missing)}"
         warnings.warn(f"{data}: {report}", DataWarning, stacklevel=4)
-    mark = test.fingerprint()
-    if mark == info.data.get("train"):
-        warnings.warn(
-            f"{data}: the model was trained on these pictures. What is measured is its memory",
-            DataWarning,
-            stacklevel=4,
-        )
-    elif info.data.get("test", mark) != mark:
+    mark = info.data.get("test")
+    if test.is_named(info.data.get("train")):
+        if info.scores.get("cross_validated"):
+            return pictures._replace(learnt=True)
+        warnings.warn(f"{data}: {MEMORY}", DataWarning, stacklevel=4)
+    elif mark is not None and not test.is_named(mark):
         changed = _is_source(info, data)
         problem = "have changed since the model was trained, and it may have seen" if changed else (
             "are not the test pictures that the model file names. Make sure that it was not trained on"
         )  # fmt: skip
         warnings.warn(f"{data}: these pictures {problem} some of them", DataWarning, stacklevel=4)
+    elif mark is None and info.scores.get("cross_validated") and _is_source(info, data):
+        report = "these pictures have changed since the model learnt from them, so this flatters it. Train again"
+        warnings.warn(f"{data}: {report}", DataWarning, stacklevel=4)
+    return pictures

@@ -2,12 +2,13 @@
 
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError, DataWarning, SourceError
 from thumbnet.evaluation import scores as scores_module
-from thumbnet.evaluation.held_out import choose, source_for
+from thumbnet.evaluation.held_out import MEMORY, choose, source_for
 from thumbnet.evaluation.scores import (
     Answers,
     ClassScores,
@@ -25,7 +26,7 @@ from thumbnet.evaluation.scores import (
     score,
     uncalibrated_error,
 )
-from thumbnet.model.classifier import BATCH, BUNDLED, Asked, Classifier, Prediction, load
+from thumbnet.model.classifier import BUNDLED, Asked, Classifier, Prediction, batch_size, load
 from thumbnet.pictures.decode import decode
 from thumbnet.prediction import bulk
 from thumbnet.progress import progress
@@ -37,11 +38,15 @@ SECONDS = 0.3  # for which each speed is measured, at least
 SHOWN = 12  # foreign pictures that are kept, the surest ones
 
 
+# Out-of-fold answers to the pictures that a model learnt from, as `transfer.learn.cross_validated` gives them.
+CrossValidate: TypeAlias = Callable[[Classifier, Dataset], Answers]
+
+
 @dataclass(frozen=True)
 class Speed:
     """The medians of the network's speed on this machine, with pictures in memory."""
 
-    pictures_a_second: float  # in batches of `BATCH`
+    pictures_a_second: float  # in batches of `batch_size`
     milliseconds: float  # for one picture alone
 
 
@@ -74,9 +79,10 @@ def answer(classifier: Classifier, dataset: Dataset) -> Answers:
     if not len(dataset) or dataset.images.shape[1] != info.size:
         raise DataError(f"expected pictures of {info.size} pixels a side, got an array {dataset.images.shape}")
     rows: list[Asked] = []
+    batch = batch_size(info.size)
     with progress("evaluation", len(dataset), " pictures") as show:
-        for start in range(0, len(dataset), BATCH):
-            rows.append(classifier.ask(dataset.images[start : start + BATCH]))
+        for start in range(0, len(dataset), batch):
+            rows.append(classifier.ask(dataset.images[start : start + batch]))
             show(start + len(rows[-1].sureness))
     probabilities, sureness = map(np.concatenate, zip(*rows, strict=True))
     return Answers(info, dataset.labels, probabilities, sureness)
@@ -129,8 +135,8 @@ def ask_foreign(classifier: Classifier, answers: Answers, folder: str | Path) ->
 
 def measure_speed(classifier: Classifier, images: NDArray[np.uint8]) -> Speed:
     """Measure the network on `images`, uint8 `(N, S, S, 3)`."""
-    batch = np.resize(images, (BATCH, *images.shape[1:]))  # repeated if they are fewer
-    return Speed(BATCH / _median_seconds(classifier, batch), 1000 * _median_seconds(classifier, images[:1]))
+    batch = np.resize(images, (batch_size(images.shape[1]), *images.shape[1:]))  # repeated if they are fewer
+    return Speed(len(batch) / _median_seconds(classifier, batch), 1000 * _median_seconds(classifier, images[:1]))
 
 
 def _median_seconds(classifier: Classifier, squares: NDArray[np.uint8]) -> float:
@@ -154,11 +160,19 @@ class Judgement:
     speed: Speed
     foreign: tuple[str, Foreign] | None = None  # the folder of foreign pictures, and the answers to them
     note: str = ""  # which pictures of the data these are, if that is not plain
+    cross_validated: bool = False  # the model learnt from these pictures; each answer is by a head that has not
 
     @cached_property
     def scores(self) -> Scores:
         """The figures that a model file keeps."""
         return score(self.answers)
+
+    @property
+    def unknown_class(self) -> float | None:
+        """The share that it is unsure of, of pictures of a class that it never learnt, by the model file: 0 to 1."""
+        share: object = self.classifier.info.scores.get("unknown_class")
+        # The file may come from elsewhere.
+        return share if isinstance(share, float) and 0 <= share <= 1 else None
 
     @cached_property
     def uncalibrated(self) -> float:
@@ -182,13 +196,19 @@ def judge(model: str | None, data: str | None = None, foreign: str | None = None
     return judged
 
 
-def judge_each(models: Sequence[str | None], data: str | None = None, foreign: str | None = None) -> list[Judgement]:
+def judge_each(
+    models: Sequence[str | None],
+    data: str | None = None,
+    foreign: str | None = None,
+    cross_validate: CrossValidate | None = None,
+) -> list[Judgement]:
     """Ask model files about the same test pictures.
 
     Args:
         models: Bundled models' names or files' paths; nothing means the best bundled one.
         data: What `load_data` takes; without it, what the first model was trained on.
         foreign: A folder of pictures that show none of the classes.
+        cross_validate: Answers for a model that learnt from just these pictures. Without it, its memory is measured.
 
     Raises:
         DataError: The data cannot be used or are not the model's, or there is no foreign picture.
@@ -201,10 +221,19 @@ def judge_each(models: Sequence[str | None], data: str | None = None, foreign: s
     source = source_for(models[0], classifiers[0].info, data)
     chosen = choose([classifier.info for classifier in classifiers], source)
     judged: list[Judgement] = []
-    for model, classifier, (dataset, note) in zip(models, classifiers, chosen, strict=True):
-        answers = answer(classifier, dataset)
+    for model, classifier, (dataset, note, learnt) in zip(models, classifiers, chosen, strict=True):
+        if learnt and cross_validate is not None:
+            answers = cross_validate(classifier, dataset)
+            note = f"all {len(dataset):,} pictures of {source.data}, which the model learnt from, by cross-validation"
+        else:
+            if learnt:
+                warnings.warn(f"{source.data}: {MEMORY}", DataWarning, stacklevel=2)
+            answers = answer(classifier, dataset)
         beside = (foreign, ask_foreign(classifier, answers, foreign)) if foreign is not None else None
         speed = measure_speed(classifier, dataset.images)
         notes = "; ".join(filter(None, (source.note, note)))
-        judged.append(Judgement(model or BUNDLED[0], source.data, classifier, dataset, answers, speed, beside, notes))
+        anew = learnt and cross_validate is not None
+        judged.append(
+            Judgement(model or BUNDLED[0], source.data, classifier, dataset, answers, speed, beside, notes, anew)
+        )
     return judged

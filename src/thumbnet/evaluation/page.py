@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from thumbnet._version import __version__
 from thumbnet.errors import ThumbnetError
 from thumbnet.evaluation import plots
-from thumbnet.evaluation.corruptions import STRENGTHS, WAYS, Robustness, corrupt, robustness
+from thumbnet.evaluation.corruptions import STRENGTHS, WAYS, Robustness, benchmark, corrupt, robustness
 from thumbnet.evaluation.judge import Judgement
 from thumbnet.evaluation.report import PAIRS, as_json, percent, three_decimals, times, verdict
 from thumbnet.evaluation.scores import (
@@ -97,7 +97,8 @@ def _top(judged: Judgement) -> Html:
     scores, names = judged.scores, judged.answers.names
     interval = f"95 % interval {scores.accuracy_low:.2%} to {scores.accuracy_high:.2%}"
     recipe = judged.classifier.info.recipe.get("name")
-    about = [f"{scores.images:,} test pictures of {judged.data}", f"{len(names)} classes"]
+    kind = "pictures" if judged.cross_validated else "test pictures"
+    about = [f"{scores.images:,} {kind} of {judged.data}", f"{len(names)} classes"]
     about += [f"recipe {recipe}"] if isinstance(recipe, str) else []
     tiles = [
         (f"{macro_f1(judged.classes):.3f}", "macro F1", "the mean over the classes"),
@@ -110,6 +111,9 @@ def _top(judged: Judgement) -> Html:
         (f"{scores.known:.1%}", "known", f"not unsure; {scores.known_accuracy:.2%} of these are right"),
         (f"{judged.speed.pictures_a_second:,.0f}", "pictures a second", f"{judged.speed.milliseconds:.2g} ms for one"),
     ]
+    if judged.unknown_class is not None:
+        meaning = "of pictures of a class it never learnt; each class was left out once"
+        tiles.append((f"{judged.unknown_class:.0%}", "unsure of the unknown", meaning))
     return element(
         "header",
         element("p", "Thumbnet evaluation", class_="over"),
@@ -248,10 +252,12 @@ def _robustness(judged: Judgement, spoilt: Robustness) -> Html:
     heads = [element("th", name, scope="col") for name in ("", *map(str, range(1, STRENGTHS + 1)))]
     rows = [element("tr", element("th", way, scope="row"), *_spoilt_cells(sample, way, spoilt)) for way in WAYS]
     about = (
-        f"The accuracy on {spoilt.images:,} test pictures is {spoilt.unspoilt:.1%}. With the pictures spoilt in "
-        f"these {len(WAYS)} ways, each at {STRENGTHS} strengths, it is {spoilt.mean:.1%} on average. CIFAR-10-C "
-        "defines the ways and strengths (Hendrycks and Dietterich 2019)."
+        f"The accuracy on {spoilt.images:,} pictures is {spoilt.unspoilt:.1%}. With the pictures spoilt in "
+        f"these {len(WAYS)} ways, each at {STRENGTHS} strengths, it is {spoilt.mean:.1%} on average. "
+        f"{benchmark(len(sample))} defines the ways and strengths (Hendrycks and Dietterich 2019)."
     )
+    if judged.cross_validated:
+        about += " The model has learnt from these pictures, so only the differences count."
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="spoilt")
     return join(element("p", about), _scrolled("Accuracy on spoilt pictures", table))
 

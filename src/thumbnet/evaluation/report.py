@@ -38,11 +38,10 @@ def text(judged: Judgement) -> str:
 
 def versus(first: Judgement, second: Judgement) -> str:
     """Two models side by side, and whether their difference could be chance: for a terminal."""
-    sides = [("accuracy", f"{each.scores.accuracy:.2%}") for each in (first, second)]
-    figures = zip([sides[0], *_figures(first)], [sides[1], *_figures(second)], strict=True)
+    one, other = ({"accuracy": f"{each.scores.accuracy:.2%}", **dict(_figures(each))} for each in (first, second))
     rows = [
         ("", printable(first.model), printable(second.model)),
-        *((label, one, other) for (label, one), (_, other) in figures),
+        *((label, one.get(label, "–"), other.get(label, "–")) for label in {**one, **other}),
     ]
     compared = compare(first.answers, second.answers)
     return "\n".join([*_table(rows), "", *verdict(compared, printable(first.model), printable(second.model))])
@@ -63,6 +62,7 @@ def _figures(judged: Judgement) -> list[tuple[str, str]]:
         ("before calibration", f"{judged.uncalibrated:.3f}"),
         ("known, not unsure", f"{scores.known:.1%}"),
         ("right of these", f"{scores.known_accuracy:.2%}"),
+        *([("unsure of an unknown class", f"{judged.unknown_class:.1%}")] if judged.unknown_class is not None else []),
         ("pictures a second", f"{speed.pictures_a_second:,.0f}"),
         ("ms for one alone", f"{speed.milliseconds:.2g}"),
         *of_foreign,

@@ -79,7 +79,7 @@ class Original:
             )
         parts = load_parts(source.data, info.size, framing=info.framing, known=info.names, download=source.download)
         splits = as_splits(source.data, parts, _seed(info))
-        if info.data.get("test", "") not in ("", splits.test.fingerprint()):
+        if info.data.get("test") and not splits.test.is_named(info.data["test"]):
             report = "not the test pictures that the model file names. It may have been trained on some of them"
             warnings.warn(f"{source.data}: {report}", DataWarning, stacklevel=2)
         return splits
@@ -191,6 +191,8 @@ def export(
         raise ExportError(f"no format {form!r}. Expected one of: {', '.join(FORMATS)}")
     chosen = FORMATS[form]
     original = Original.read(model, data, runtime)
+    if "keras" in chosen.packages:
+        _refuse_backbone(original.classifier.info, form)
     output = Path(f"{original.name}{chosen.ending}" if output is None else output)
     _check_place(output, chosen, find(model))
     if chosen.extra and (missing := next((name for name in chosen.packages if find_spec(name) is None), None)):
@@ -203,6 +205,16 @@ def export(
         found = _compare(original, answer, chosen, form)
         _put(made, output)
     return Exported(output, found)
+
+
+def _refuse_backbone(info: ModelInfo, form: str) -> None:
+    """Keras's formats are made of a network that Keras can build again, which a backbone is not."""
+    if info.backbone:
+        others = ", ".join(name for name, each in FORMATS.items() if "keras" not in each.packages)
+        raise ExportError(
+            f"{form} is not available for a model that learnt by a backbone, as Keras has no such network. Expected "
+            f"one of: {others}"
+        )
 
 
 def _check_place(output: Path, chosen: Format, model: Path) -> None:

@@ -34,9 +34,15 @@ class Agreement:
     accuracy: float  # of the exported model
     lost_by_chance: bool  # whether chance explains the loss of accuracy (McNemar's test)
     moved: float  # the largest difference of a probability or a sureness
+    learnt: bool = False  # whether both have learnt from these pictures, so that the accuracies are those of memory
 
     def __str__(self) -> str:
         """One line for people."""
+        if self.learnt:
+            return (
+                f"the same answer to {self.agreeing:,} of {self.images:,} pictures that it learnt from, "
+                f"probabilities and sureness at most {self.moved:.1e} apart"
+            )
         return (
             f"the same answer to {self.agreeing:,} of {self.images:,} test images, "
             f"{self.accuracy:.2%} of them right (the model file: {self.accuracy_before:.2%}), "
@@ -57,6 +63,7 @@ def agreement(before: Answers, asked: Asked) -> Agreement:
         accuracy=float(after.right.mean()),
         lost_by_chance=compare(before, after).p >= CHANCE,
         moved=float(np.max(moved)),  # NaN stays
+        learnt=bool(before.info.scores.get("cross_validated")),
     )
 
 

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from onnxruntime import quantization
 
 from thumbnet.data.dataset import Splits
-from thumbnet.errors import ExportError
+from thumbnet.errors import ExportError, MissingExtraError
 from thumbnet.evaluation.judge import evaluate
 from thumbnet.model import graph as graph_module
-from thumbnet.model.classifier import Classifier
+from thumbnet.model.classifier import Classifier, batch_size
 from thumbnet.model.info import ModelInfo, write_info
 
 CALIBRATION = 512  # training images that the ranges are measured on
-BATCH = 64  # images a run of the calibration
+BATCH = 64  # images a run of the calibration at the most, as it keeps what all layers give
+SAMPLES = 8  # images on which a relearnt head and its file are compared
 
 
 def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
@@ -44,7 +45,59 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
         ExportError: The network has no layer to quantise, or is quantised already.
     """
     model = onnx.load_from_string(content)
-    layers = graph_module.layers(model.graph)
+    if info.backbone:
+        return _relearnt(content, info, splits)
+    quantised = _quantised(model, graph_module.layers(model.graph), info, splits)
+    info = dataclasses.replace(info, scores={}, origin=_origin(content))
+    write_info(quantised, info)
+    if info.data.get("test") == splits.test.fingerprint():
+        scores = evaluate(Classifier(quantised.SerializeToString()), splits.test)
+        write_info(quantised, dataclasses.replace(info, scores=scores.as_dict()))
+    return bytes(quantised.SerializeToString())
+
+
+def _origin(content: bytes) -> dict[str, Any]:
+    return {"format": "int8", "sha256": hashlib.sha256(content).hexdigest(), "calibration_images": CALIBRATION}
+
+
+def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
+    """A model file by the quantised backbone, with a head that learnt from that backbone's own features.
+
+    The old head would lose many points on them.
+
+    Raises:
+        MissingExtraError: The packages of `transfer` are not installed.
+    """
+    try:
+        from thumbnet.transfer.backbone import check_backbone
+        from thumbnet.transfer.make import Part, Samples, make
+        from thumbnet.transfer.shipped import backbone_of
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("thumbnet"):
+            raise
+        missing = (error.name or "a package").partition(".")[0]
+        raise MissingExtraError("learning from int8 features", missing, "transfer") from error
+    model = backbone_of(content, info)
+    layers = [node for node in model.graph.node if node.op_type == "Conv"]
+    quantised = _quantised(model, layers, info, splits).SerializeToString()
+    backbone = check_backbone(quantised, f"{info.backbone['name']} in int8")
+    whole = bool(info.scores.get("cross_validated"))  # then the file has learnt from all pictures
+    train, test = splits
+    if whole:
+        images, labels = np.concatenate([train.images, test.images]), np.concatenate([train.labels, test.labels])
+        train = dataclasses.replace(train, images=images, labels=labels)
+    parts = [Part(backbone.features(each.images), each.labels) for each in (train, test)[: 2 - whole]]
+    seed = info.recipe.get("seed")
+    samples = Samples(train.images[:SAMPLES], parts[0].features[:SAMPLES])
+    made = make(
+        backbone, info.names, parts[0], None if whole else parts[1], samples,
+        seed=seed if type(seed) is int and seed >= 0 else 0, data=info.data, origin=_origin(content),
+    )  # fmt: skip
+    return made.content
+
+
+def _quantised(model: onnx.ModelProto, layers: list[Any], info: ModelInfo, splits: Splits) -> onnx.ModelProto:
+    """The model with these layers in 8-bit integers, all but the first convolution."""
     if info.origin or not layers:
         came = "an int8 file" if info.origin else "a network without convolutions and dense layers"
         raise ExportError(f"expected a float32 model file to make int8 of, got {came}. Name the one that training left")
@@ -64,20 +117,14 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
                 node.name for node in layers if node.input[1] != first
             ],  # which occurs once for each view
         )
-        quantised = onnx.load(path)
-    origin = {"format": "int8", "sha256": hashlib.sha256(content).hexdigest(), "calibration_images": CALIBRATION}
-    info = dataclasses.replace(info, scores={}, origin=origin)
-    write_info(quantised, info)
-    if info.data.get("test") == splits.test.fingerprint():
-        scores = evaluate(Classifier(quantised.SerializeToString()), splits.test)
-        write_info(quantised, dataclasses.replace(info, scores=scores.as_dict()))
-    return bytes(quantised.SerializeToString())
+        return onnx.load(path)
 
 
 class _Pictures(quantization.CalibrationDataReader):  # type: ignore[misc]  # it is untyped
     def __init__(self, images: NDArray[np.uint8]) -> None:
         spread = images[:: max(1, len(images) // CALIBRATION)][:CALIBRATION]
-        self._batches = (spread[start : start + BATCH] for start in range(0, len(spread), BATCH))
+        step = min(BATCH, batch_size(images.shape[1]))
+        self._batches = (spread[start : start + step] for start in range(0, len(spread), step))
 
     def get_next(self) -> dict[str, Any] | None:
         return next(({"images": batch} for batch in self._batches), None)

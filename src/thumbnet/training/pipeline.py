@@ -15,8 +15,9 @@ from thumbnet.data.load import load_parts
 from thumbnet.errors import TrainingError
 from thumbnet.evaluation.judge import answer, ask_foreign, list_foreign
 from thumbnet.evaluation.scores import Scores, score
+from thumbnet.evaluation.trained import Trained, locked
 from thumbnet.model.classifier import Classifier
-from thumbnet.model.info import ModelInfo
+from thumbnet.model.info import ModelInfo, with_info
 from thumbnet.pictures.framing import Framing
 from thumbnet.training import calibrate, history, networks
 from thumbnet.training.distributed.join import join
@@ -26,23 +27,12 @@ from thumbnet.training.places import Places
 from thumbnet.training.precision import Precision, settle
 from thumbnet.training.recipes import RECIPES, Recipe
 from thumbnet.training.settings import Settings
-from thumbnet.training.to_onnx import export, with_info
+from thumbnet.training.to_onnx import export
 
 SIZE = 32  # pixels a side, if the caller names no size
 FRAMING: Framing = "centre"  # how a picture becomes a square, where the data does not say
 HELD_OUT = 1000  # pictures that calibration needs
 SAMPLES = 1000  # pictures on which Keras and the model file are compared: as many or more, or all of fewer
-
-
-@dataclass(frozen=True)
-class Trained:
-    """The result of a training."""
-
-    path: Path  # the model file; the Keras file and the table of epochs are beside it
-    classifier: Classifier  # the loaded model file
-    scores: Scores  # of that file, on the test images
-    interrupted: bool  # by Ctrl-C; the model is the best so far
-    written: bool  # by this process; if several train together, only the first one writes
 
 
 def train(
@@ -103,7 +93,7 @@ def train(
     strange = None if foreign is None else Path(foreign)
     if strange:
         list_foreign(strange)
-    with job.places.locked():
+    with locked(job.places.model):
         return _train(job, data, size, write, strange)
 
 

@@ -1,19 +1,17 @@
 """Where a training's files go: each is named after the model file, so that two models in one folder share none."""
 
-import contextlib
 import tempfile
 import zipfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 
 from thumbnet.errors import TrainingError
-from thumbnet.files import check_output, exclusive, refuse_place, write_atomically
+from thumbnet.evaluation.trained import check_model
+from thumbnet.files import check_output, write_atomically
 
 MARK = b"written by Thumbnet"  # the comment of our `.keras` archives; Keras itself writes none
-SUFFIX = ".onnx"
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,8 @@ class Places:
             ThumbnetError: A file cannot be written: a folder or a device is in its place, it is not allowed to, or the
                 disk is full.
         """
-        refuse_place(self.model)
-        if self.model.suffix.lower() != SUFFIX:
-            example = f"{self.model.name.removesuffix('.keras')}{SUFFIX}"
-            raise TrainingError(
-                f"{self.model}: expected a name for the model that ends in {SUFFIX}, such as {example}. The Keras file "
-                "and the table of epochs get their names from it"
-            )
-        for path in (self.model, self.network, self.table, *self.checkpoints):
+        check_model(self.model)
+        for path in (self.network, self.table, *self.checkpoints):
             check_output(path)
         if self.network.exists() and not _is_ours(self.network):
             raise TrainingError(
@@ -71,21 +63,6 @@ class Places:
             for path, written in ((self.network, made.read_bytes()), (self.model, content)):
                 with write_atomically(path) as file:
                     file.write(written)
-
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep a second training off these files.
-
-        Raises:
-            ThumbnetError: Another process trains to the same place.
-        """
-        lock = self.model.with_name(f".{self.model.name}.lock")
-        with exclusive(lock):
-            try:
-                yield
-            finally:
-                with contextlib.suppress(OSError):  # Windows keeps a file that is open
-                    lock.unlink()
 
     def forget(self) -> None:
         """Delete the checkpoints."""

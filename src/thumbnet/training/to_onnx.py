@@ -9,11 +9,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from thumbnet.errors import ExportError
-from thumbnet.model.info import ModelInfo, write_info
+from thumbnet.model.info import ModelInfo
 
 # The files that the two processes exchange.
 NETWORK, SAMPLES, INFO, MADE = "network.keras", "samples.npy", "info.json", "model.onnx"
@@ -37,13 +36,6 @@ def export(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) ->
     from thumbnet.training.to_onnx_tensorflow import trace
 
     return trace(network, info, samples)
-
-
-def with_info(content: bytes, info: ModelInfo) -> bytes:
-    """The model file with other metadata, such as scores, which are known only once the file exists."""
-    model = onnx.load_from_string(content)
-    write_info(model, info)
-    return bytes(model.SerializeToString())
 
 
 def _apart(network: keras.Model, info: ModelInfo, samples: NDArray[np.uint8]) -> bytes:

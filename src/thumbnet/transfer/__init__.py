@@ -1,0 +1,1 @@
+"""Learning from a few pictures: a pretrained backbone, and a head of its own."""

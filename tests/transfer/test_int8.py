@@ -1,0 +1,99 @@
+"""A model file by a backbone in 8-bit integers: the head learns again, from the quantised features."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from support import models, transferred
+from support.trees import encoded
+
+import thumbnet
+from thumbnet import export as formats
+from thumbnet.cli import main
+from thumbnet.errors import ExportError, MissingExtraError
+from thumbnet.model.classifier import Classifier, load
+from thumbnet.transfer.shipped import backbone_of
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model file that learnt red, green and blue from 20 pictures each, by two convolutions."""
+    monkeypatch.chdir(tmp_path)
+    info = models.info(size=transferred.SIZE, framing="stretch", backbone={
+        "name": "tiny", "licence": "MIT", "origin": "these tests", "parts": [transferred.WIDTH],
+    })  # fmt: skip
+    Path("tiny.onnx").write_bytes(backbone_of(transferred.content(), info).SerializeToString())
+    random = np.random.default_rng(0)
+    for name, colour in list(models.RGB.items())[:3]:
+        Path("pictures", name).mkdir(parents=True)
+        for number in range(20):
+            noisy = random.normal(colour, 60, (12, 12, 3)).clip(0, 255).astype(np.uint8)
+            square = np.asarray(cv2.resize(noisy, (50, 50), interpolation=cv2.INTER_LINEAR), np.uint8)
+            Path("pictures", name, f"{number}.png").write_bytes(encoded(square))
+    return str(thumbnet.train("pictures", backbone="tiny.onnx", output="mine.onnx").path)
+
+
+def test_its_head_learns_from_its_own_features(mine: str) -> None:
+    done = formats.export(mine, "int8")
+    before, after = load(mine), load(done.path)
+    square = models.square("green", transferred.SIZE)[None]
+    features = after.features(square)
+    assert not np.array_equal(features, before.features(square))
+    np.testing.assert_allclose(features, before.features(square), atol=0.05)
+    assert after.predict(square[0]).label == "green"
+    assert after.info.origin["format"] == "int8"
+    assert after.info.scores["cross_validated"] is True
+    assert after.info.scores["images"] == 60
+    assert {**after.info.backbone, "sha256": ""} == {**before.info.backbone, "sha256": ""}
+    assert after.info.backbone["sha256"] != before.info.backbone["sha256"]
+    assert (after.has_heat, after.info.data) == (True, before.info.data)
+    assert str(done.agreement).startswith("the same answer to ")
+    assert "pictures that it learnt from" in str(done.agreement)
+
+
+def test_with_a_test_split_it_learns_from_the_training_part_alone(mine: str, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("red", "green", "blue"):
+            (tmp_path / "split" / split / name).mkdir(parents=True)
+    for file in sorted(Path("pictures").rglob("*.png")):
+        split = "test" if int(file.stem) < 5 else "train"
+        (tmp_path / "split" / split / file.parent.name / file.name).write_bytes(file.read_bytes())
+    assert Path(mine).exists()
+    whole = thumbnet.train("split", backbone="tiny.onnx", output="split.onnx").classifier
+    after = load(formats.export("split.onnx", "int8").path)
+    assert after.info.scores["images"] == whole.info.scores["images"] == 15
+    assert "cross_validated" not in after.info.scores
+    assert main(["evaluate", "split-int8.onnx", "--data", "split"]) == 0
+
+
+def test_of_an_int8_file_no_other_is_made(mine: str) -> None:
+    formats.export(mine, "int8", "small.onnx")
+    with pytest.raises(ExportError, match="expected a float32 model file to make int8 of, got an int8 file"):
+        formats.export("small.onnx", "int8", "smaller.onnx")
+
+
+@pytest.mark.parametrize("form", ["keras", "savedmodel", "litert"])
+def test_keras_formats_are_rejected_in_one_line(form: str, mine: str) -> None:
+    with pytest.raises(ExportError, match=rf"^{form} is not available for .*Expected one of: int8, triton, web$"):
+        formats.export(mine, form)
+
+
+def test_without_the_extra_it_is_named(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "thumbnet.transfer.backbone")
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    for name in [name for name in sys.modules if name.startswith(("thumbnet.transfer", "scipy."))]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(MissingExtraError, match=r"int8 features needs scipy.*pip install 'thumbnet\[transfer\]'"):
+        formats.export(mine, "int8")
+
+
+def test_the_part_that_is_its_backbone(mine: str) -> None:
+    whole = load(mine)
+    part = backbone_of(Path(mine).read_bytes(), whole.info)
+    assert [value.name for value in part.graph.output] == ["features", "maps"]
+    assert not [node.name for node in part.graph.node if node.name.startswith("thumbnet/")]
+    assert len(part.SerializeToString()) < Path(mine).stat().st_size
+    assert isinstance(whole, Classifier)
