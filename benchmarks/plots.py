@@ -1,9 +1,10 @@
 """Lines and dots → an SVG file that stands by itself, light and dark. What the benchmarks draw with."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from thumbnet.evaluation.plots import Plot, Points
+from thumbnet.evaluation.plots import Plot, Points, _ticks
 from thumbnet.html import Html, element, join
 
 COLOURS = ("#3f74dc", "#cf453a", "#1f9257", "#b06a0a", "#9a55bf", "#727a89")  # on white and on black alike
@@ -24,8 +25,9 @@ def draw(
     y: tuple[float, float],
     *,
     percent: bool = False,
+    logarithmic: bool = False,
 ) -> None:
-    """Write a plot of `lines`, and in the same colours of `dots`, from zero in x.
+    """Write a plot of `lines`, and in the same colours of `dots`, from zero in x unless that is logarithmic.
 
     Args:
         path: The SVG file.
@@ -35,10 +37,12 @@ def draw(
         dots: Likewise; the names are those of lines, or others.
         y: Least and greatest.
         percent: Whether y are shares.
+        logarithmic: Whether x is; all x are above zero then.
     """
     names = list(dict.fromkeys([*lines, *dots]))
-    most = max(x for points in [*lines.values(), *dots.values()] for x, _ in points)
-    plot = Plot((0, most * 1.03), y, percent)
+    every = [x for points in [*lines.values(), *dots.values()] for x, _ in points]
+    least, most = min(every), max(every)
+    plot = Logarithmic((least / 1.3, most * 1.3), y, percent) if logarithmic else Plot((0, most * 1.03), y, percent)
     kinds = {name: f"c{place}" for place, name in enumerate(names)}
     parts = [plot.frame(*labels)]
     parts += [plot.line(points, kinds[name]) for name, points in lines.items() if len(points) > 1]
@@ -54,6 +58,33 @@ def draw(
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{svg}\n")
+
+
+class Logarithmic(Plot):
+    """A plot whose x is logarithmic, with numbers at 1, 2, 5, 10 and so on."""
+
+    def frame(self, x_label: str, y_label: str) -> Html:
+        """Lines, their numbers, and what they mean."""
+        parts: list[str] = []
+        for value in _ticks(*self.y):
+            y = self._y(value)
+            parts.append(element("path", d=f"M{self.left:g} {y:.1f}H{self.right:g}", class_="grid"))
+            text = f"{value:.0%}" if self.percent else f"{value:g}"
+            parts.append(element("text", text, x=self.left - 6, y=y + 4, text_anchor="end"))
+        powers = range(math.floor(math.log10(self.x[0])), math.ceil(math.log10(self.x[1])))
+        for value in (digit * 10.0**power for power in powers for digit in (1, 2, 5)):
+            if self.x[0] <= value <= self.x[1]:
+                x = self._x(value)
+                parts.append(element("text", f"{value:g}", x=x, y=self.bottom + 16, text_anchor="middle"))
+        middle = (self.left + self.right) / 2, (self.top + self.bottom) / 2
+        parts.append(element("text", x_label, x=middle[0], y=self.bottom + 36, text_anchor="middle", class_="axis"))
+        turned = f"translate(11 {middle[1]:g}) rotate(-90)"
+        parts.append(element("text", y_label, transform=turned, text_anchor="middle", class_="axis"))
+        return join(*parts)
+
+    def _x(self, value: float) -> float:
+        least, most, at = (math.log(number) for number in (*self.x, value))
+        return self.left + (at - least) / (most - least) * (self.right - self.left)
 
 
 def _dots(plot: Plot, points: Points, kind: str) -> Html:
