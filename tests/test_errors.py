@@ -3,7 +3,7 @@
 import pytest
 
 from thumbnet import errors
-from thumbnet.errors import DataWarning, MissingExtraError, ThumbnetError
+from thumbnet.errors import DataWarning, MissingExtraError, ThumbnetError, needs
 
 
 def drawn(root: type, before: str = "") -> list[str]:
@@ -26,7 +26,10 @@ def test_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
 
 
 def test_every_class_is_in_the_docstring() -> None:
-    defined = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    defined = {
+        name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
+    assert "MissingExtraError" in defined
     assert all(name in (errors.__doc__ or "") for name in defined)
     assert all(issubclass(getattr(errors, name), ThumbnetError) for name in defined - {"DataWarning"})
 
@@ -39,3 +42,11 @@ def test_warning_is_no_error() -> None:
 def test_missing_extra_names_the_command() -> None:
     with pytest.raises(MissingExtraError, match=r"^training needs keras.*: pip install 'thumbnet\[train\]'$"):
         raise MissingExtraError("training", "keras", "train")
+
+
+def test_what_needs_an_extra_names_it() -> None:
+    message = r"^flying needs wings, which .*: pip install 'thumbnet\[air\]'$"
+    with pytest.raises(MissingExtraError, match=message), needs("flying", "air"):
+        raise ModuleNotFoundError("No module named 'wings.left'", name="wings.left")
+    with pytest.raises(ModuleNotFoundError, match="thumbnet"), needs("flying", "air"):
+        raise ModuleNotFoundError("No module named 'thumbnet.wings'", name="thumbnet.wings")

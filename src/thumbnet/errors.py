@@ -15,6 +15,9 @@
 A message says what was expected, what was found and what to do next, in one or two lines.
 """
 
+import contextlib
+from collections.abc import Iterator
+
 
 class ThumbnetError(Exception):
     """The root of everything that Thumbnet raises on purpose."""
@@ -53,6 +56,21 @@ class MissingExtraError(ThumbnetError):
 
     def __init__(self, task: str, missing: str, extra: str) -> None:
         super().__init__(f"{task} needs {missing}, which is not installed. Add it: pip install 'thumbnet[{extra}]'")
+
+
+@contextlib.contextmanager
+def needs(task: str, extra: str) -> Iterator[None]:
+    """Around imports that only this extra makes possible.
+
+    Raises:
+        MissingExtraError: A package of another project is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("thumbnet"):
+            raise
+        raise MissingExtraError(task, (error.name or "a package").partition(".")[0], extra) from error
 
 
 class DataWarning(UserWarning):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from thumbnet.data.folder import HEAD, Tree
 from thumbnet.data.load import BUILT_IN, located, read_labelled
 from thumbnet.data.npz import is_npz
-from thumbnet.errors import DataWarning, MissingExtraError, SourceError, TrainingError
+from thumbnet.errors import DataWarning, MissingExtraError, SourceError, TrainingError, needs
 from thumbnet.evaluation.trained import Trained
 from thumbnet.pictures.exif import BROKEN
 from thumbnet.pictures.header import read_header
@@ -169,12 +169,8 @@ def _transfer(data: "str | Splits", **options: Any) -> Trained:
 
 
 def _from_scratch(*arguments: Any, **options: Any) -> Trained:
-    try:
+    with needs("training", "train"):
         from thumbnet.training import pipeline
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("thumbnet"):
-            raise
-        raise MissingExtraError("training", (error.name or "a package").partition(".")[0], "train") from error
     return pipeline.train(*arguments, **options)
 
 

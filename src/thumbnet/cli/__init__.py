@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from thumbnet.cli import predict
 from thumbnet.cli.arguments import Run, parser
 from thumbnet.cli.terminal import DONE, FAILED, INTERRUPTED, SOME_FAILED, say
-from thumbnet.errors import DataWarning, MissingExtraError, ThumbnetError
+from thumbnet.errors import DataWarning, ThumbnetError, needs
 from thumbnet.pictures import opencv
 from thumbnet.text import printable
 
@@ -109,13 +109,8 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 def _cross_validated(classifier: "Classifier", dataset: "Dataset") -> "Answers":
     """Answers to the very pictures that a model learnt from, each by a head that has not learnt from it."""
-    try:
+    with needs("measuring a model on pictures that it learnt from", "transfer"):
         from thumbnet.transfer.learn import cross_validated
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("thumbnet"):
-            raise
-        missing = (error.name or "a package").partition(".")[0]
-        raise MissingExtraError("measuring a model on pictures that it learnt from", missing, "transfer") from error
     return cross_validated(classifier, dataset)
 
 
@@ -138,13 +133,8 @@ def _check_data(arguments: argparse.Namespace) -> int:
 
 
 def _label_judge(seed: int) -> "check.Judge":
-    try:
+    with needs("looking for wrong labels", "check"):
         from thumbnet.transfer.labels import label_judge
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("thumbnet"):
-            raise
-        missing = (error.name or "a package").partition(".")[0]
-        raise MissingExtraError("looking for wrong labels", missing, "check") from error
     return label_judge(seed)
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from onnxruntime import quantization
 
 from thumbnet.data.dataset import Splits
-from thumbnet.errors import ExportError, MissingExtraError
+from thumbnet.errors import ExportError, needs
 from thumbnet.evaluation.judge import evaluate
 from thumbnet.model import graph as graph_module
 from thumbnet.model.classifier import Classifier, batch_size
@@ -68,15 +68,10 @@ def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     Raises:
         MissingExtraError: The packages of `transfer` are not installed.
     """
-    try:
+    with needs("learning from int8 features", "transfer"):
         from thumbnet.transfer.backbone import check_backbone
         from thumbnet.transfer.make import Part, Samples, make
         from thumbnet.transfer.shipped import backbone_of
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("thumbnet"):
-            raise
-        missing = (error.name or "a package").partition(".")[0]
-        raise MissingExtraError("learning from int8 features", missing, "transfer") from error
     model = backbone_of(content, info)
     layers = [node for node in model.graph.node if node.op_type == "Conv"]
     quantised = _quantised(model, layers, info, splits).SerializeToString()
