@@ -1,5 +1,6 @@
 """A model file by a backbone in 8-bit integers: the head learns again, from the quantised features."""
 
+import dataclasses
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import thumbnet
 from thumbnet import export as formats
 from thumbnet.cli import main
 from thumbnet.errors import ExportError, MissingExtraError
+from thumbnet.export.agreement import Agreement, Tolerance, refuse
 from thumbnet.model.classifier import Classifier, load
 from thumbnet.transfer.shipped import backbone_of
 
@@ -65,6 +67,17 @@ def test_with_a_test_split_it_learns_from_the_training_part_alone(mine: str, tmp
     assert after.info.scores["images"] == whole.info.scores["images"] == 15
     assert "cross_validated" not in after.info.scores
     assert main(["evaluate", "split-int8.onnx", "--data", "split"]) == 0
+
+
+def test_it_may_answer_otherwise_but_not_worse(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Tolerance] = []
+    monkeypatch.setattr(formats, "refuse", lambda _found, tolerance, _form: asked.append(tolerance))
+    formats.export(mine, "int8")
+    assert asked == [Tolerance(differing=1.0, lost=0.003)]
+    worse = Agreement(images=1000, agreeing=100, accuracy_before=0.9, accuracy=0.8, lost_by_chance=False, moved=0.9)
+    with pytest.raises(ExportError, match="int8 answers differently"):
+        refuse(worse, asked[0], "int8")
+    refuse(dataclasses.replace(worse, accuracy=0.898), asked[0], "int8")
 
 
 def test_of_an_int8_file_no_other_is_made(mine: str) -> None:
