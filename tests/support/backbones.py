@@ -8,6 +8,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 SIZE, WIDTH = 8, 12
+FACTORS = {"none": 0, "one": 1, "huge": 1e18}  # constants for `changes`
 ABOUT = {"name": "tiny", "licence": "MIT", "origin": "these tests", "framing": "stretch"}
 
 
@@ -39,6 +40,7 @@ def backbone(
         numpy_helper.from_array(np.array([1, 2], np.int64), "places"),
         numpy_helper.from_array(mixture, "mixture"),
         numpy_helper.from_array(np.array(1 / 255, np.float32), "scale"),
+        *(numpy_helper.from_array(np.array(value, np.float32), name) for name, value in FACTORS.items()),
     ]
     nodes = [
         helper.make_node("Cast", ["images"], ["pixels"], to=TensorProto.FLOAT),
@@ -47,6 +49,7 @@ def backbone(
         helper.make_node("ReduceMean", ["parts", "within"], ["colours"], keepdims=0),  # (N, 2, 2, 3)
         helper.make_node("MatMul", ["colours", "mixture"], ["maps"]),  # (N, 2, 2, D)
         helper.make_node("ReduceMean", ["maps", "places"], ["raw" if changes else "features"], keepdims=0),
+        *([helper.make_node("Mul", ["raw", "none"], ["still"])] if changes else []),
         *changes,
     ]
     shapes = {"images": ["N", size, size, 3], "features": ["N", width], "maps": ["N", 2, 2, width], **(declared or {})}

@@ -70,7 +70,16 @@ def test_features_do_not_depend_on_the_number_of_pictures(tmp_path: Path, monkey
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (b"", "expected opset 18 or later, got 0"),
+        (b"", "it is empty"),
+        (backbone(changes=(helper.make_node("Mul", ["raw", "huge"], ["features"]),), maps=False), "length from 1e-06"),
+        (backbone(changes=(helper.make_node("Mul", ["raw", "none"], ["features"]),), maps=False), "length from 1e-06"),
+        (backbone(changes=(helper.make_node("Add", ["still", "one"], ["features"]),), maps=False), "the same features"),
+        (backbone(changes=(
+            helper.make_node("Neg", ["raw"], ["sureness"]), helper.make_node("Neg", ["sureness"], ["features"]),
+        ), maps=False), "its tensor sureness has a name that a model file needs"),
+        (backbone(changes=(
+            helper.make_node("Neg", ["raw"], ["thumbnet/a"]), helper.make_node("Neg", ["thumbnet/a"], ["features"]),
+        ), maps=False), "its tensor thumbnet/a has a name"),
         (b"\x08\x07garbage", "not a model file|no ONNX file"),
         (backbone(opset=13), "expected opset 18 or later, got 13"),
         (backbone(about=None), "its metadata lacks thumbnet.backbone"),

@@ -13,8 +13,10 @@ import thumbnet
 from thumbnet import export as formats
 from thumbnet.cli import main
 from thumbnet.errors import ExportError, MissingExtraError
+from thumbnet.evaluation.judge import judge_each
 from thumbnet.export.agreement import Agreement, Tolerance, refuse
 from thumbnet.model.classifier import Classifier, load
+from thumbnet.transfer.learn import cross_validated
 from thumbnet.transfer.shipped import backbone_of
 
 
@@ -50,8 +52,14 @@ def test_its_head_learns_from_its_own_features(mine: str) -> None:
     assert {**after.info.backbone, "sha256": ""} == {**before.info.backbone, "sha256": ""}
     assert after.info.backbone["sha256"] != before.info.backbone["sha256"]
     assert (after.has_heat, after.info.data) == (True, before.info.data)
-    assert str(done.agreement).startswith("the same answer to ")
-    assert "pictures that it learnt from" in str(done.agreement)
+    [judged] = judge_each([str(done.path)], "pictures", None, cross_validated)
+    assert judged.scores.as_dict().items() <= after.info.scores.items()
+    assert after.info.origin["calibration_images"] == 60
+    before_scores, scores = before.info.scores["accuracy"], after.info.scores["accuracy"]
+    assert str(done.agreement).startswith(
+        f"{scores:.2%} right, cross-validated (the model file: {before_scores:.2%}); the same answer to "
+    )
+    assert "of 60 pictures that both learnt from" in str(done.agreement)
 
 
 def test_with_a_test_split_it_learns_from_the_training_part_alone(mine: str, tmp_path: Path) -> None:

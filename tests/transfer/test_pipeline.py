@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,11 +21,14 @@ import thumbnet
 from thumbnet.cli import main
 from thumbnet.data.load import load_parts
 from thumbnet.errors import DataError, DataWarning, ExportError, ModelError, ThumbnetError, TrainingError
+from thumbnet.evaluation import page
+from thumbnet.evaluation.corruptions import robustness
 from thumbnet.evaluation.judge import judge_each
 from thumbnet.evaluation.trained import Trained
 from thumbnet.files import cache_folder, exclusive
-from thumbnet.model.classifier import load
+from thumbnet.model.classifier import Classifier, load
 from thumbnet.model.info import with_info
+from thumbnet.prediction import explain
 from thumbnet.transfer import features, make, pipeline, shipped
 from thumbnet.transfer.backbone import Backbone, open_backbone
 from thumbnet.transfer.learn import cross_validated
@@ -114,7 +118,7 @@ def test_evaluating_on_the_same_pictures_gives_the_same_scores(
     [judged] = judge_each([str(trained.path)], str(pictures), None, cross_validated)
     assert judged.scores == trained.scores
     assert judged.note.endswith(
-        "all 36 pictures of " + str(pictures) + ", which the model learnt from, by cross-validation"
+        f"by cross-validation on all 36 pictures of {pictures}: each is answered by a head that has not learnt from it"
     )
     capsys.readouterr()
     assert main(["evaluate", str(trained.path), "--data", str(pictures)]) == 0
@@ -143,6 +147,32 @@ def test_pictures_that_changed_since_are_reported(pictures: Path, tiny: str) -> 
     (pictures / "red" / "more.png").write_bytes(picture(COLOURS["red"], 99))
     with pytest.warns(DataWarning, match="have changed since the model learnt from them"):
         judge_each([str(trained.path)], str(pictures), None, cross_validated)
+
+
+def test_other_pictures_without_a_split_may_have_been_learnt_from(pictures: Path, tiny: str, tmp_path: Path) -> None:
+    trained = train(pictures, tiny)
+    shutil.copytree(pictures, tmp_path / "copy")
+    (tmp_path / "copy" / "red" / "0.png").unlink()
+    with pytest.warns(DataWarning, match="not the pictures that the model learnt from. If some of them are"):
+        judge_each([str(trained.path)], str(tmp_path / "copy"), None, cross_validated)
+
+
+def test_a_mistake_is_explained_by_what_spoke_for_it(
+    pictures: Path, tiny: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (pictures / "red" / "0.png").rename(pictures / "blue" / "wrong.png")
+    trained = train(pictures, tiny)
+    [judged] = judge_each([str(trained.path)], str(pictures), None, cross_validated)
+    explained: list[int | None] = []
+
+    def heat(_: Classifier, square: NDArray[np.uint8], answer: int | None = None) -> NDArray[np.float32]:
+        explained.append(answer)
+        return np.zeros(square.shape[:2], np.float32)
+
+    monkeypatch.setattr(explain, "heat", heat)
+    page.page(judged, robustness(judged.classifier, judged.dataset), None)
+    wrong = ~judged.answers.right
+    assert sorted(each for each in explained if each is not None) == sorted(judged.answers.guesses[wrong].tolist())
 
 
 def test_with_a_test_split_the_scores_are_its(tmp_path: Path, tiny: str) -> None:
@@ -229,7 +259,7 @@ def test_one_class(pictures: Path, tiny: str) -> None:
 def test_one_picture_of_each_class(tmp_path: Path, tiny: str, capsys: pytest.CaptureFixture[str]) -> None:
     trained = train(fill(tmp_path / "few", 1), tiny)
     assert trained.scores is None
-    assert "Not measured: with one picture of each class, none can be left out" in capsys.readouterr().err
+    assert "Not measured, so all answers are unsure: with one picture of each class" in capsys.readouterr().err
     assert trained.classifier.predict(picture(COLOURS["green"], 9)).label == "green"
     output = str(tmp_path / "mine.onnx")
     assert main(["train", "--data", str(tmp_path / "few"), "--backbone", tiny, "--output", output]) == 0
@@ -318,6 +348,20 @@ def test_a_seed_out_of_range(seed: int, pictures: Path, tiny: str) -> None:
         train(pictures, tiny, seed=seed)
 
 
+def test_a_class_name_that_cannot_be_printed_is_rejected_first(pictures: Path, tiny: str) -> None:
+    (pictures / "red").rename(pictures / "new\nline")
+    with pytest.raises(DataError, match=r"expected printable class names, got 'new\\nline'\. Rename them"):
+        train(pictures, tiny)
+    assert not (cache_folder() / "features-1.sqlite").exists()
+
+
+def test_renamed_files_are_the_same_pictures(pictures: Path, tiny: str) -> None:
+    trained = train(pictures, tiny)
+    (pictures / "red" / "0.png").rename(pictures / "red" / "zzz.png")
+    [judged] = judge_each([str(trained.path)], str(pictures), None, cross_validated)
+    assert judged.cross_validated
+
+
 def test_two_trainings_to_one_file(pictures: Path, tiny: str) -> None:
     lock = exclusive(pictures.parent / ".mine.onnx.lock")
     with lock, pytest.raises(ThumbnetError, match="another process writes to it"):
@@ -391,8 +435,10 @@ def test_zip_files_tables_and_arrays_are_data_too(pictures: Path, tiny: str, tmp
 def test_the_report_shows_the_cross_validation(pictures: Path, tiny: str, tmp_path: Path) -> None:
     trained = train(pictures, tiny)
     assert main(["evaluate", str(trained.path), "--data", str(pictures), "--report", str(tmp_path / "report")]) == 0
-    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
-    assert "by cross-validation" in page
-    assert "a class it never learnt" in page
+    written_page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "by cross-validation" in written_page
+    assert "a class it never learnt" in written_page
     written = json.loads((tmp_path / "report" / "scores.json").read_text(encoding="utf-8"))
     assert "by cross-validation" in written["note"]
+    assert written["cross_validated"] is True
+    assert written["unknown_class"] == trained.classifier.info.scores["unknown_class"]

@@ -69,7 +69,7 @@ def _train(arguments: argparse.Namespace) -> int:
         info = trained.classifier.info
         print(f"{trained.path}: {_accuracy(info.scores) if trained.scores else 'not measured'}")
         if (share := info.scores.get("unknown_class")) is not None:
-            print(f"Shown a class it never learnt, it is unsure about {share:.0%} (one class left out at a time).")
+            print(f"Shown a class it never learnt, it is unsure about {share:.0%} (each class was left out once).")
     return INTERRUPTED if trained.interrupted else DONE
 
 

@@ -153,7 +153,7 @@ def _add_train(commands: Any) -> None:
         "--no-mirror",
         dest="mirror",
         action="store_false",
-        help="mirror no pictures; for letters, digits and signs, whose mirror images mean something else",
+        help="from scratch: mirror no pictures; for letters, digits and signs, whose mirror images mean something else",
     )
 
 

@@ -51,10 +51,7 @@ class Dataset:
             raise DataError(f"expected images as uint8 (N, S, S, 3), got {self.images.dtype} {shape}")
         if self.labels.dtype != np.int64 or self.labels.shape != shape[:1]:
             raise DataError(f"expected labels as int64 {shape[:1]}, got {self.labels.dtype} {self.labels.shape}")
-        if len(self.names) < 2 or len(set(self.names)) != len(self.names):
-            raise DataError(f"expected at least two classes, each named once, got {first_few(map(repr, self.names))}")
-        if bad := [name for name in self.names if not name or CONTROL.search(name)]:
-            raise DataError(f"expected printable class names, got {first_few(map(repr, bad))}. Rename them")
+        check_names(self.names)
         if len(self) and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
             raise DataError(
                 f"expected labels from 0 to {len(self.names) - 1}, got {self.labels.min()} to {self.labels.max()}"
@@ -81,17 +78,27 @@ class Dataset:
         return mark == self.fingerprint()
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Reject fewer than two classes, repeated names, and names that cannot be printed. Raises DataError."""
+    if len(names) < 2 or len(set(names)) != len(names):
+        raise DataError(f"expected at least two classes, each named once, got {first_few(map(repr, names))}")
+    if bad := [name for name in names if not name or CONTROL.search(name)]:
+        raise DataError(f"expected printable class names, got {first_few(map(repr, bad))}. Rename them")
+
+
 def square_key(square: NDArray[np.uint8]) -> bytes:
     """SHA-256 of a square, uint8 `(S, S, 3)`: its side and its pixels."""
     return hashlib.sha256(len(square).to_bytes(4, "little") + np.ascontiguousarray(square).tobytes()).digest()
 
 
 def streamed_fingerprint(names: Sequence[str], keys: Iterable[bytes], labels: NDArray[np.int64]) -> str:
-    """A fingerprint of pictures that are never in memory together: of names, `square_key` of each, and labels."""
+    """A fingerprint of pictures that are never in memory together: of names, and of each `square_key` with its label.
+
+    Their order, which renaming a file changes, does not count.
+    """
     digest = hashlib.sha256(json.dumps(list(names)).encode())
-    for key in keys:
-        digest.update(key)
-    digest.update(labels.astype("<i8").tobytes())
+    for key, label in sorted(zip(keys, labels.tolist(), strict=True)):
+        digest.update(key + label.to_bytes(8, "little"))
     return STREAMED + digest.hexdigest()
 
 

@@ -148,7 +148,11 @@ def _checked(info: ModelInfo, pictures: Chosen, data: str) -> Chosen:
             "are not the test pictures that the model file names. Make sure that it was not trained on"
         )  # fmt: skip
         warnings.warn(f"{data}: these pictures {problem} some of them", DataWarning, stacklevel=4)
-    elif mark is None and info.scores.get("cross_validated") and _is_source(info, data):
-        report = "these pictures have changed since the model learnt from them, so this flatters it. Train again"
+    elif mark is None and info.scores.get("cross_validated"):
+        report = (
+            "these pictures have changed since the model learnt from them, so this flatters it. Train again"
+            if _is_source(info, data)
+            else "not the pictures that the model learnt from. If some of them are, this flatters it"
+        )
         warnings.warn(f"{data}: {report}", DataWarning, stacklevel=4)
     return pictures

@@ -224,7 +224,10 @@ def judge_each(
     for model, classifier, (dataset, note, learnt) in zip(models, classifiers, chosen, strict=True):
         if learnt and cross_validate is not None:
             answers = cross_validate(classifier, dataset)
-            note = f"all {len(dataset):,} pictures of {source.data}, which the model learnt from, by cross-validation"
+            note = (
+                f"measured by cross-validation on all {len(dataset):,} pictures of {source.data}: each is answered by "
+                "a head that has not learnt from it"
+            )
         else:
             if learnt:
                 warnings.warn(f"{source.data}: {MEMORY}", DataWarning, stacklevel=2)

@@ -235,8 +235,9 @@ def _mistakes(judged: Judgement) -> Html:
 
 def _mistake(judged: Judgement, row: int) -> Html:
     square, names = judged.dataset.images[row], judged.answers.names
-    guess, truth = names[judged.answers.guesses[row]], names[judged.answers.labels[row]]
-    heat = explain.overlay(square, explain.heat(judged.classifier, square), "stretch")
+    answered = int(judged.answers.guesses[row])  # the file itself may answer otherwise, if it has learnt this picture
+    guess, truth = names[answered], names[judged.answers.labels[row]]
+    heat = explain.overlay(square, explain.heat(judged.classifier, square, answered), "stretch")
     shown = _thumbnail(square, f"{truth}, taken for {guess}"), _thumbnail(heat, f"what spoke for {guess}")
     answer = _answer(guess, float(judged.answers.confidence[row]))
     truly = element("br"), "truth: ", element("bdi", truth)
@@ -257,7 +258,7 @@ def _robustness(judged: Judgement, spoilt: Robustness) -> Html:
         f"{benchmark(len(sample))} defines the ways and strengths (Hendrycks and Dietterich 2019)."
     )
     if judged.cross_validated:
-        about += " The model has learnt from these pictures, so only the differences count."
+        about = f"The model has learnt from these pictures, so only the differences count. {about}"
     table = element("table", element("thead", element("tr", *heads)), element("tbody", *rows), class_="spoilt")
     return join(element("p", about), _scrolled("Accuracy on spoilt pictures", table))
 

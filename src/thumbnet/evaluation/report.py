@@ -134,6 +134,8 @@ def as_json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison]
         "test": judged.dataset.fingerprint(),
         "version": __version__,
         "scores": judged.scores.as_dict(),
+        "cross_validated": judged.cross_validated,
+        "unknown_class": judged.unknown_class,
         "uncalibrated_error": judged.uncalibrated,
         "macro_f1": macro_f1(judged.classes),
         "speed": asdict(judged.speed),

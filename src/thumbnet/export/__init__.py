@@ -3,6 +3,7 @@
 The packages of a format are imported when it is written, so that the rest of Thumbnet does without them.
 """
 
+import dataclasses
 import os
 import shutil
 import tempfile
@@ -16,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from thumbnet.data import cifar_archives
-from thumbnet.data.dataset import Splits, as_splits
+from thumbnet.data.dataset import Dataset, Splits, as_splits
 from thumbnet.data.load import load_parts
 from thumbnet.errors import DataError, DataWarning, ExportError, MissingExtraError
 from thumbnet.evaluation import judge
 from thumbnet.evaluation.held_out import MAX_SEED, source_for
+from thumbnet.evaluation.scores import wilson
 from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
 from thumbnet.files import check_output, write_atomically
 from thumbnet.model.classifier import Classifier, find, load_with_content
@@ -65,8 +67,8 @@ class Original:
         )  # fmt: skip
 
     @cached_property
-    def splits(self) -> Splits:
-        """The data, with the model's classes, split as they were for its training.
+    def parts(self) -> tuple[str, list[Dataset]]:
+        """The data's name, and the data with the model's classes: training and test, or one part that is not split.
 
         Raises:
             DataError: The model file names no data, or they cannot be read, or they have other classes.
@@ -78,11 +80,20 @@ class Original:
                 f"the model knows {first_few(info.names)}; cifar10 has {first_few(cifar_archives.NAMES)}. "
                 "Name the data that it was trained on: --data"
             )
-        parts = load_parts(source.data, info.size, framing=info.framing, known=info.names, download=source.download)
-        splits = as_splits(source.data, parts, _seed(info))
+        read = load_parts(source.data, info.size, framing=info.framing, known=info.names, download=source.download)
+        return source.data, read
+
+    @cached_property
+    def splits(self) -> Splits:
+        """The data, split as they were for the model's training; whole twice if it has learnt from all of them."""
+        info = self.classifier.info
+        data, parts = self.parts
+        if len(parts) == 1 and info.scores.get("cross_validated"):
+            return Splits(parts[0], parts[0])
+        splits = as_splits(data, parts, _seed(info))
         if info.data.get("test") and not splits.test.is_named(info.data["test"]):
             report = "not the test pictures that the model file names. It may have been trained on some of them"
-            warnings.warn(f"{source.data}: {report}", DataWarning, stacklevel=2)
+            warnings.warn(f"{data}: {report}", DataWarning, stacklevel=2)
         return splits
 
 
@@ -203,7 +214,7 @@ def export(
     with tempfile.TemporaryDirectory() as folder:  # TensorFlow and LiteRT open no path outside UTF-8
         made = Path(folder) / f"made{chosen.ending}"
         answer = chosen.write(original, made)
-        found = _compare(original, answer, chosen, form)
+        found = _compare(original, answer, made, chosen, form)
         _put(made, output)
     return Exported(output, found)
 
@@ -230,7 +241,7 @@ def _check_place(output: Path, chosen: Format, model: Path) -> None:
         raise ExportError(f"{output} is the model file itself. Name another by --output")
 
 
-def _compare(original: Original, answer: Answer | None, chosen: Format, form: str) -> Agreement | None:
+def _compare(original: Original, answer: Answer | None, made: Path, chosen: Format, form: str) -> Agreement | None:
     """Compare the answers with the model file's, and raise what `refuse` raises."""
     if answer is None or chosen.tolerance is None:
         return None
@@ -238,8 +249,14 @@ def _compare(original: Original, answer: Answer | None, chosen: Format, form: st
     step = max(1, len(test) // chosen.samples) if chosen.samples else 1
     sample = test.take(np.arange(0, len(test), step))  # from all over the set, which may be sorted
     found = agreement(judge.answer(original.classifier, sample), answer(sample.images))
-    relearnt = bool(original.classifier.info.backbone)  # only int8 comes here, with a head of its own
-    refuse(found, RELEARNT if relearnt else chosen.tolerance, form)
+    if not original.classifier.info.backbone:
+        refuse(found, chosen.tolerance, form)
+        return found
+    if found.learnt:  # the accuracies on these pictures are those of memory
+        before, after = (each.info.scores["accuracy"] for each in (original.classifier, Classifier(made.read_bytes())))
+        chance = bool(wilson(round(after * found.images), found.images)[1] >= before)
+        found = dataclasses.replace(found, accuracy_before=before, accuracy=after, lost_by_chance=chance)
+    refuse(found, RELEARNT, form)
     return found
 
 

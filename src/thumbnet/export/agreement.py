@@ -34,13 +34,14 @@ class Agreement:
     accuracy: float  # of the exported model
     lost_by_chance: bool  # whether chance explains the loss of accuracy (McNemar's test)
     moved: float  # the largest difference of a probability or a sureness
-    learnt: bool = False  # whether both have learnt from these pictures, so that the accuracies are those of memory
+    learnt: bool = False  # whether both have learnt from these pictures; then the accuracies are cross-validated
 
     def __str__(self) -> str:
         """One line for people."""
         if self.learnt:
             return (
-                f"the same answer to {self.agreeing:,} of {self.images:,} pictures that it learnt from, "
+                f"{self.accuracy:.2%} right, cross-validated (the model file: {self.accuracy_before:.2%}); the same "
+                f"answer to {self.agreeing:,} of {self.images:,} pictures that both learnt from, "
                 f"probabilities and sureness at most {self.moved:.1e} apart"
             )
         return (

@@ -48,7 +48,7 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     if info.backbone:
         return _relearnt(content, info, splits)
     quantised = _quantised(model, graph_module.layers(model.graph), info, splits)
-    info = dataclasses.replace(info, scores={}, origin=_origin(content))
+    info = dataclasses.replace(info, scores={}, origin=_origin(content, splits))
     write_info(quantised, info)
     if info.data.get("test") == splits.test.fingerprint():
         scores = evaluate(Classifier(quantised.SerializeToString()), splits.test)
@@ -56,8 +56,9 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     return bytes(quantised.SerializeToString())
 
 
-def _origin(content: bytes) -> dict[str, Any]:
-    return {"format": "int8", "sha256": hashlib.sha256(content).hexdigest(), "calibration_images": CALIBRATION}
+def _origin(content: bytes, splits: Splits) -> dict[str, Any]:
+    count = min(CALIBRATION, len(splits.train))
+    return {"format": "int8", "sha256": hashlib.sha256(content).hexdigest(), "calibration_images": count}
 
 
 def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
@@ -76,17 +77,14 @@ def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     layers = [node for node in model.graph.node if node.op_type == "Conv"]
     quantised = _quantised(model, layers, info, splits).SerializeToString()
     backbone = check_backbone(quantised, f"{info.backbone['name']} in int8")
-    whole = bool(info.scores.get("cross_validated"))  # then the file has learnt from all pictures
     train, test = splits
-    if whole:
-        images, labels = np.concatenate([train.images, test.images]), np.concatenate([train.labels, test.labels])
-        train = dataclasses.replace(train, images=images, labels=labels)
+    whole = test is train  # the file has learnt from all pictures
     parts = [Part(backbone.features(each.images), each.labels) for each in (train, test)[: 2 - whole]]
     seed = info.recipe.get("seed")
     samples = Samples(train.images[:SAMPLES], parts[0].features[:SAMPLES])
     made = make(
         backbone, info.names, parts[0], None if whole else parts[1], samples,
-        seed=seed if type(seed) is int and seed >= 0 else 0, data=info.data, origin=_origin(content),
+        seed=seed if type(seed) is int and seed >= 0 else 0, data=info.data, origin=_origin(content, splits),
     )  # fmt: skip
     return made.content
 

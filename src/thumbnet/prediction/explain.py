@@ -39,14 +39,15 @@ OPACITY = 0.85  # of the colour where the heat is 1
 DIMMED = 0.35  # brightness where the network sees nothing
 
 
-def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
-    """Measure how much each part supports the answer, which is the most probable class.
+def heat(classifier: Classifier, square: RGB, answer: int | None = None) -> NDArray[np.float32]:
+    """Measure how much each part supports an answer.
 
     The same square always gives the same map.
 
     Args:
         classifier: The classifier whose answer is explained.
         square: What it sees, uint8 `(S, S, 3)`, as `Classifier.square` makes it.
+        answer: A class's place among the names; without it, the most probable class.
 
     Returns:
         float32 `(S, S)`, -1 to 1, relative to the strongest part. Parts above 0 raise the log-odds of the class, and
@@ -55,21 +56,23 @@ def heat(classifier: Classifier, square: RGB) -> NDArray[np.float32]:
     Raises:
         ModelError: The network of the model file fails, or its output is not probabilities.
     """
-    evidence = (_given if classifier.has_heat else _inferred)(classifier, square)
+    evidence = (_given if classifier.has_heat else _inferred)(classifier, square, answer)
     of_pixels = _resized(evidence.astype(np.float32), len(square), len(square))
     strongest = np.abs(of_pixels).max()
     return np.asarray(of_pixels / strongest, np.float32) if strongest else of_pixels
 
 
-def _given(classifier: Classifier, square: RGB) -> NDArray[np.float64]:
+def _given(classifier: Classifier, square: RGB, answer: int | None) -> NDArray[np.float64]:
     """The log-odds that each place gives the answer against the other classes, `(h, w)`: by the file's own evidence.
 
     It is what the log-odds would be if the whole square were like this place. The other classes count as they are
-    probable. If the places hardly differ, all are 0.
+    probable. For a class that is not the most probable one, no place might be above 0, so the mean is. If the places
+    hardly differ, all are 0.
     """
     probabilities, places = classifier.evidence(square)  # (C,), (h, w, C)
     sure = np.maximum(probabilities, np.finfo(np.float32).tiny).astype(np.float64)
-    answer = sure.argmax()
+    best = int(sure.argmax())
+    answer = best if answer is None else answer
     weights = -sure  # (C,), of the logits in the log-odds
     weights[answer] = 0
     weights /= np.abs(weights).sum() or 1
@@ -77,15 +80,16 @@ def _given(classifier: Classifier, square: RGB) -> NDArray[np.float64]:
     found = places @ weights  # (h, w), without the constants that are in the logits
     if np.ptp(found) < FLAT:
         return np.zeros(found.shape)
-    return np.asarray(found - found.mean() + np.log(sure) @ weights)
+    return np.asarray(found - found.mean() + (np.log(sure) @ weights if answer == best else 0))
 
 
-def _inferred(classifier: Classifier, square: RGB) -> NDArray[np.float64]:
+def _inferred(classifier: Classifier, square: RGB, answer: int | None) -> NDArray[np.float64]:
     """How much each cell adds to the log-odds of the answer, `(GRID, GRID)`: by hiding parts in the mean colour.
 
     If the masks hardly move the log-odds, all are 0.
     """
-    answer = classifier.probabilities(square[None])[0].argmax()
+    if answer is None:
+        answer = int(classifier.probabilities(square[None])[0].argmax())
     masks, solver = _design()
     asked = [classifier.probabilities(_masked(square, block))[:, answer] for block in np.split(masks, MASKS // 32)]
     sure = np.clip(np.concatenate(asked).astype(np.float64), 1 - MOST_SURE, MOST_SURE)  # (MASKS,)

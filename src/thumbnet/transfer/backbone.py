@@ -32,6 +32,8 @@ OPSET = 18  # the least: before it, operators that are added to the graph took o
 MOST_BYTES = 2**30  # of a backbone file
 MOST_SIZE = 1024  # pixels a side
 MOST_WIDTH = 2**14  # features
+SHORTEST, LONGEST = 1e-6, 1e6  # lengths of a picture's features
+ADDED = ("probabilities", "sureness", "heat")  # tensors of a model file
 
 
 class _Weights(NamedTuple):
@@ -142,7 +144,7 @@ def _built_in(name: str) -> bytes:
     stem = f"{name}-{weights.size}-{weights.sha256[:8]}-{efficientnet.VERSION}-"
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{stem}*.onnx"):
-            content = path.read_bytes()
+            content = path.read_bytes() if path.is_file() else b""  # a pipe would be waited for
             if path.stem == stem + hashlib.sha256(content).hexdigest():
                 return content
     content = _converted(name, weights)
@@ -191,6 +193,7 @@ def check_backbone(content: bytes, where: str) -> Backbone:
         except Exception as error:  # protobuf's has no closer base class
             raise ModelError(f"it is no ONNX file, or a broken one: {one_line(str(error))}") from error
         about = _about(model)
+        _refuse_names(model.graph)
         try:
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 4  # errors are raised
@@ -214,6 +217,8 @@ def check_backbone(content: bytes, where: str) -> Backbone:
 
 def _about(model: Any) -> dict[str, Any]:
     """Name, licence, origin and framing, from a backbone file's metadata."""
+    if not model.graph.node:
+        raise ModelError("it is empty")
     opset = max((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), default=0)
     if opset < OPSET:
         raise ModelError(f"expected opset {OPSET} or later, got {opset}")
@@ -232,6 +237,20 @@ def _about(model: Any) -> dict[str, Any]:
     if about["framing"] not in FRAMINGS:
         raise ModelError(f"expected a framing of {', '.join(FRAMINGS)}, got {about['framing']}")
     return {**{name: about[name] for name in names}, "parts": about.get("parts")}
+
+
+def _refuse_names(graph: Any) -> None:
+    """Reject tensors whose names those have that are added to the graph."""
+    taken = [
+        name
+        for name in [
+            *(each for node in graph.node for each in node.output),
+            *(tensor.name for tensor in graph.initializer),
+        ]
+        if name in ADDED or name.startswith("thumbnet/")
+    ]
+    if taken:
+        raise ModelError(f"its tensor {one_line(taken[0])} has a name that a model file needs. Rename it")
 
 
 def _signature(session: onnxruntime.InferenceSession) -> dict[str, Any]:
@@ -279,6 +298,11 @@ def _try(backbone: Backbone) -> None:
     noise = np.random.default_rng(0).integers(0, 86, (3, backbone.size, backbone.size, 3), np.uint8)
     squares = noise * np.arange(1, 4, dtype=np.uint8)[:, None, None, None]  # of different brightness
     together = backbone.features(squares)
+    lengths = np.linalg.norm(together.astype(np.float64), axis=1)
+    if lengths.min() < SHORTEST or lengths.max() > LONGEST:
+        raise ModelError(f"expected features of a length from {SHORTEST:g} to {LONGEST:g}, got {lengths.max():.1e}")
+    if np.ptp(together, axis=0).max() < SHORTEST:
+        raise ModelError("it gives the same features for different pictures")
     if not np.allclose(together[:1], backbone.features(squares[:1]), rtol=1e-3, atol=1e-3 * np.abs(together).max()):
         raise ModelError("a picture's features depend on the pictures beside it")
     if backbone.has_maps:

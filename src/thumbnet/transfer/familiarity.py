@@ -154,8 +154,8 @@ def out_of_fold(
 
 
 def threshold(sureness: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
-    """The sureness that `KEPT` of the right answers reach, 0 to 1; 0 if no answer is right. Both are `(N,)`."""
-    return float(np.quantile(sureness[right], 1 - KEPT)) if right.any() else 0.0
+    """The sureness that `KEPT` of the right answers reach, 0 to 1; 1 if no answer is right. Both are `(N,)`."""
+    return float(np.quantile(sureness[right], 1 - KEPT)) if right.any() else 1.0
 
 
 def unknown_class(

@@ -91,7 +91,10 @@ def make(
     refuse_difference(content, *samples, learned.head, learned.familiarity)
     answers = _answers(info, learned, train, test)
     if answers is None:
-        print("Not measured: with one picture of each class, none can be left out", file=sys.stderr)
+        print(
+            "Not measured, so all answers are unsure: with one picture of each class, none can be left out",
+            file=sys.stderr,
+        )
         return Made(content, info, None)
     figures: dict[str, Any] = score(answers).as_dict()
     if not test:

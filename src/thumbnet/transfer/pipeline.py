@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from thumbnet.data.dataset import check_splits, streamed_fingerprint
+from thumbnet.data.dataset import check_names, check_splits, streamed_fingerprint
 from thumbnet.data.folder import readable_parts
 from thumbnet.data.load import BUILT_IN, load_parts, located, read_labelled
 from thumbnet.data.npz import is_npz
@@ -27,7 +27,7 @@ from thumbnet.transfer.backbone import DEFAULT, Backbone, open_backbone
 from thumbnet.transfer.features import Features, Picture, extract, frame
 from thumbnet.transfer.make import Part, Samples, make, with_foreign
 
-SIDE = 32  # pixels a side of the pictures that CIFAR-10 and the digits have
+SIDE = 32  # pixels a side of CIFAR-10's pictures
 MOST_SEED = 2**32 - 1  # as of trainings from scratch
 SAMPLES = 8  # pictures on which the model file is compared with what it was made of
 
@@ -106,9 +106,11 @@ def _read(data: str, network: Backbone) -> _Data:
     """
     if data not in BUILT_IN and not is_npz(path := located(data)):
         tree = read_labelled(path)
+        check_names(tree.names)
         pictures: list[Picture] = [partial(tree.store.read, file) for file in tree.files]
         return _Data(data, tree.names, pictures, tree.labels, partial(readable_parts, tree))
-    datasets = load_parts(data, SIDE if data in BUILT_IN else network.size, framing=network.framing)
+    # CIFAR-10 in the network's size would take gigabytes; each picture is enlarged on its way, to the same pixels.
+    datasets = load_parts(data, SIDE if data == "cifar10" else network.size, framing=network.framing)
     pictures = [partial(part.images.__getitem__, row) for part in datasets for row in range(len(part))]
     rows = [np.arange(start, end) for start, end in pairwise(np.cumsum([0, *map(len, datasets)]))]
     return _Data(data, datasets[0].names, pictures, np.concatenate([part.labels for part in datasets]), lambda _: rows)
