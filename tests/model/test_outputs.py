@@ -210,7 +210,7 @@ FLOAT = TensorProto.FLOAT
         without(2),
         declare(2, "late", FLOAT, ["N", 16, 3, 3]),
         declare(2, "logits", FLOAT, ["N", 3]),
-        declare(3, "places", FLOAT, ["N", "h", "w", 16]),
+        declare(3, "maps", FLOAT, ["N", "h", "w", 16]),
         four_classes,
         declare(3, "heat", FLOAT, [1, "h", "w", 3]),
         lambda whole: whole.output.append(helper.make_tensor_value_info("logits", FLOAT, ["N", 3])),

@@ -391,6 +391,7 @@ def test_ctrl_c_leaves_nothing_behind_and_keeps_the_features(pictures: Path, tin
     output = str(tmp_path / "a.onnx")
     code = f"""if True:
         import os, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell turns off for what runs behind it
         from thumbnet.cli import main
         from thumbnet.transfer import features
         whole, count = features.frame, 0
