@@ -131,7 +131,9 @@ def test_a_backbone_that_fails_on_a_picture_is_named(tiny: Backbone, monkeypatch
         raise ModelError("the backbone tiny gives features that are not finite numbers")
 
     monkeypatch.setattr(Backbone, "features", fails)
-    with pytest.raises(ModelError, match="tiny gives features that are not finite"):
+    with pytest.raises(ModelError, match=r"^red/a\.png: .* tiny gives features that are not finite numbers\. Leave it"):
+        extract([given(FILES[0])], tiny, names=["red/a.png"])
+    with pytest.raises(ModelError, match=r"^picture 0: "):
         extract([given(FILES[0])], tiny)
 
 

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from thumbnet.data.dataset import square_key
-from thumbnet.errors import SourceError
+from thumbnet.errors import ModelError, SourceError
 from thumbnet.model.classifier import batch_size
 from thumbnet.pictures.decode import MAX_PIXELS, RGB, decode, pixels
 from thumbnet.pictures.framing import resize
 from thumbnet.progress import progress
 from thumbnet.semaphore import WeightedSemaphore
+from thumbnet.text import printable
 from thumbnet.transfer.backbone import Backbone
 from thumbnet.transfer.cache import Cache
 
@@ -50,7 +51,9 @@ class _Seen(NamedTuple):
     problem: str
 
 
-def extract(pictures: Sequence[Picture], backbone: Backbone, *, label: str = "features") -> Features:
+def extract(
+    pictures: Sequence[Picture], backbone: Backbone, *, label: str = "features", names: Sequence[str] = ()
+) -> Features:
     """The features of pictures, in their order. Shows a progress bar. What the cache knows is not computed again.
 
     Ctrl-C loses nothing: the next run continues with what the cache has.
@@ -59,6 +62,7 @@ def extract(pictures: Sequence[Picture], backbone: Backbone, *, label: str = "fe
         pictures: What reads each of them.
         backbone: The network.
         label: What the progress bar is called.
+        names: What the first pictures are called in a message.
 
     Raises:
         ModelError: The backbone fails on a picture.
@@ -73,7 +77,12 @@ def extract(pictures: Sequence[Picture], backbone: Backbone, *, label: str = "fe
     def run() -> None:
         """The waiting squares through the network."""
         squares = np.stack([square for _, _, square in waiting])  # (n, S, S, 3)
-        for (row, seen, _), values in zip(waiting, backbone.features(squares), strict=True):
+        try:
+            rows = backbone.features(squares)  # (n, D)
+        except ModelError as error:
+            among = ", ".join(names[row] if row < len(names) else f"picture {row}" for row, _, _ in waiting)
+            raise ModelError(f"{printable(among)}: {error}. Leave it out, or use another backbone") from error
+        for (row, seen, _), values in zip(waiting, rows, strict=True):
             found.values[row] = values
             cache.put(seen.content, seen.key, values)
         waiting.clear()

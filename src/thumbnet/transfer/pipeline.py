@@ -93,6 +93,7 @@ class _Data:
     names: tuple[str, ...]
     pictures: list[Picture]  # N
     labels: NDArray[np.int64]  # (N,)
+    files: list[str]  # their names, N; none if they are no files
     # Why each picture cannot be read (N texts, empty where it can) → the rows of the training and the test part, or of
     # the only one.
     parts: Callable[[Sequence[str]], list[NDArray[np.int64]]]
@@ -108,12 +109,13 @@ def _read(data: str, network: Backbone) -> _Data:
         tree = read_labelled(path)
         check_names(tree.names)
         pictures: list[Picture] = [partial(tree.store.read, file) for file in tree.files]
-        return _Data(data, tree.names, pictures, tree.labels, partial(readable_parts, tree))
+        return _Data(data, tree.names, pictures, tree.labels, tree.files, partial(readable_parts, tree))
     # CIFAR-10 in the network's size would take gigabytes; each picture is enlarged on its way, to the same pixels.
     datasets = load_parts(data, SIDE if data == "cifar10" else network.size, framing=network.framing)
     pictures = [partial(part.images.__getitem__, row) for part in datasets for row in range(len(part))]
     rows = [np.arange(start, end) for start, end in pairwise(np.cumsum([0, *map(len, datasets)]))]
-    return _Data(data, datasets[0].names, pictures, np.concatenate([part.labels for part in datasets]), lambda _: rows)
+    labels = np.concatenate([part.labels for part in datasets])
+    return _Data(data, datasets[0].names, pictures, labels, [], lambda _: rows)
 
 
 def _pictures_in(folder: str | Path) -> list[Picture]:
@@ -140,7 +142,7 @@ def _see(data: _Data, others: list[Picture], network: Backbone) -> _Seen:
         ModelError: The backbone fails.
     """
     count = len(data.pictures)
-    every = extract([*data.pictures, *others], network)
+    every = extract([*data.pictures, *others], network, names=data.files)
     rows = data.parts(every.problems[:count])
     parts = [Part(every.values[each], data.labels[each]) for each in rows]
     if len(parts) == 2:
