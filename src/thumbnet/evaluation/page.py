@@ -235,9 +235,11 @@ def _mistakes(judged: Judgement) -> Html:
 
 def _mistake(judged: Judgement, row: int) -> Html:
     square, names = judged.dataset.images[row], judged.answers.names
-    answered = int(judged.answers.guesses[row])  # the file itself may answer otherwise, if it has learnt this picture
+    answered = int(judged.answers.guesses[row])
     guess, truth = names[answered], names[judged.answers.labels[row]]
-    heat = explain.overlay(square, explain.heat(judged.classifier, square, answered), "stretch")
+    # A file that has learnt this picture may answer otherwise.
+    found = explain.heat(judged.classifier, square, answered if judged.cross_validated else None)
+    heat = explain.overlay(square, found, "stretch")
     shown = _thumbnail(square, f"{truth}, taken for {guess}"), _thumbnail(heat, f"what spoke for {guess}")
     answer = _answer(guess, float(judged.answers.confidence[row]))
     truly = element("br"), "truth: ", element("bdi", truth)
