@@ -60,6 +60,10 @@ class Foreign:
     auroc: float  # how often a test picture gets more sureness than a foreign one; 0.5 is chance, 1 is always
     surest: tuple[Prediction, ...]  # the answers with the most sureness, `SHOWN` at most
 
+    def figures(self) -> dict[str, float]:
+        """What a model file keeps among its scores."""
+        return {"foreign_images": self.images, "foreign_rejected": self.rejected, "foreign_auroc": self.auroc}
+
 
 def evaluate(classifier: Classifier, dataset: Dataset) -> Scores:
     """Judge `classifier` on `dataset`. Raises what `answer` raises."""
@@ -222,8 +226,9 @@ def judge_each(
     chosen = choose([classifier.info for classifier in classifiers], source)
     judged: list[Judgement] = []
     for model, classifier, (dataset, note, learnt) in zip(models, classifiers, chosen, strict=True):
-        if learnt and cross_validate is not None:
-            answers = cross_validate(classifier, dataset)
+        anew = cross_validate if learnt else None
+        if anew is not None:
+            answers = anew(classifier, dataset)
             note = (
                 f"measured by cross-validation on all {len(dataset):,} pictures of {source.data}: each is answered by "
                 "a head that has not learnt from it"
@@ -235,8 +240,9 @@ def judge_each(
         beside = (foreign, ask_foreign(classifier, answers, foreign)) if foreign is not None else None
         speed = measure_speed(classifier, dataset.images)
         notes = "; ".join(filter(None, (source.note, note)))
-        anew = learnt and cross_validate is not None
         judged.append(
-            Judgement(model or BUNDLED[0], source.data, classifier, dataset, answers, speed, beside, notes, anew)
+            Judgement(
+                model or BUNDLED[0], source.data, classifier, dataset, answers, speed, beside, notes, anew is not None
+            )
         )
     return judged

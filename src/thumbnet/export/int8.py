@@ -71,6 +71,7 @@ def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     """
     with needs("learning from int8 features", "transfer"):
         from thumbnet.transfer.backbone import check_backbone
+        from thumbnet.transfer.learn import seed_of
         from thumbnet.transfer.make import Part, Samples, make
         from thumbnet.transfer.shipped import backbone_of
     model = backbone_of(content, info)
@@ -80,11 +81,10 @@ def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     train, test = splits
     whole = test is train  # the file has learnt from all pictures
     parts = [Part(backbone.features(each.images), each.labels) for each in (train, test)[: 2 - whole]]
-    seed = info.recipe.get("seed")
     samples = Samples(train.images[:SAMPLES], parts[0].features[:SAMPLES])
     made = make(
         backbone, info.names, parts[0], None if whole else parts[1], samples,
-        seed=seed if type(seed) is int and seed >= 0 else 0, data=info.data, origin=_origin(content, splits),
+        seed=seed_of(info), data=info.data, origin=_origin(content, splits),
     )  # fmt: skip
     return made.content
 

@@ -213,9 +213,7 @@ def _judged(content: bytes, info: ModelInfo, test: Dataset, foreign: Path | None
     measured = scores.as_dict()
     if foreign:
         asked = ask_foreign(classifier, answers, foreign)
-        measured |= {
-            "foreign_images": asked.images, "foreign_rejected": asked.rejected, "foreign_auroc": asked.auroc
-        }  # fmt: skip
+        measured |= asked.figures()
     return with_info(content, dataclasses.replace(info, scores=measured)), scores
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from thumbnet.data.dataset import Dataset
 from thumbnet.evaluation.scores import Answers
 from thumbnet.model.classifier import Classifier, batch_size
+from thumbnet.model.info import ModelInfo
 from thumbnet.progress import progress
 from thumbnet.transfer import familiarity, folds, head
 from thumbnet.transfer.backbone import declared_parts
@@ -76,6 +77,12 @@ def learn(
     )
 
 
+def seed_of(info: ModelInfo) -> int:
+    """The seed that a model file names for its folds; 0 if it names none."""
+    seed = info.recipe.get("seed")
+    return seed if type(seed) is int and seed >= 0 else 0
+
+
 def cross_validated(classifier: Classifier, dataset: Dataset) -> Answers:
     """The answers to the pictures that a model file learnt from, each by a head that has not learnt from it.
 
@@ -88,11 +95,11 @@ def cross_validated(classifier: Classifier, dataset: Dataset) -> Answers:
         for start in range(0, len(dataset), batch):
             rows.append(classifier.features(dataset.images[start : start + batch]))
             show(start + len(rows[-1]))
-    seed, features = classifier.info.recipe.get("seed"), np.concatenate(rows)
+    features = np.concatenate(rows)
     learned = learn(
         features, dataset.labels, len(dataset.names),
         parts=declared_parts(classifier.info.backbone.get("parts"), features.shape[1]),
-        seed=seed if type(seed) is int and seed >= 0 else 0,
+        seed=seed_of(classifier.info),
     )  # fmt: skip
     info = replace(classifier.info, threshold=learned.threshold)  # another one if it learnt from `--other` pictures
     return Answers(info, dataset.labels, learned.probabilities, learned.sureness)

@@ -87,22 +87,22 @@ def make(
         version=__version__,
         **about,
     )
-    content = model_file(backbone, learned.head, learned.familiarity, info)
-    refuse_difference(content, *samples, learned.head, learned.familiarity)
     answers = _answers(info, learned, train, test)
     if answers is None:
         print(
             "Not measured, so all answers are unsure: with one picture of each class, none can be left out",
             file=sys.stderr,
         )
-        return Made(content, info, None)
-    figures: dict[str, Any] = score(answers).as_dict()
-    if not test:
-        figures["cross_validated"] = True
-    if learned.unknown_class is not None:
-        figures["unknown_class"] = learned.unknown_class
-    info = replace(info, scores=figures)
-    return Made(with_info(content, info), info, answers)
+    else:
+        figures: dict[str, Any] = score(answers).as_dict()
+        if not test:
+            figures["cross_validated"] = True
+        if learned.unknown_class is not None:
+            figures["unknown_class"] = learned.unknown_class
+        info = replace(info, scores=figures)
+    content = model_file(backbone, learned.head, learned.familiarity, info)
+    refuse_difference(content, *samples, learned.head, learned.familiarity)
+    return Made(content, info, answers)
 
 
 def with_foreign(made: Made, folder: str | Path) -> Made:
@@ -114,13 +114,12 @@ def with_foreign(made: Made, folder: str | Path) -> Made:
     if made.answers is None:
         return made
     found = ask_foreign(Classifier(made.content), made.answers, folder)
-    figures = {"foreign_images": found.images, "foreign_rejected": found.rejected, "foreign_auroc": found.auroc}
-    info = replace(made.info, scores={**made.info.scores, **figures})
+    info = replace(made.info, scores={**made.info.scores, **found.figures()})
     return Made(with_info(made.content, info), info, made.answers)
 
 
 def _answers(info: ModelInfo, learned: Learned, train: Part, test: Part | None) -> Answers | None:
-    """What the file is judged by. It answers as `learned` does, which `refuse_difference` has proven."""
+    """What the file is judged by. It answers as `learned` does, which `refuse_difference` proves."""
     if test:
         probabilities = np.exp(learned.head.log_probabilities(test.features)).astype(np.float32)  # (N, C)
         sureness = learned.familiarity.sureness(test.features, probabilities)  # (N,)

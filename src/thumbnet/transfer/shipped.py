@@ -89,8 +89,8 @@ def backbone_of(content: bytes, info: ModelInfo) -> onnx.ModelProto:
 
 def refuse_difference(
     content: bytes, squares: NDArray[np.uint8], features: NDArray[np.float32], head: Head, familiarity: Familiarity
-) -> Classifier:
-    """Load a model file, and prove on some pictures that it answers as what it was made of.
+) -> None:
+    """Prove on some pictures that a model file answers as what it was made of.
 
     Args:
         content: The model file.
@@ -116,4 +116,3 @@ def refuse_difference(
             f"the model file's answers are {apart:.1e} apart from those it was made of, more than {TOLERANCE}. Remove "
             "features-1.sqlite in the cache folder, and train again"
         )
-    return classifier
