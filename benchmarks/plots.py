@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from thumbnet.evaluation.plots import Plot, Points, _ticks
+from thumbnet.evaluation.plots import Plot, Points
 from thumbnet.html import Html, element, join
 
 COLOURS = ("#3f74dc", "#cf453a", "#1f9257", "#b06a0a", "#9a55bf", "#727a89")  # on white and on black alike
@@ -63,24 +63,10 @@ def draw(
 class Logarithmic(Plot):
     """A plot whose x is logarithmic, with numbers at 1, 2, 5, 10 and so on."""
 
-    def frame(self, x_label: str, y_label: str) -> Html:
-        """Lines, their numbers, and what they mean."""
-        parts: list[str] = []
-        for value in _ticks(*self.y):
-            y = self._y(value)
-            parts.append(element("path", d=f"M{self.left:g} {y:.1f}H{self.right:g}", class_="grid"))
-            text = f"{value:.0%}" if self.percent else f"{value:g}"
-            parts.append(element("text", text, x=self.left - 6, y=y + 4, text_anchor="end"))
+    def _x_numbers(self) -> list[tuple[float, str]]:
         powers = range(math.floor(math.log10(self.x[0])), math.ceil(math.log10(self.x[1])))
-        for value in (digit * 10.0**power for power in powers for digit in (1, 2, 5)):
-            if self.x[0] <= value <= self.x[1]:
-                x = self._x(value)
-                parts.append(element("text", f"{value:g}", x=x, y=self.bottom + 16, text_anchor="middle"))
-        middle = (self.left + self.right) / 2, (self.top + self.bottom) / 2
-        parts.append(element("text", x_label, x=middle[0], y=self.bottom + 36, text_anchor="middle", class_="axis"))
-        turned = f"translate(11 {middle[1]:g}) rotate(-90)"
-        parts.append(element("text", y_label, transform=turned, text_anchor="middle", class_="axis"))
-        return join(*parts)
+        values = [digit * 10.0**power for power in powers for digit in (1, 2, 5)]
+        return [(value, f"{value:g}") for value in values if self.x[0] <= value <= self.x[1]]
 
     def _x(self, value: float) -> float:
         least, most, at = (math.log(number) for number in (*self.x, value))

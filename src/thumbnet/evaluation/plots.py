@@ -113,14 +113,18 @@ class Plot:
             parts.append(element("path", d=f"M{self.left:g} {y:.1f}H{self.right:g}", class_="grid"))
             text = f"{value:.0%}" if self.percent else f"{value:g}"
             parts.append(element("text", text, x=self.left - 6, y=y + 4, text_anchor="end"))
-        for value in _ticks(*self.x):
-            text = f"{value:.0%}" if self.x[1] == 1 and self.percent else f"{value:g}"
+        for value, text in self._x_numbers():
             parts.append(element("text", text, x=self._x(value), y=self.bottom + 16, text_anchor="middle"))
         middle = (self.left + self.right) / 2, (self.top + self.bottom) / 2
         parts.append(element("text", x_label, x=middle[0], y=self.bottom + 36, text_anchor="middle", class_="axis"))
         turned = f"translate(11 {middle[1]:g}) rotate(-90)"
         parts.append(element("text", y_label, transform=turned, text_anchor="middle", class_="axis"))
         return join(*parts)
+
+    def _x_numbers(self) -> list[tuple[float, str]]:
+        """The values that are written below the axis, with their texts."""
+        share = self.x[1] == 1 and self.percent
+        return [(value, f"{value:.0%}" if share else f"{value:g}") for value in _ticks(*self.x)]
 
     def bar(self, low: float, high: float, foot: float, head: float, kind: str) -> Html:
         """A bar from `low` to `high` in x, with a gap beside it, and from `foot` to `head` in y."""
