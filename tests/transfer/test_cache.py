@@ -168,6 +168,26 @@ def test_two_processes_at_once(tmp_path: Path) -> None:
     assert kept(tmp_path / "cache", number=2)
 
 
+def test_processes_that_make_the_file_at_once(tmp_path: Path) -> None:
+    start = threading.Barrier(4)
+
+    def work(number: int) -> None:
+        for turn in range(20):
+            start.wait()
+            with Cache("net", tmp_path / f"cache{turn}") as cache:
+                cache.put(key(number), SQUARE, VALUES)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [str(each.message) for each in caught] == []
+    assert all(kept(tmp_path / f"cache{turn}", number=number) for turn in range(20) for number in range(4))
+
+
 def test_threads_share_it(tmp_path: Path) -> None:
     with Cache("net", tmp_path / "cache") as cache:
         problems: list[BaseException] = []

@@ -56,7 +56,6 @@ class Cache:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = sqlite3.connect(self._path, timeout=WAIT, check_same_thread=False, isolation_level=None)
         try:
-            file.execute("PRAGMA journal_mode = WAL")
             file.execute("PRAGMA synchronous = NORMAL")
             file.execute(
                 "CREATE TABLE IF NOT EXISTS features"
