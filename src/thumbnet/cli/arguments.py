@@ -7,7 +7,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from thumbnet._version import __version__
 
-RECIPES = ("transfer", "seed", "fast", "best")  # as in recipe, and in training.recipes, which needs Keras
+RECIPES = ("transfer", "tune", "seed", "fast", "best")  # as in recipe, and in training.recipes, which needs Keras
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")  # likewise
 LEAST_SIZE = 18  # as in training.networks
 MOST_SEED = 2**32 - 1  # as in training.settings
@@ -102,6 +102,7 @@ def _add_train(commands: Any) -> None:
         commands, "train", "train a classifier and write its model file",
         "thumbnet train --data my-pictures/ --output mine.onnx                       (photographs: in seconds)\n"
         "thumbnet train --data my-pictures/ --other other-things/ --output mine.onnx (learns what to be unsure of)\n"
+        "thumbnet train --data my-pictures/ --recipe tune --output mine.onnx         (in minutes: unusual pictures)\n"
         "thumbnet train --data digits                                                (thumbnails: from scratch)\n"
         "thumbnet train --data my-pictures/ --recipe fast --time 10 --output mine.onnx\n"
         "thumbnet train --data my-pictures/ --recipe fast --time 10 --output mine.onnx --resume",
@@ -109,19 +110,19 @@ def _add_train(commands: Any) -> None:
     _add_data(command)
     command.add_argument(
         "--recipe", choices=RECIPES,
-        help="transfer learns from photographs in seconds, by a pretrained backbone; the others train a network from "
-        "scratch (transfer for photographs, fast for thumbnails)",
+        help="transfer learns from photographs in seconds, by a pretrained backbone; tune trains half of the backbone "
+        "too, in minutes; the others train a network from scratch (transfer for photographs, fast for thumbnails)",
     )  # fmt: skip
     command.add_argument(
-        "--backbone", type=_named, metavar="NAME|FILE.onnx", help="for transfer: lite0, or a backbone's file (lite0)"
+        "--backbone", type=_named, metavar="NAME|FILE.onnx", help="for transfer and tune: lite0, or for transfer a file (lite0)"
     )
     command.add_argument(
         "--other", type=_named, metavar="FOLDER",
-        help="for transfer: pictures of none of the classes, from which it learns what to be unsure of",
+        help="for transfer and tune: pictures of none of the classes, from which it learns what to be unsure of",
     )  # fmt: skip
     command.add_argument(
         "--size", type=_size, metavar="PIXELS",
-        help="from scratch: the side of the network's pictures; more takes longer (32)",
+        help="the side of the network's pictures; more takes longer (from scratch 32, tune 288)",
     )  # fmt: skip
     length = command.add_mutually_exclusive_group()
     length.add_argument("--epochs", type=_count, metavar="N", help="passes over all images (the recipe's)")
@@ -153,7 +154,7 @@ def _add_train(commands: Any) -> None:
         "--no-mirror",
         dest="mirror",
         action="store_false",
-        help="from scratch: mirror no pictures; for letters, digits and signs, whose mirror images mean something else",
+        help="mirror no pictures; for letters, digits and signs, whose mirror images mean something else",
     )
 
 

@@ -60,6 +60,11 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def size(self) -> int:
+        """Pixels a side, S."""
+        return int(self.images.shape[1])
+
     def take(self, rows: NDArray[np.int64]) -> "Dataset":
         """The pictures in these `rows`, in their order."""
         return replace(self, images=self.images[rows], labels=self.labels[rows])
@@ -112,8 +117,20 @@ class Splits(NamedTuple):
 def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Dataset]:
     """Split `dataset` in two: the rest, and a held-out `share` of each class. Both keep the order of the pictures.
 
+    It raises what `held_out_rows` raises.
+    """
+    rest, held_out = held_out_rows(dataset.labels, dataset.names, share, seed)
+    return dataset.take(rest), dataset.take(held_out)
+
+
+def held_out_rows(
+    labels: NDArray[np.int64], names: Sequence[str], share: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The rows of the rest and of a held-out `share` of each class, both in order.
+
     Args:
-        dataset: What to split.
+        labels: `(N,)`, places in `names`.
+        names: The classes.
         share: From 0 to 1, exclusive. A small set has more held out, so that each class has one picture there.
         seed: The same one holds out the same pictures.
 
@@ -125,26 +142,25 @@ def hold_out(dataset: Dataset, share: float, seed: int) -> tuple[Dataset, Datase
         from sklearn.model_selection import train_test_split
     except ImportError as error:
         raise MissingExtraError("splitting a data set", "scikit-learn", "train") from error
-    counts = np.bincount(dataset.labels, minlength=len(dataset.names))  # (C,)
-    single = [name for name, count in zip(dataset.names, counts, strict=True) if count == 1]
+    counts = np.bincount(labels, minlength=len(names))  # (C,)
+    single = [name for name, count in zip(names, counts, strict=True) if count == 1]
     if single:
         raise DataError(
             f"classes with a single picture left, which cannot be split: {first_few(single)}. Each class needs three "
             "or more, to learn, to calibrate and to test; two where the test pictures are apart. Add pictures, or "
             "leave the class out"
         )
-    held_out_count = max(math.ceil(share * len(dataset)), np.count_nonzero(counts))
+    held_out_count = max(math.ceil(share * len(labels)), np.count_nonzero(counts))
     try:
-        rows = train_test_split(
-            np.arange(len(dataset)), test_size=held_out_count, random_state=seed, stratify=dataset.labels
+        rest, held_out = train_test_split(
+            np.arange(len(labels)), test_size=held_out_count, random_state=seed, stratify=labels
         )
     except ValueError as error:
         raise DataError(
-            f"{held_out_count} of {len(dataset)} pictures in {np.count_nonzero(counts)} classes cannot be held out: "
+            f"{held_out_count} of {len(labels)} pictures in {np.count_nonzero(counts)} classes cannot be held out: "
             f"{error}"
         ) from error
-    rest, held_out = (dataset.take(np.sort(part)) for part in rows)  # (rest,), (held out,)
-    return rest, held_out
+    return np.sort(rest), np.sort(held_out)
 
 
 def split(every: Dataset, seed: int) -> Splits:

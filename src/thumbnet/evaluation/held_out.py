@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from thumbnet.data import cifar_archives
 from thumbnet.data.dataset import Dataset, split
-from thumbnet.data.load import BUILT_IN, load_parts
+from thumbnet.data.load import BUILT_IN, load_parts, shorter_sides
 from thumbnet.errors import DataError, DataWarning
-from thumbnet.model.classifier import BUNDLED
+from thumbnet.model.classifier import BUNDLED, THUMBNAIL
 from thumbnet.model.info import ModelInfo
 from thumbnet.text import first_few, printable
 
@@ -62,6 +62,15 @@ def _is_here(source: str) -> bool:
     return bool(source.strip()) and "\0" not in source and not remote and Path(source).expanduser().exists()
 
 
+def are_thumbnails(data: str) -> bool:
+    """Whether all pictures are so small that a model's network for thumbnails answers them; of files, a sample is read.
+
+    Raises:
+        DataError: The data cannot be used.
+    """
+    return 0 < max(shorter_sides(data), default=0) < THUMBNAIL
+
+
 def choose(infos: Sequence[ModelInfo], source: Source) -> list[Chosen]:
     """The test pictures of a data set for each of several models, the same ones for all.
 
@@ -101,7 +110,7 @@ def _seed(info: ModelInfo, whole: Dataset, data: str) -> int | None:
     if type(seed) is not int or not 0 <= seed <= MAX_SEED or len(numbers) < 2 or sum(numbers) != len(whole):
         return None
     try:
-        same = info.data.get("train") == split(whole, seed).train.fingerprint()
+        same = split(whole, seed).train.is_named(info.data.get("train"))
     except DataError:  # too few pictures to split
         return None
     # Another release of a decoder gives other pixels; the rows of the split hang on the labels alone.

@@ -27,6 +27,8 @@ def _quicker(layer: keras.Layer) -> keras.Layer:
     kind = type(layer)
     if isinstance(layer, layers.Conv2D) and layer.kernel_size == (3, 3) and layer.padding == "same":
         kind = Convolution
+    elif isinstance(layer, layers.Conv2D) and layer.kernel_size == (1, 1) and layer.strides == (1, 1):
+        kind = Pointwise
     elif isinstance(layer, layers.BatchNormalization):
         kind = Normalization
     elif isinstance(layer, layers.Activation) and layer.activation is keras.activations.silu:
@@ -43,6 +45,16 @@ class Convolution(layers.Conv2D):  # type: ignore[misc]  # Keras has no types
         if kernel.shape[2] < CHANNELS:
             return super().convolution_op(inputs, kernel)
         return _convolution(inputs, kernel)
+
+
+class Pointwise(layers.Conv2D):  # type: ignore[misc]
+    """A 1×1 convolution as a matrix product, whose gradients are matrix products too."""
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: Any) -> tf.Tensor:
+        """`(N, S, T, I)` and `(1, 1, I, O)` → `(N, S, T, O)`."""
+        matrix = tf.convert_to_tensor(kernel)[0, 0]  # (I, O)
+        products = tf.matmul(tf.reshape(inputs, (-1, matrix.shape[0])), matrix)
+        return tf.reshape(products, (-1, *inputs.shape[1:3], matrix.shape[1]))
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]

@@ -26,6 +26,7 @@ from thumbnet.training.first_weights import hand_on, whiten
 from thumbnet.training.optimizers import optimizer
 from thumbnet.training.recipes import Recipe
 from thumbnet.training.settings import Settings
+from thumbnet.training.views import Views
 
 STATISTICS = 2000  # images, at the least, that give batch normalizations their statistics
 LEAST_SHRUNK = 24  # pixels a side; smaller pictures would leave the poolings no room when they are shrunk
@@ -44,14 +45,15 @@ class Fitted:
 
 def fit(
     recipe: Recipe,
-    train: Dataset,
-    validation: Dataset | None,
+    train: Dataset | Views,
+    validation: Dataset | Views | None,
     settings: Settings,
     *,
     checkpoint_path: Path,
     resume: bool = False,
     write: history.Write = lambda _: None,
     team: Team | None = None,
+    start: Callable[[keras.Model], None] | None = None,
 ) -> Fitted:
     """Train `recipe`'s network on `train`; keep the epoch that is good on `validation`.
 
@@ -65,6 +67,7 @@ def fit(
         resume: Continue from that file.
         write: Takes the history after each epoch.
         team: Those that train together, each of which calls this with the same arguments; only the chief writes.
+        start: Gives the network its first weights, in place of random ones.
 
     Raises:
         TrainingError: Nothing fitting to resume, a loss that is no longer a number, or a worker that is gone.
@@ -72,7 +75,7 @@ def fit(
     """
     team = team or Team()
     seed, minutes, patience = settings.seed, settings.minutes, settings.patience
-    size, classes = train.images.shape[1], len(train.names)
+    size, classes = train.size, len(train.names)
     batch_size = batch_size_for(recipe, len(train))
     steps = len(train) // batch_size  # of an epoch; pictures that one epoch leaves out come in another
     # Adam's step does not grow with the batch, and its noise shrinks with the root of it (Malladi et al. 2022).
@@ -84,7 +87,7 @@ def fit(
     keras.utils.set_random_seed(seed)
     build = partial(_build, recipe.network, None if recipe.small else size, classes, settings.precision)
     with team.scope():
-        model = _prepared(build(), recipe, train.images, settings.precision)
+        model = _prepared(build(), recipe, train, settings.precision, start)
     judged = build()  # takes the averaged weights, alone in each process
     decided = {
         **settings.with_recipe(recipe), "train": train.fingerprint(), "mirrored": train.mirrored,
@@ -109,7 +112,7 @@ def fit(
                 results: list[tuple[float, float]] = []  # loss and accuracy of each step
                 small = size >= LEAST_SHRUNK and share() < recipe.small
                 seen = size * 3 // 4 if small else size  # pixels a side; smaller pictures take about half the time
-                for rows, images in _ahead(_batches(recipe, train.images, mirrored, batch_size, seen, rng)):
+                for rows, images in _ahead(_batches(recipe, train, mirrored, batch_size, seen, rng)):
                     done = min(share(), 1)
                     if done == 1 and results:
                         break
@@ -144,13 +147,21 @@ def standard_error(share: float, count: int) -> float:
     return math.sqrt(share * (1 - share) / count)
 
 
-def judge(model: keras.Model, dataset: Dataset, loss: keras.losses.Loss) -> tuple[float, float]:
+def judge(model: keras.Model, dataset: Dataset | Views, loss: keras.losses.Loss) -> tuple[float, float]:
     """The mean loss, and the share of pictures whose most probable class is the right one, 0 to 1."""
-    at_once = networks.at_once(dataset.images.shape[1])
-    probabilities = model.predict(dataset.images, batch_size=at_once, verbose=0)  # (N, C)
+    probabilities = answers(model, dataset)  # (N, C)
     targets = np.eye(len(dataset.names), dtype=np.float32)[dataset.labels]  # (N, C)
     right = probabilities.argmax(axis=1) == dataset.labels  # (N,)
     return float(loss(targets, probabilities)), float(right.mean())
+
+
+def answers(model: keras.Model, dataset: Dataset | Views) -> NDArray[np.float32]:
+    """What a network gives for each picture, `(N, …)`."""
+    at_once = networks.at_once(dataset.size)
+    if isinstance(dataset, Dataset):
+        return np.asarray(model.predict(dataset.images, batch_size=at_once, verbose=0))
+    batches = (dataset.plain(slice(first, first + at_once)) for first in range(0, len(dataset), at_once))
+    return np.concatenate([keras.ops.convert_to_numpy(model.predict_on_batch(batch)) for batch in batches])
 
 
 def renew_statistics(model: keras.Model, images: NDArray[np.uint8]) -> None:
@@ -178,12 +189,20 @@ def _build(name: str, size: int | None, classes: int, precision: str) -> keras.M
     return fast_layers.quicker(network)
 
 
-def _prepared(model: keras.Model, recipe: Recipe, images: NDArray[np.uint8], precision: str) -> keras.Model:
+def _prepared(
+    model: keras.Model,
+    recipe: Recipe,
+    train: Dataset | Views,
+    precision: str,
+    start: Callable[[keras.Model], None] | None,
+) -> keras.Model:
     """The network with its first weights, ready to train or to be filled from a checkpoint."""
-    if recipe.whiten:
-        whiten(model, images)
+    if recipe.whiten and isinstance(train, Dataset):
+        whiten(model, train.images)
     if recipe.hand_on:
         hand_on(model)
+    if start:
+        start(model)
     loss = keras.losses.CategoricalCrossentropy(label_smoothing=recipe.label_smoothing)
     model.compile(optimizer=optimizer(recipe, precision), loss=loss, metrics=["accuracy"])
     model.optimizer.build(model.trainable_variables)  # makes the variables that a checkpoint fills
@@ -192,18 +211,21 @@ def _prepared(model: keras.Model, recipe: Recipe, images: NDArray[np.uint8], pre
 
 def _batches(
     recipe: Recipe,
-    images: NDArray[np.uint8],
+    train: Dataset | Views,
     mirrored: NDArray[np.bool_],
     batch_size: int,
     size: int,
     rng: np.random.Generator,
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.uint8]]]:
-    """An epoch of augmented pictures and their rows in the data set: `(B,)`, `(B, size, size, 3)`."""
-    order = rng.permutation(len(images))
-    for start in range(0, len(images) - batch_size + 1, batch_size):
+) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+    """An epoch of augmented pictures and their rows in the data: `(B,)`, `(B, size, size, 3)`; of views, `(B, L)`."""
+    order = rng.permutation(len(train))
+    for start in range(0, len(train) - batch_size + 1, batch_size):
         rows = order[start : start + batch_size]
-        changed = augment(recipe, images[rows], mirrored[rows], rng)  # (B, S, S, 3)
-        yield rows, changed if size == images.shape[1] else shrink(changed, size)
+        if isinstance(train, Views):
+            yield rows, train.drawn(rows, rng)
+            continue
+        changed = augment(recipe, train.images[rows], mirrored[rows], rng)  # (B, S, S, 3)
+        yield rows, changed if size == train.size else shrink(changed, size)
 
 
 def _ahead(values: Iterator[T]) -> Iterator[T]:
@@ -219,8 +241,8 @@ def _end_epoch(
     state: State,
     model: keras.Model,
     judged: keras.Model,
-    train: Dataset,
-    validation: Dataset | None,
+    train: Dataset | Views,
+    validation: Dataset | Views | None,
     results: list[tuple[float, float]],
     team: Team,
     elapsed: Callable[[], float],
@@ -242,7 +264,8 @@ def _end_epoch(
     model.optimizer.finalize_variable_values(model.trainable_variables)
     judged.set_weights(model.get_weights())
     model.set_weights(raw)
-    renew_statistics(judged, train.images)
+    if isinstance(train, Dataset):
+        renew_statistics(judged, train.images)
     state.epoch += 1
     if validation is not None:
         row["validation_loss"], right = judge(judged, validation, model.loss)

@@ -8,6 +8,8 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
+from thumbnet.transfer import efficientnet, halves
+
 LEAST = 18  # pixels a side; the least that every network has room for
 
 
@@ -110,10 +112,55 @@ def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Mod
     return keras.Model(images, head(x), name="vgg")
 
 
+def lite0_rest(size: int, classes: int, precision: str = "float32") -> keras.Model:
+    """The second half of EfficientNet-Lite0 and a head: what the recipe `tune` trains (`transfer.halves`).
+
+    Batch normalizations are folded into the convolutions. The depthwise convolutions stay as they are: their gradients
+    would take as long as all others together.
+
+    Args:
+        size: Pixels a side of the pictures; a multiple of 32.
+        classes: Number of classes.
+        precision: A Keras dtype policy for the hidden layers. The features and the output are float32.
+
+    Returns:
+        float16 rows `(N, L)` of the first half → float32 `(N, classes)`, each row a softmax. Its layer `features` gives
+        the features of the whole network, `(N, 2024)`.
+    """
+    side = size // halves.REDUCTION
+    places = side**2 * halves.CHANNELS
+    rows = keras.Input((places + halves.EARLIER,), dtype="float16", name="images")
+    wide = layers.Identity(dtype="float32")(rows)  # float32 from here on
+    x = layers.Reshape((side, side, halves.CHANNELS), dtype=precision)(wide[:, :places])
+    later = []  # features
+    for number, block in enumerate(efficientnet.BLOCKS[halves.FIRST :], halves.FIRST):
+        before, name = x, f"block{number:02}"
+        x = layers.Conv2D(block.inner, 1, name=f"{name}_expand", dtype=precision)(x)
+        x = layers.Activation("relu6", dtype=precision)(x)
+        x = layers.DepthwiseConv2D(
+            block.kernel, block.stride, "same", name=f"{name}_depthwise", trainable=False, dtype=precision
+        )(x)
+        x = layers.Activation("relu6", dtype=precision)(x)
+        x = layers.Conv2D(block.channels, 1, name=f"{name}_project", dtype=precision)(x)
+        x = layers.Add(dtype=precision)([x, before]) if block.adds else x
+        if number in efficientnet.EARLIER_BLOCKS:
+            later.append(layers.Rescaling(efficientnet.EARLIER, dtype="float32")(_direction(x)))
+    x = layers.Conv2D(efficientnet.HEAD, 1, name="head", dtype=precision)(x)
+    last = _direction(layers.Activation("relu6", dtype=precision)(x))
+    features = layers.Concatenate(name="features", dtype="float32")([last, wide[:, places:], *later])  # (N, 2024)
+    head = layers.Dense(classes, activation="softmax", dtype="float32", name="probabilities")
+    return keras.Model(rows, head(features), name="lite0_rest")
+
+
+def _direction(maps: keras.KerasTensor) -> keras.KerasTensor:
+    """A map's averages over its places, brought to length 1: `(N, h, w, C)` → `(N, C)`."""
+    return layers.UnitNormalization(dtype="float32")(layers.GlobalAveragePooling2D(dtype="float32")(maps))
+
+
 Build = Callable[..., keras.Model]  # of size, classes and precision
 
-SHIPPED: dict[str, Build] = {"seed": seed, "vgg": vgg}
-"""The networks that ship, by their names in recipes and model files."""
+SHIPPED: dict[str, Build] = {"seed": seed, "vgg": vgg, "lite0_rest": lite0_rest}
+"""The networks that ship, by their names in recipes and model files; of `lite0_rest`, the weights ship."""
 
 TRAINED: dict[str, Build] = {**SHIPPED, "seed": seed_normalized}
 """The networks that are trained, from which `as_shipped` makes those that ship."""

@@ -135,4 +135,31 @@ views, on images recompressed to JPEG, in 64 to 75 minutes on two cores of an AM
 gave 91.82 and 92.11 %, 92.0 and 92.3 % (docs/training.md).
 """
 
+TUNE = Recipe(
+    name="tune",
+    network="lite0_rest",
+    epochs=8,
+    batch_size=32,
+    optimizer="adam",
+    learning_rate=1e-4,
+    momentum=0.9,
+    beta_2=0.99,
+    warmup=0.1,
+    weight_decay=0.05,
+    label_smoothing=0.1,
+    flip=True,
+    shift=2,
+    zoom=0.3,
+    stretch=0.2,
+    focus=0,
+    light=0.2,
+    small=0,
+    whiten=False,
+    hand_on=False,
+    averaging=0.98,
+    mirror_average=False,
+    validation=0.2,
+)
+"""The second half of a backbone, from the probe on: `thumbnet train --recipe tune` (docs/training.md)."""
+
 RECIPES = {recipe.name: recipe for recipe in (SEED, FAST, BEST)}

@@ -110,15 +110,22 @@ class Backbone:
             raise ModelError(f"the backbone {printable(self.name)} fails: {one_line(str(error))}") from error
 
 
-def open_backbone(name: str | Path = DEFAULT) -> Backbone:
+def open_backbone(name: str | Path = DEFAULT, size: int | None = None) -> Backbone:
     """A built-in backbone by its name, or one from an ONNX file that meets the contract of docs/transfer.md.
+
+    Args:
+        name: The name or the file.
+        size: Pixels a side of the squares, where a built-in one shall have others than its own.
 
     Raises:
         MissingExtraError: The package with the weights is not installed.
         ModelError: There is no such name or file, the weights are damaged, or the file does not meet the contract.
     """
     if isinstance(name, str) and name in BUILT_IN:
-        return check_backbone(_built_in(name), name)
+        weights = BUILT_IN[name]
+        return check_backbone(_built_in(name, weights if size is None else weights._replace(size=_checked(size))), name)
+    if size is not None:
+        raise ModelError(f"the size of {name} is its own. Leave out the size")
     path = Path(name).expanduser()
     try:
         if not path.is_file():
@@ -134,12 +141,20 @@ def open_backbone(name: str | Path = DEFAULT) -> Backbone:
 # --- built in ---
 
 
-def _built_in(name: str) -> bytes:
+def _checked(size: int) -> int:
+    if size % efficientnet.REDUCTION or not 2 * efficientnet.REDUCTION <= size <= MOST_SIZE:
+        raise ModelError(
+            f"expected a size from {2 * efficientnet.REDUCTION} to {MOST_SIZE} that is a multiple of "
+            f"{efficientnet.REDUCTION}, got {size}"
+        )
+    return size
+
+
+def _built_in(name: str, weights: _Weights) -> bytes:
     """The ONNX file of a built-in backbone: from the cache folder, or made of the package's weights and put there.
 
     A cached file's name ends in its own SHA-256, so a damaged one is made again.
     """
-    weights = BUILT_IN[name]
     folder = cache_folder() / "backbones"
     stem = f"{name}-{weights.size}-{weights.sha256[:8]}-{efficientnet.VERSION}-"
     with contextlib.suppress(OSError):

@@ -7,7 +7,7 @@ Each of these maps is averaged over its places, and the averages are divided by 
 whatever the scale of its channels, but the earlier ones only `EARLIER` times as much as the last.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,8 +48,41 @@ STAGES = (
     _Stage(4, 5, 2, 6, 192),
     _Stage(1, 3, 1, 6, 320),
 )
-_CHANNELS = [stage.channels for stage in STAGES for _ in range(stage.blocks)]
-PARTS = (HEAD, sum(_CHANNELS[block] for block in EARLIER_BLOCKS))  # features of the last map, and of the earlier ones
+
+
+class Block(NamedTuple):
+    """One block, with what it gets from its stage and its place."""
+
+    kernel: int
+    stride: int
+    before: int  # channels
+    inner: int  # channels between its two 1×1 convolutions
+    channels: int  # behind it
+    reduction: int  # how many times smaller each side of its map is than the picture's
+
+    @property
+    def adds(self) -> bool:
+        """Whether its input is added to its output."""
+        return self.stride == 1 and self.before == self.channels
+
+
+def _blocks() -> Iterator[Block]:
+    before, reduction = STEM, 2
+    for stage in STAGES:
+        for place in range(stage.blocks):
+            stride = stage.stride if place == 0 else 1
+            reduction *= stride
+            yield Block(stage.kernel, stride, before, before * stage.expansion, stage.channels, reduction)
+            before = stage.channels
+
+
+BLOCKS = tuple(_blocks())
+PARTS = (HEAD, sum(BLOCKS[number].channels for number in EARLIER_BLOCKS))  # features: of the last map, the earlier ones
+
+
+def map_of(number: int) -> str:
+    """The tensor of a block's map in the graph."""
+    return f"block{number:02}/{'add' if BLOCKS[number].adds else 'project'}"
 
 
 class _Map(NamedTuple):
@@ -77,15 +110,13 @@ def build(weights: Mapping[str, NDArray[np.float32]], size: int) -> onnx.ModelPr
     if size < REDUCTION or size % REDUCTION:
         raise ValueError(f"expected a multiple of {REDUCTION} pixels, got {size}")
     graph = _Graph(weights)
-    source, channels, reduction = _stem(graph), STEM, 2
+    source = _stem(graph)
     maps = []
-    blocks = [(stage, stage.stride if place == 0 else 1) for stage in STAGES for place in range(stage.blocks)]
-    for number, (stage, stride) in enumerate(blocks):
-        source = _block(graph, number, source, channels, stage, stride)
-        channels, reduction = stage.channels, reduction * stride
+    for number, block in enumerate(BLOCKS):
+        source = _block(graph, number, source, block)
         if number in EARLIER_BLOCKS:
-            maps.append(_Map(f"block{number:02}", source, REDUCTION // reduction, EARLIER))
-    head = graph.convolution("head", source, "_conv_head", "_bn1", (HEAD, channels, 1, 1))
+            maps.append(_Map(f"block{number:02}", source, REDUCTION // block.reduction, EARLIER))
+    head = graph.convolution("head", source, "_conv_head", "_bn1", (HEAD, BLOCKS[-1].channels, 1, 1))
     head = graph.relu6(head)  # (N, 1280, h, w)
     _outputs(graph, [_Map("head", head, 1, 1.0), *maps])
     graph.take("_fc.weight", (CLASSES, HEAD))
@@ -207,13 +238,12 @@ def _stem(graph: _Graph) -> str:
     return graph.relu6(graph.convolution("stem", normalised, "_conv_stem", "_bn0", (STEM, 3, 3, 3), stride=2))
 
 
-def _block(graph: _Graph, number: int, source: str, channels: int, stage: _Stage, stride: int) -> str:
-    """An inverted residual: a map `(N, channels, H, W)` → `(N, stage.channels, H / stride, W / stride)`."""
+def _block(graph: _Graph, number: int, source: str, block: Block) -> str:
+    """An inverted residual: a map `(N, before, H, W)` → `(N, channels, H / stride, W / stride)`."""
     name, theirs = f"block{number:02}", f"_blocks.{number}"
-    inner = channels * stage.expansion
     made = source
-    if stage.expansion > 1:
-        shape = (inner, channels, 1, 1)
+    if block.inner > block.before:
+        shape = (block.inner, block.before, 1, 1)
         made = graph.convolution(f"{name}/expand", made, f"{theirs}._expand_conv", f"{theirs}._bn0", shape)
         made = graph.relu6(made)
     made = graph.convolution(
@@ -221,16 +251,14 @@ def _block(graph: _Graph, number: int, source: str, channels: int, stage: _Stage
         made,
         f"{theirs}._depthwise_conv",
         f"{theirs}._bn1",
-        (inner, 1, stage.kernel, stage.kernel),
-        stride=stride,
-        groups=inner,
+        (block.inner, 1, block.kernel, block.kernel),
+        stride=block.stride,
+        groups=block.inner,
     )
     made = graph.relu6(made)
-    shape = (stage.channels, inner, 1, 1)
+    shape = (block.channels, block.inner, 1, 1)
     made = graph.convolution(f"{name}/project", made, f"{theirs}._project_conv", f"{theirs}._bn2", shape)
-    if stride == 1 and channels == stage.channels:
-        made = graph.node("Add", f"{name}/add", made, source)
-    return made
+    return graph.node("Add", map_of(number), made, source) if block.adds else made
 
 
 def _outputs(graph: _Graph, maps: list[_Map]) -> None:

@@ -9,7 +9,7 @@ usual one on, a picture is entirely familiar, and below it the familiarity falls
 compares it with other measures.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +49,12 @@ class Familiarity:
         if self.known is not None:
             found *= expit(features @ self.known[:-1] + self.known[-1])
         return np.asarray(found, np.float32)
+
+    def measured_by(self, features: NDArray[np.float32]) -> "Familiarity":
+        """The same, with cosines measured by those of pictures `(N, D)` that nothing here was learnt from."""
+        cosines = _nearest(features, self.bank.astype(np.float32), np.zeros(len(self.bank), np.int64), 1)[:, 0]  # (N,)
+        usual, power = _scale(cosines)
+        return replace(self, usual=usual, power=power)
 
     def add_to_graph(self, graph: Any, features: str, probabilities: str, sureness: str) -> None:
         """Append the same computation to a graph.

@@ -75,6 +75,24 @@ def make(
         ExportError: The file does not answer as what it was made of.
     """
     learned = learn(train.features, train.labels, len(names), parts=backbone.parts, seed=seed, others=others)
+    recipe = {"name": NAME, "seed": seed, **learned.chosen}
+    return put_together(backbone, names, learned, train, test, samples, recipe=recipe, **about)
+
+
+def put_together(
+    backbone: Backbone,
+    names: tuple[str, ...],
+    learned: Learned,
+    train: Part,
+    test: Part | None,
+    samples: Samples,
+    **about: Any,
+) -> Made:
+    """Put the model file together from what was learnt, with its scores; `make` says what the arguments are.
+
+    Raises:
+        ExportError: The file does not answer as what it was made of.
+    """
     info = ModelInfo(
         names=names,
         size=backbone.size,
@@ -82,7 +100,6 @@ def make(
         threshold=learned.threshold,
         temperature=learned.temperature,
         mirror_average=False,
-        recipe={"name": NAME, "seed": seed, **learned.chosen},
         backbone=backbone.about(),
         version=__version__,
         **about,

@@ -1,0 +1,241 @@
+"""The recipe `tune`: the halves fit together, the better of probe and tuned network ships, and a stop loses nothing."""
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+import thumbnet
+from tests.support.backbones import backbone as tiny_backbone
+from thumbnet.errors import DataError, ModelError, TrainingError
+from thumbnet.evaluation.held_out import Source, choose
+from thumbnet.evaluation.judge import evaluate
+from thumbnet.training import loop, networks, tune, views
+from thumbnet.training.recipes import TUNE
+from thumbnet.transfer import halves
+from thumbnet.transfer.backbone import open_backbone
+from thumbnet.transfer.head import Head
+
+SIZE, A_CLASS = 64, 10
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Discs and squares of any colour, size and place."""
+    root = tmp_path_factory.mktemp("shapes")
+    rng = np.random.default_rng(0)
+    for split, count in (("train", A_CLASS), ("test", 4)):
+        for name in ("disc", "square"):
+            (root / split / name).mkdir(parents=True)
+            for number in range(count):
+                image = rng.integers(0, 256, (80, 80, 3), np.uint8) // 4 + rng.integers(0, 128, 3, np.uint8)
+                colour, (x, y), half = rng.integers(0, 256, 3).tolist(), rng.integers(25, 55, 2).tolist(), 20
+                if name == "disc":
+                    cv2.circle(image, (x, y), half, colour, -1)
+                else:
+                    cv2.rectangle(image, (x - half, y - half), (x + half, y + half), colour, -1)
+                cv2.imwrite(str(root / split / name / f"{number}.png"), image)
+    return root
+
+
+def run(pictures: Path, output: Path, **options: Any) -> thumbnet.evaluation.trained.Trained:
+    return thumbnet.train(str(pictures), "tune", output=output, **{"size": SIZE, "epochs": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> thumbnet.evaluation.trained.Trained:
+    """A model whose tuned network shipped."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tune, "_judged", _worse_probe)
+        return run(pictures, tmp_path_factory.mktemp("trained") / "mine.onnx")
+
+
+_judged = tune._judged
+_calls: list[int] = []
+
+
+def _worse_probe(logs: Any, labels: Any) -> Any:
+    """The probe is judged first, and gets a loss that anything beats."""
+    _calls.append(1)
+    found = _judged(logs, labels)
+    return tune.dataclasses.replace(found, loss=99.0) if len(_calls) % 2 else found
+
+
+def test_both_halves_give_the_backbones_features() -> None:
+    whole = open_backbone("lite0", SIZE)
+    squares = np.random.default_rng(0).integers(0, 256, (5, SIZE, SIZE, 3), np.uint8)
+    network = networks.lite0_rest(SIZE, 3)
+    tune._start(whole, Head(np.zeros((whole.width, 3), np.float32), np.zeros(3, np.float32)), network)
+    seen = keras.Model(network.input, network.get_layer("features").output)
+    found = keras.ops.convert_to_numpy(seen(halves.Front(whole).rows(squares)))
+    expected = whole.features(squares)
+    assert np.abs(found - expected).max() < 2e-3 * np.abs(expected).max()  # rows are float16
+
+
+def test_what_is_put_back_is_what_was_taken() -> None:
+    whole = open_backbone("lite0", SIZE)
+    constants = halves.rest(whole)
+    assert halves.joined(whole, constants).sha256 == whole.sha256
+    assert {name.split("/")[0] for name in constants} == {*(f"block{n}" for n in range(11, 16)), "head"}
+    other = halves.joined(whole, {"head/bias": constants["head/bias"] + 1})
+    assert other.sha256 != whole.sha256
+
+
+def test_the_tuned_network_ships(trained: Any, pictures: Path) -> None:
+    info = trained.classifier.info
+    assert info.recipe["name"] == "tune"
+    assert info.recipe["kept"] == "tuned"
+    assert info.recipe["refit"] is True
+    assert info.size == SIZE
+    assert len(info.history) == 1
+    assert info.backbone["sha256"] != open_backbone("lite0", SIZE).sha256
+    [chosen] = choose([info], Source(str(pictures), False, ""))
+    assert evaluate(trained.classifier, chosen.dataset).as_dict()["accuracy"] == info.scores["accuracy"]
+    assert len(chosen.dataset) == 8
+    table = trained.path.with_suffix(".results.csv").read_text().splitlines()
+    assert len(table) == 2
+    assert sorted(path.name for path in trained.path.parent.iterdir()) == ["mine.onnx", "mine.results.csv"]
+
+
+def test_the_same_seed_gives_the_same_file(trained: Any, pictures: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(tune, "_judged", _worse_probe)
+    assert run(pictures, tmp_path / "again.onnx").path.read_bytes() == trained.path.read_bytes()
+
+
+def test_the_probe_ships_if_it_is_better(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measured = tune._measured
+    monkeypatch.setattr(tune, "_measured", lambda *given: tune.dataclasses.replace(measured(*given), loss=99.0))
+    monkeypatch.setattr(tune, "_again", lambda *_: pytest.fail("nothing to train again"))
+    info = run(pictures, tmp_path / "mine.onnx").classifier.info
+    assert info.recipe["kept"] == "probe"
+    assert info.backbone["sha256"] == open_backbone("lite0", SIZE).sha256
+    report = capsys.readouterr().err
+    assert "The probe ships" in report
+    assert "note: with fewer than 20 pictures a class, tuning gains little" in report
+
+
+def test_a_training_that_was_stopped_goes_on(
+    trained: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "_judged", _worse_probe)
+    save, count = loop.checkpoint.save, 0
+
+    def stopping(*given: Any) -> None:
+        nonlocal count
+        save(*given)
+        count += 1
+        if count == 2:  # in the second training
+            raise RuntimeError("power cut")
+
+    output = tmp_path / "mine.onnx"
+    with monkeypatch.context() as patch:
+        patch.setattr(loop.checkpoint, "save", stopping)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(pictures, output)
+    assert not output.exists()
+    run(pictures, output, resume=True)
+    assert output.read_bytes() == trained.path.read_bytes()
+
+
+def test_ctrl_c_in_the_second_training_ships_the_first(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "_judged", _worse_probe)
+    monkeypatch.setattr(tune, "_again", lambda *_: None)
+    found = run(pictures, tmp_path / "mine.onnx")
+    assert found.interrupted
+    assert found.classifier.info.recipe["refit"] is False
+    assert found.classifier.info.recipe["kept"] == "tuned"
+    assert (tmp_path / "mine.onnx.checkpoint").exists()
+
+
+def test_data_without_a_test_split_are_split(pictures: Path, tmp_path: Path) -> None:
+    info = run(pictures / "train", tmp_path / "mine.onnx").classifier.info
+    assert (info.data["train_images"], info.data["test_images"], info.data["seed"]) == (16, 4, 0)
+    [chosen] = choose([info], Source(str(pictures / "train"), False, ""))
+    assert len(chosen.dataset) == 4
+    assert "held out" in chosen.note
+
+
+@pytest.mark.parametrize("size", [32, 100, 2048])
+def test_a_size_that_does_not_fit_is_rejected(size: int, pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=f"a multiple of 32, got {size}"):
+        run(pictures, tmp_path / "mine.onnx", size=size)
+
+
+def test_another_backbone_is_rejected(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "tiny.onnx").write_bytes(tiny_backbone())
+    with pytest.raises(TrainingError, match="expected a built-in backbone to tune, got tiny"):
+        run(pictures, tmp_path / "mine.onnx", size=None, backbone=tmp_path / "tiny.onnx")
+    with pytest.raises(ModelError, match="Leave out the size"):
+        run(pictures, tmp_path / "mine.onnx", backbone=tmp_path / "tiny.onnx")
+
+
+def test_a_full_disk_is_reported(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(views.tempfile, "TemporaryFile", lambda **_: Full())
+    with pytest.raises(DataError, match=r"expected room for 0\.0 GiB of views: No space left on device"):
+        run(pictures, tmp_path / "mine.onnx")
+
+
+def test_pictures_that_look_alike_cannot_be_held_out(tmp_path: Path) -> None:
+    for name, level in (("a", 20), ("b", 230)):
+        (tmp_path / "data" / "train" / name).mkdir(parents=True)
+        (tmp_path / "data" / "test" / name).mkdir(parents=True)
+        for path in (tmp_path / "data" / "train" / name / "1.png", tmp_path / "data" / "test" / name / "2.png"):
+            cv2.imwrite(str(path), np.full((80, 80, 3), level, np.uint8))
+    with pytest.raises(DataError, match="expected two pictures a class or more that do not look alike"):
+        run(tmp_path / "data", tmp_path / "mine.onnx")
+
+
+def test_the_first_view_is_the_picture_and_the_others_differ() -> None:
+    whole = open_backbone("lite0", SIZE)
+    front = halves.Front(whole)
+    squares = np.random.default_rng(0).integers(0, 256, (3, SIZE, SIZE, 3), np.uint8)
+
+    def made(seed: int, **options: Any) -> views.Views:
+        given = [lambda row=row: squares[row] for row in range(3)]
+        mirror = options.get("mirror", True)
+        return views.look(TUNE, given, np.array([0, 1, 0]), ("a", "b"), front, mirror=mirror, seed=seed, mark="m")
+
+    some = made(1)
+    assert some.values.shape == (3, views.MOST, front.width)
+    assert np.array_equal(some.plain(slice(0, 3)), front.rows(squares))
+    assert len({some.values[0, view].tobytes() for view in range(views.MOST)}) == views.MOST
+    assert np.array_equal(made(1).values, some.values)
+    assert not np.array_equal(made(2).values[:, 1:], some.values[:, 1:])
+    assert made(2).fingerprint() != some.fingerprint()
+    part = some.take(np.array([2, 0]))
+    assert part.labels.tolist() == [0, 0]
+    assert np.array_equal(part.plain(slice(0, 1)), some.values[2:, 0])
+    drawn = part.drawn(np.array([1]), np.random.default_rng(0))
+    assert any(np.array_equal(drawn[0], some.values[0, view]) for view in range(views.MOST))
+
+
+def test_many_pictures_get_fewer_views(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views, "ALL", 9)
+    whole = open_backbone("lite0", SIZE)
+    square = np.zeros((SIZE, SIZE, 3), np.uint8)
+    for count, expected in ((3, 3), (9, 2)):
+        made = views.look(
+            TUNE, [lambda: square] * count, np.zeros(count, np.int64), ("a", "b"), halves.Front(whole),
+            mirror=False, seed=0, mark="",
+        )  # fmt: skip
+        assert made.values.shape[:2] == (count, expected)
+
+
+def test_what_the_report_shows(trained: Any) -> None:
+    recipe = json.loads(json.dumps(trained.classifier.info.recipe))
+    assert 0 <= recipe["held_out_probe"] <= 1
+    assert 0 <= recipe["held_out_tuned"] <= 1
+    assert recipe["held_out_images"] > 0
