@@ -6,7 +6,7 @@ import os
 
 from thumbnet.cli import main
 
-COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["serve"], ["export"], ["info"])
+COMMANDS = ([], ["predict"], ["train"], ["evaluate"], ["check-data"], ["serve"], ["teach"], ["export"], ["info"])
 
 
 def page() -> str:

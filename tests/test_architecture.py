@@ -17,7 +17,7 @@ PAGE = ROOT / "docs" / "architecture.md"
 # The rooms from the lowest to the highest, where the page is not there to say it.
 ORDER = [
     "_version", "errors", "text", "files", "progress", "html", "process", "pictures", "sources", "model", "prediction",
-    "data", "evaluation", "transfer", "training", "recipe", "export", "server", "cli", "__main__",
+    "data", "evaluation", "transfer", "training", "recipe", "export", "server", "teach", "cli", "__main__",
 ]  # fmt: skip
 KERAS = {"keras", "tensorflow", "jax"}
 MODULES = {
@@ -197,4 +197,4 @@ def test_importing_has_no_effect(training: bool) -> None:
     effects, loaded = json.loads(done.stdout.splitlines()[-1])
     assert effects == []
     # Packages of extras may be missing, and with them what imports them at once.
-    assert {name for name in names if training or room(name) != "server"} <= set(loaded)
+    assert {name for name in names if training or room(name) not in ("server", "teach")} <= set(loaded)

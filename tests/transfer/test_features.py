@@ -169,3 +169,15 @@ def test_without_a_place_for_the_cache_it_works(
     with pytest.warns(DataWarning, match="features cannot be kept here"):
         found = extract([given(content) for content in FILES], tiny)
     assert found.readable.all()
+
+
+def test_who_shows_the_progress_may_end_the_work(tiny: Backbone) -> None:
+    done: list[int] = []
+    extract([given(image(number)) for number in range(5)], tiny, show=done.append)
+    assert done == [1, 2, 3, 4, 5]
+
+    def end(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        extract([given(image(number)) for number in range(5)], tiny, show=end)

@@ -152,6 +152,13 @@ def _serve(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _teach(arguments: argparse.Namespace) -> int:
+    from thumbnet.teach import teach
+
+    teach(arguments.folder, port=arguments.port, backbone=arguments.backbone, private_urls=arguments.private_urls)
+    return DONE
+
+
 def _export(arguments: argparse.Namespace) -> int:
     if None not in (arguments.model, arguments.named):
         arguments.wrong("name the model once: as MODEL or by --model")
@@ -208,6 +215,7 @@ COMMANDS: dict[str, Run] = {
     "evaluate": _evaluate,
     "check-data": _check_data,
     "serve": _serve,
+    "teach": _teach,
     "export": _export,
     "info": _info,
 }

@@ -35,6 +35,7 @@ def parser(commands_by_name: dict[str, Run]) -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_check_data(commands)
     _add_serve(commands)
+    _add_teach(commands)
     _add_export(commands)
     info = _add(commands, "info", "show what a model file says about itself", "thumbnet info cifar10-seed")
     info.add_argument("model", metavar="MODEL", help="the name of a bundled model, or a file")
@@ -114,7 +115,10 @@ def _add_train(commands: Any) -> None:
         "too, in minutes; the others train a network from scratch (transfer for photographs, fast for thumbnails)",
     )  # fmt: skip
     command.add_argument(
-        "--backbone", type=_named, metavar="NAME|FILE.onnx", help="for transfer and tune: lite0, or for transfer a file (lite0)"
+        "--backbone",
+        type=_named,
+        metavar="NAME|FILE.onnx",
+        help="for transfer and tune: lite0, or for transfer a file (lite0)",
     )
     command.add_argument(
         "--other", type=_named, metavar="FOLDER",
@@ -239,10 +243,31 @@ def _add_serve(commands: Any) -> None:
     command.set_defaults(wrong=command.error)
 
 
+def _add_teach(commands: Any) -> None:
+    command = _add(
+        commands, "teach", "make a classifier on a web page, by showing it pictures",
+        "thumbnet teach my-pictures/                             (then open the address that it prints in a browser)\n"
+        "thumbnet train --data my-pictures/ --output mine.onnx   (the same pictures, from the shell)",
+    )  # fmt: skip
+    command.add_argument(
+        "folder", type=_named, metavar="FOLDER",
+        help="holds the pictures, a subfolder a class; made if it is not there. The page and the other commands work "
+        "on the same files. What is removed on the page is moved to FOLDER/.thumbnet/removed/",
+    )  # fmt: skip
+    command.add_argument("--port", type=_port, default=0, help="the port to listen on (a free one)")
+    command.add_argument(
+        "--backbone", type=_named, default="lite0", metavar="NAME|FILE.onnx", help="lite0, or a backbone's file (lite0)"
+    )
+    command.add_argument(
+        "--allow-private-urls", dest="private_urls", action="store_true",
+        help="also read URLs that lead to private addresses, for tests and intranets",
+    )  # fmt: skip
+
+
 def _add_export(commands: Any) -> None:
     command = _add(
         commands, "export", "convert a model file for other programs, and prove that it answers the same",
-        "thumbnet export --format litert                  (cifar10-best.tflite, for phones)\n"
+        "thumbnet export cifar10-best --format litert     (cifar10-best.tflite, for phones)\n"
         "thumbnet export model.onnx --format int8         (model-int8.onnx, smaller and faster)\n"
         "thumbnet export mine.onnx --format savedmodel --data my-pictures/ --output served/1\n"
         "thumbnet export mine.onnx --format web           (mine-web/, a page that needs no Thumbnet server)",

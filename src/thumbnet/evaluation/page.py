@@ -34,13 +34,14 @@ PAGE, SCORES = "index.html", "scores.json"
 EPOCHS, LOSS = 1e6, 1e6  # the most of each that is drawn
 
 
-def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> Path:
+def write(folder: Path, judged: Judgement, against: Judgement | None = None, *, spoil: bool = True) -> Path:
     """Write `index.html` and `scores.json` into `folder`, and return the page's path. A slow network takes minutes.
 
     Args:
         folder: Made if it is not there.
         judged: The model file to report on.
         against: Another model file, asked about the same pictures.
+        spoil: Whether to ask about spoilt pictures, too, which takes the longest.
 
     Raises:
         DataError: `against` was asked about other pictures.
@@ -49,7 +50,7 @@ def write(folder: Path, judged: Judgement, against: Judgement | None = None) -> 
     """
     prepare(folder)
     compared = compare(judged.answers, against.answers) if against else None
-    spoilt = robustness(judged.classifier, judged.dataset)
+    spoilt = robustness(judged.classifier, judged.dataset) if spoil else None
     other = (against.model, compared) if against and compared else None
     content = {PAGE: page(judged, spoilt, other), SCORES: as_json(judged, spoilt, other)}
     for name, written in content.items():
@@ -73,14 +74,14 @@ def prepare(folder: Path) -> None:
         check_output(folder / name)
 
 
-def page(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> Html:
+def page(judged: Judgement, spoilt: Robustness | None, other: tuple[str, Comparison] | None) -> Html:
     """The whole page. It loads nothing and runs nothing; its own policy forbids both."""
     sections = [
         ("classes", "Classes", _classes(judged)),
         ("confusion", "What is taken for what", _confusion(judged)),
         ("confidence", "Can its confidence be trusted?", _confidence(judged)),
         ("mistakes", "Its surest mistakes", _mistakes(judged)),
-        ("robustness", "Worse pictures", _robustness(judged, spoilt)),
+        ("robustness", "Worse pictures", _robustness(judged, spoilt) if spoilt else Html("")),
         ("foreign", "Pictures of other things", _foreign(judged)),
         ("comparison", "Against another model", _comparison(judged.model, other)),
         ("training", "Training", _training(judged.classifier.info.history)),
@@ -114,6 +115,11 @@ def _top(judged: Judgement) -> Html:
     if judged.unknown_class is not None:
         meaning = "of pictures of a class it never learnt; each class was left out once"
         tiles.append((f"{judged.unknown_class:.0%}", "unsure of the unknown", meaning))
+    if judged.held_out is not None:
+        probe, tuned = judged.held_out
+        kept = judged.classifier.info.recipe.get("kept")
+        meaning = f"of the pictures held out to choose by; the probe {probe:.1%}. Shipped: {kept}"
+        tiles.append((f"{tuned:.1%}", "tuned", meaning))
     return element(
         "header",
         element("p", "Thumbnet evaluation", class_="over"),

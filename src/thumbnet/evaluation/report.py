@@ -48,7 +48,7 @@ def versus(first: Judgement, second: Judgement) -> str:
 
 
 def _figures(judged: Judgement) -> list[tuple[str, str]]:
-    scores, speed = judged.scores, judged.speed
+    scores, speed, held_out = judged.scores, judged.speed, judged.held_out
     found = judged.foreign[1] if judged.foreign else None
     of_foreign = [
         ("foreign pictures", f"{found.images:,}"),
@@ -63,6 +63,7 @@ def _figures(judged: Judgement) -> list[tuple[str, str]]:
         ("known, not unsure", f"{scores.known:.1%}"),
         ("right of these", f"{scores.known_accuracy:.2%}"),
         *([("unsure of an unknown class", f"{judged.unknown_class:.1%}")] if judged.unknown_class is not None else []),
+        *([("held out, probe", f"{held_out[0]:.1%}"), ("held out, tuned", f"{held_out[1]:.1%}")] if held_out else []),
         ("pictures a second", f"{speed.pictures_a_second:,.0f}"),
         ("ms for one alone", f"{speed.milliseconds:.2g}"),
         *of_foreign,
@@ -123,7 +124,7 @@ def _table(rows: Sequence[Sequence[str]], right: int = 1) -> list[str]:
     return ["  ".join(padded(cell, column) for column, cell in enumerate(row)).rstrip() for row in rows]
 
 
-def as_json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison] | None) -> str:
+def as_json(judged: Judgement, spoilt: Robustness | None, other: tuple[str, Comparison] | None) -> str:
     """All figures, for programs. `other` is another model file's name and the comparison with it."""
     pairs = confused(judged.confusion, PAIRS)
     names = judged.answers.names
@@ -144,7 +145,7 @@ def as_json(judged: Judgement, spoilt: Robustness, other: tuple[str, Comparison]
         "confused": [{"truth": names[truth], "answer": names[guess], "images": int(judged.confusion[truth, guess])}
                      for truth, guess in pairs],
         "reliability": [asdict(each) for each in reliability(judged.answers)],
-        "robustness": asdict(spoilt),
+        **({"robustness": asdict(spoilt)} if spoilt else {}),
     }  # fmt: skip
     if judged.foreign:
         folder, found = judged.foreign

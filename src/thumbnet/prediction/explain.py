@@ -56,6 +56,7 @@ def heat(classifier: Classifier, square: RGB, answer: int | None = None) -> NDAr
     Raises:
         ModelError: The network of the model file fails, or its output is not probabilities.
     """
+    classifier = classifier.for_squares(len(square))
     evidence = (_given if classifier.has_heat else _inferred)(classifier, square, answer)
     of_pixels = _resized(evidence.astype(np.float32), len(square), len(square))
     strongest = np.abs(of_pixels).max()
@@ -120,17 +121,28 @@ def overlay(picture: RGB, heat: NDArray[np.float32], framing: Framing) -> RGB:
     if bottom > top and right > left:
         inside = slice(top, bottom), slice(left, right)
         strength = np.clip(_resized(heat, bottom - top, right - left), 0, 1)[..., None]  # (·, ·, 1)
-        levels = np.rint(strength * 255).astype(np.uint8)
-        # The lightness of Plasma rises evenly, also for the colour-blind, and none of its colours is grey.
-        colour = cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_PLASMA), cv2.COLOR_BGR2RGB)
         opacity = OPACITY * strength
-        drawn[inside] = grey[inside] * (1 - opacity) + colour * opacity
+        drawn[inside] = grey[inside] * (1 - opacity) + _coloured(strength) * opacity
     return np.rint(drawn).astype(np.uint8)
+
+
+def layer(heat: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map, float32 `(S, S)`, as a layer over its square: uint8 `(S, S, 4)`, RGBA, clear where it is 0 or less."""
+    strength = np.clip(heat, 0, 1)[..., None]  # (S, S, 1)
+    alpha = np.rint(OPACITY * strength * 255).astype(np.uint8)
+    return np.concatenate([_coloured(strength), alpha], axis=2)
+
+
+def _coloured(strength: NDArray[np.float32]) -> RGB:
+    """`(h, w, 1)`, 0 to 1 → `(h, w, 3)`. Plasma gets lighter evenly, also for the colour-blind, and is never grey."""
+    levels = np.rint(strength * 255).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(cv2.applyColorMap(levels, cv2.COLORMAP_PLASMA), cv2.COLOR_BGR2RGB), np.uint8)
 
 
 def drawn(classifier: Classifier, picture: RGB) -> RGB:
     """Lay `heat` over its picture: uint8 `(H, W, 3)` → `(h, w, 3)`, RGB. Raises what `heat` raises."""
-    return overlay(picture, heat(classifier, classifier.square(picture)), classifier.info.framing)
+    square = classifier.square(picture)
+    return overlay(picture, heat(classifier, square), classifier.for_squares(len(square)).info.framing)
 
 
 def make_folder(folder: Path) -> None:

@@ -92,7 +92,7 @@ def create_app(
     if key is not None:
         middleware.append(Middleware(_Keyed, key=key))
     return Starlette(
-        routes=[*apis, *_page()],
+        routes=[*apis, *files(PAGE)],
         middleware=middleware,
         exception_handlers={
             RequestError: _refused,
@@ -141,17 +141,17 @@ def checked_origin(origin: str) -> str:
     return f"{parts.scheme}://{host.removesuffix(DEFAULT_PORTS[parts.scheme])}"
 
 
-def _page() -> list[Route]:
-    """One route for each file of the page, and for no other file."""
+def files(folder: Path) -> list[Route]:
+    """One route for each file in a page's folder, and for no other file."""
 
     def route(file: Path) -> Route:
         async def send(_: Request) -> Response:
             return FileResponse(file)
 
-        name = file.relative_to(PAGE).as_posix()
+        name = file.relative_to(folder).as_posix()
         return Route("/" if name == "index.html" else f"/{name}", send)
 
-    return [route(file) for file in sorted(PAGE.rglob("*")) if file.is_file()]
+    return [route(file) for file in sorted(folder.rglob("*")) if file.is_file()]
 
 
 async def _refused(_: Request, error: Any) -> Response:

@@ -61,7 +61,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
     app: Any = _application(settings, content)  # what is wrong shows here, once, before any worker starts
     if settings.workers > 1:
         app = partial(application, settings, content)
-    listening = _listen(host, port)
+    listening = listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = listening.getsockname()
     ready = f"{_name(settings.model)} at http://{shown}:{address[1]}/ (Ctrl-C ends)"
@@ -126,7 +126,8 @@ def _name(model: str | None) -> str:
     return Path(model).stem if model else classifier.BUNDLED[0]
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes a free one. Raises ThumbnetError if it cannot."""
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address, family=family, backlog=BACKLOG)

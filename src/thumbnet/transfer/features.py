@@ -1,5 +1,6 @@
 """Pictures → features. A picture is decoded, framed, run through the backbone and dropped, so any number fits."""
 
+import contextlib
 import hashlib
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -52,9 +53,14 @@ class _Seen(NamedTuple):
 
 
 def extract(
-    pictures: Sequence[Picture], backbone: Backbone, *, label: str = "features", names: Sequence[str] = ()
+    pictures: Sequence[Picture],
+    backbone: Backbone,
+    *,
+    label: str = "features",
+    names: Sequence[str] = (),
+    show: Callable[[int], object] | None = None,
 ) -> Features:
-    """The features of pictures, in their order. Shows a progress bar. What the cache knows is not computed again.
+    """The features of pictures, in their order. What the cache knows is not computed again.
 
     Ctrl-C loses nothing: the next run continues with what the cache has.
 
@@ -63,6 +69,7 @@ def extract(
         backbone: The network.
         label: What the progress bar is called.
         names: What the first pictures are called in a message.
+        show: Called with how many pictures are done, in place of the progress bar. An exception from it ends the work.
 
     Raises:
         ModelError: The backbone fails on a picture.
@@ -90,7 +97,7 @@ def extract(
     with (
         Cache(network) as cache,
         ThreadPoolExecutor() as pool,  # OpenCV decodes without Python's lock
-        progress(label, len(pictures), " pictures") as show,
+        contextlib.nullcontext(show) if show else progress(label, len(pictures), " pictures") as tell,
     ):
         ahead: deque[Future[_Seen]] = deque()
         try:
@@ -105,7 +112,7 @@ def extract(
                     waiting.append((row, seen, seen.square))
                     if len(waiting) == batch:
                         run()
-                show(row + 1)
+                tell(row + 1)
             if waiting:
                 run()
         finally:
