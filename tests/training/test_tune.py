@@ -1,20 +1,24 @@
 """The recipe `tune`: the halves fit together, the better of probe and tuned network ships, and a stop loses nothing."""
 
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 import cv2
 import keras
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
+from support.backbones import backbone as tiny_backbone
 
 import thumbnet
-from tests.support.backbones import backbone as tiny_backbone
 from thumbnet.errors import DataError, ModelError, TrainingError
+from thumbnet.evaluation import page, report
 from thumbnet.evaluation.held_out import Source, choose
-from thumbnet.evaluation.judge import evaluate
+from thumbnet.evaluation.judge import evaluate, judge_each
+from thumbnet.export import export
+from thumbnet.model.classifier import load
 from thumbnet.training import loop, networks, tune, views
 from thumbnet.training.recipes import TUNE
 from thumbnet.transfer import halves
@@ -81,7 +85,7 @@ def test_what_is_put_back_is_what_was_taken() -> None:
     whole = open_backbone("lite0", SIZE)
     constants = halves.rest(whole)
     assert halves.joined(whole, constants).sha256 == whole.sha256
-    assert {name.split("/")[0] for name in constants} == {*(f"block{n}" for n in range(11, 16)), "head"}
+    assert {name.split("/")[0] for name in constants} == {*(f"block{n:02}" for n in range(5, 16)), "head"}
     other = halves.joined(whole, {"head/bias": constants["head/bias"] + 1})
     assert other.sha256 != whole.sha256
 
@@ -234,8 +238,26 @@ def test_many_pictures_get_fewer_views(monkeypatch: pytest.MonkeyPatch) -> None:
         assert made.values.shape[:2] == (count, expected)
 
 
-def test_what_the_report_shows(trained: Any) -> None:
-    recipe = json.loads(json.dumps(trained.classifier.info.recipe))
-    assert 0 <= recipe["held_out_probe"] <= 1
-    assert 0 <= recipe["held_out_tuned"] <= 1
+def test_its_int8_file_keeps_the_head(trained: Any, pictures: Path, tmp_path: Path) -> None:
+    done = export(str(trained.path), "int8", data=str(pictures), output=tmp_path / "int8.onnx")
+    before, after = (onnx.load(path).graph.initializer for path in (trained.path, done.path))
+    heads = [
+        {each.name: numpy_helper.to_array(each) for each in graph if "thumbnet/" in each.name}
+        for graph in (before, after)
+    ]
+    assert np.array_equal(heads[0]["thumbnet/weights"], heads[1]["thumbnet/weights"])
+    info = load(done.path).info
+    assert (info.recipe["kept"], info.temperature) == ("tuned", trained.classifier.info.temperature)
+    assert info.scores["images"] == 8
+    assert done.path.stat().st_size < trained.path.stat().st_size / 2
+
+
+def test_the_report_shows_both(trained: Any, pictures: Path, tmp_path: Path) -> None:
+    [judged] = judge_each([str(trained.path)], str(pictures), None, lambda *_: pytest.fail("nothing to cross-validate"))
+    recipe = trained.classifier.info.recipe
+    assert judged.held_out == (recipe["held_out_probe"], recipe["held_out_tuned"])
+    lines = report.text(judged).splitlines()
+    assert f"{recipe['held_out_probe']:.1%}" in next(line for line in lines if line.startswith("held out, probe"))
+    shown = page.write(tmp_path / "report", judged, spoil=False).read_text()
+    assert f"the probe {recipe['held_out_probe']:.1%}. Shipped: tuned" in shown
     assert recipe["held_out_images"] > 0

@@ -28,6 +28,7 @@ from thumbnet.model.info import ModelInfo, write_info
 
 CALIBRATION = 512  # training images that the ranges are measured on
 BATCH = 64  # images a run of the calibration at the most, as it keeps what all layers give
+TUNED = "tuned"  # what the recipe `tune` says of a file whose backbone it tuned
 SAMPLES = 8  # images on which a relearnt head and its file are compared
 
 
@@ -45,12 +46,16 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
         ExportError: The network has no layer to quantise, or is quantised already.
     """
     model = onnx.load_from_string(content)
-    if info.backbone:
+    tuned = info.recipe.get("kept") == TUNED
+    if info.backbone and not tuned:
         return _relearnt(content, info, splits)
-    quantised = _quantised(model, graph_module.layers(model.graph), info, splits)
+    layers = graph_module.layers(model.graph)
+    if tuned:  # the head stays float32, and as it is: features of pictures that the backbone was tuned on teach none
+        layers = [node for node in layers if not node.name.startswith("thumbnet/")]
+    quantised = _quantised(model, layers, info, splits)
     info = dataclasses.replace(info, scores={}, origin=_origin(content, splits))
     write_info(quantised, info)
-    if info.data.get("test") == splits.test.fingerprint():
+    if splits.test.is_named(info.data.get("test")):
         scores = evaluate(Classifier(quantised.SerializeToString()), splits.test)
         write_info(quantised, dataclasses.replace(info, scores=scores.as_dict()))
     return bytes(quantised.SerializeToString())

@@ -40,6 +40,8 @@ from thumbnet.transfer.learn import Learned, learn
 from thumbnet.transfer.make import Part, put_together, with_foreign
 from thumbnet.transfer.pipeline import FEW
 
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the network's own head among both, of which held-out pictures choose one
+
 
 def train(
     data: str,
@@ -141,6 +143,7 @@ class _Measured:
 
     loss: float  # cross-entropy in nats
     accuracy: float  # 0 to 1
+    share: float = 0.0  # of the network's own head, 0 to 1
     temperature: float = 1.0
     familiarity: Familiarity | None = None
     threshold: float = 0.0
@@ -184,7 +187,7 @@ def _train(job: _Job, write: history.Write, foreign: str | Path | None) -> Train
         kept.seen.train, kept.seen.test, samples(job.listed, kept.seen, kept.backbone),
         recipe={
             **dataclasses.replace(job.settings, refit=not interrupted).with_recipe(job.recipe),
-            "kept": "tuned" if better else "probe", "held_out_images": len(held_out),
+            "kept": "tuned" if better else "probe", "head_share": after.share, "held_out_images": len(held_out),
             "held_out_probe": before.accuracy, "held_out_tuned": after.accuracy,
         },
         data={"source": job.listed.source, "seed": job.settings.seed, **kept.seen.described},
@@ -265,28 +268,37 @@ def _measured(job: _Job, tuned: _Tuned, rest: NDArray[np.int64], held_out: NDArr
     train = tuned.seen.train
     learned = job.learn(tuned.backbone, _rows(train, rest), tuned.seen.others)
     features, labels = train.features[held_out], train.labels[held_out]
-    logs = _both(learned.head, tuned.head, 1.0).log_probabilities(features)  # (n, C)
-    temperature = calibrate.temperature(logs, labels)
-    logs = log_softmax(logs / temperature, axis=1)
     known = learned.familiarity.measured_by(features)
+
+    def judged(share: float) -> tuple[_Measured, NDArray[np.float64]]:
+        logs = _both(learned.head, tuned.head, share, 1.0).log_probabilities(features)  # (n, C)
+        temperature = calibrate.temperature(logs, labels)
+        logs = log_softmax(logs / temperature, axis=1)
+        return dataclasses.replace(_judged(logs, labels), share=share, temperature=temperature), logs
+
+    best, logs = min(map(judged, SHARES), key=lambda each: each[0].loss)
     threshold = familiarity.threshold(known.sureness(features, np.exp(logs)), logs.argmax(axis=1) == labels)
-    judged = _judged(logs, labels)
-    return dataclasses.replace(judged, temperature=temperature, familiarity=known, threshold=threshold)
+    return dataclasses.replace(best, familiarity=known, threshold=threshold)
 
 
 def _judged(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> _Measured:
     return _Measured(float(-logs[np.arange(len(labels)), labels].mean()), float((logs.argmax(axis=1) == labels).mean()))
 
 
-def _both(analysis: Head, trained: Head, temperature: float) -> Head:
-    """The mean of the logits of both heads: the analysis of the tuned features and what was trained with them.
+def _both(analysis: Head, trained: Head, share: float, temperature: float) -> Head:
+    """The mean of two heads' logits: of the analysis of the tuned features, and of what was trained with them.
 
-    Either is better on some sets, and their mean nearly as good as the better one (docs/experiments.md).
+    Either is better on some sets (docs/experiments.md).
+
+    Args:
+        analysis: What the recipe `transfer` learns from features.
+        trained: The network's own.
+        share: Its weight, 0 to 1.
+        temperature: Divides the logits.
     """
-    return Head(
-        ((analysis.weights + trained.weights) / (2 * temperature)).astype(np.float32),
-        ((analysis.bias + trained.bias) / (2 * temperature)).astype(np.float32),
-    )
+    weights = (1 - share) * analysis.weights + share * trained.weights
+    bias = (1 - share) * analysis.bias + share * trained.bias
+    return Head((weights / temperature).astype(np.float32), (bias / temperature).astype(np.float32))
 
 
 def _again(job: _Job, views: Views, probe: Head) -> keras.Model | None:
@@ -309,7 +321,7 @@ def _calibrated(learned: Learned, trained: Head, measured: _Measured) -> Learned
     known = measured.familiarity or learned.familiarity
     return dataclasses.replace(
         learned,
-        head=_both(learned.head, trained, measured.temperature),
+        head=_both(learned.head, trained, measured.share, measured.temperature),
         familiarity=dataclasses.replace(learned.familiarity, usual=known.usual, power=known.power),
         threshold=measured.threshold,
         temperature=learned.temperature * measured.temperature,

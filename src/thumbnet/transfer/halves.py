@@ -1,6 +1,6 @@
 """A built-in backbone in two halves: the front stays as it is, and the rest may be tuned and put back.
 
-    images ─ stem ─ block00 … block10 ┐                  ┌ block11 … block15 ─ head ─ features
+    images ─ stem ─ block00 … block04 ┐                  ┌ block05 … block15 ─ head ─ features
               (front, ONNX Runtime)   └ a row a picture ─┘  (rest, trained by Keras)
 
 A row holds the map of the front's last block and the features of its earlier ones, so that the rest needs nothing else.
@@ -19,7 +19,7 @@ from thumbnet.model.graph import behind
 from thumbnet.transfer.backbone import Backbone, check_backbone
 from thumbnet.transfer.efficientnet import BLOCKS, EARLIER_BLOCKS, map_of
 
-FIRST = 11  # the first block of the rest; docs/experiments.md compares it with earlier ones
+FIRST = 5  # the first block of the rest; docs/experiments.md compares it with earlier ones
 _MAP = map_of(FIRST - 1)
 _FEATURES = [f"block{number:02}/features" for number in EARLIER_BLOCKS if number < FIRST]
 CHANNELS, REDUCTION = BLOCKS[FIRST - 1].channels, BLOCKS[FIRST - 1].reduction  # of the map
@@ -58,7 +58,7 @@ class Front:
 
 
 def rest(backbone: Backbone) -> dict[str, NDArray[np.float32]]:
-    """The constants of the rest's convolutions by their names in the graph, such as `block11/expand/weight`."""
+    """The constants of the rest's convolutions by their names in the graph, such as `block05/expand/weight`."""
     first = tuple(f"block{number:02}/" for number in range(FIRST, len(BLOCKS)))
     return {
         tensor.name: numpy_helper.to_array(tensor)
