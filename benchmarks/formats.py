@@ -22,14 +22,14 @@ from thumbnet import export
 from thumbnet.evaluation.judge import answer
 from thumbnet.evaluation.scores import Answers
 from thumbnet.export.agreement import Answer, agreement
-from thumbnet.model.classifier import BUNDLED, batch_size, find
+from thumbnet.model.classifier import batch_size, find
 
 
 def main() -> None:
     """Measure, and print a table for each model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="pictures of the models' classes (what each was trained on)")
-    parser.add_argument("--model", nargs="*", default=BUNDLED)
+    parser.add_argument("--model", nargs="*", default=["cifar10-best", "cifar10-seed"])
     parser.add_argument("--images", type=int, default=10_000, help="test pictures at most (10000)")
     parser.add_argument("--seconds", type=float, default=5, help="seconds for each speed (5)")
     arguments = parser.parse_args()

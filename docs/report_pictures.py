@@ -16,9 +16,9 @@ SHAPES: dict[str, tuple[int, int, Scheme]] = {"desktop": (1000, 1250, "light"), 
 
 
 def main() -> None:
-    """Evaluate the best bundled model on CIFAR-10, which takes a minute, and take the pictures."""
+    """Evaluate `cifar10-best` on CIFAR-10, which takes a minute, and take the pictures."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        path = write(Path(folder), judge(None, "cifar10"))
+        path = write(Path(folder), judge("cifar10-best", "cifar10"))
         program = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         for name, (width, height, scheme) in SHAPES.items():

@@ -18,8 +18,8 @@ ROOT = Path(__file__).parent.parent
 # What is no Python and has to be there, too.
 BESIDE_CODE = {
     "export/web/browser.js", "export/web/heat.js", "export/web/resize.js", "html.css",
-    "model/pretrained/cifar10-best.onnx", "model/pretrained/cifar10-seed.onnx", "page/backend.js", "page/docs.css",
-    "page/icon.svg", "page/index.html", "page/page.css", "page/page.js", "py.typed",
+    "model/pretrained/cifar10-best.onnx", "model/pretrained/cifar10-photo.onnx", "model/pretrained/cifar10-seed.onnx",
+    "page/backend.js", "page/docs.css", "page/icon.svg", "page/index.html", "page/page.css", "page/page.js", "py.typed",
 }  # fmt: skip
 
 

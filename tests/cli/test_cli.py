@@ -132,7 +132,7 @@ def test_json_is_as_designed(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_csv_has_a_header_and_plain_line_ends(capsys: pytest.CaptureFixture[str]) -> None:
     _, output, _ = run(capsys, "predict", "--format", "csv", "red.png")
-    assert output.splitlines(keepends=True)[0] == "source,label,confidence,known,sureness,error\n"
+    assert output.splitlines(keepends=True)[0] == "source,label,confidence,known,sureness,network,error\n"
     assert "\r" not in output
 
 
@@ -218,6 +218,28 @@ def test_name_that_the_terminal_cannot_show_is_no_failure(
 
 
 # The other commands
+
+
+def test_the_best_bundled_model_answers_unless_another_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert classifier.BUNDLED == ("cifar10-photo", "cifar10-best", "cifar10-seed")
+    write(Path("cifar10-photo.onnx"), names=("cyan", "lime", "navy"))
+    assert run(capsys, "predict", "red.png")[1].startswith("cyan\n")
+    assert run(capsys, "predict", "--model", "cifar10-best", "red.png")[1].startswith("red\n")
+
+
+def test_info_shows_which_network_is_for_thumbnails(capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("two.onnx"), thumbnails="cifar10-best")
+    assert 'thumbnails     "cifar10-best"\n' in run(capsys, "info", "two.onnx")[1]
+
+
+def test_a_stranger_names_no_file_for_thumbnails(capsys: pytest.CaptureFixture[str]) -> None:
+    write(Path("two.onnx"), thumbnails="\x1b[31m../red.onnx")
+    code, output, errors = run(capsys, "predict", "--model", "two.onnx", "red.png")
+    assert (code, output) == (1, "")
+    assert errors == (
+        "error: two.onnx: expected a model for thumbnails among cifar10-photo, cifar10-best, cifar10-seed, got "
+        "'\\x1b[31m../red.onnx'. Make or fetch the file again, or upgrade Thumbnet\n"
+    )
 
 
 def test_info_shows_every_field(capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,7 +328,7 @@ def test_the_largest_seed_is_that_of_the_training(capsys: pytest.CaptureFixture[
 def test_recipes_are_those_of_the_training() -> None:
     from thumbnet.training.recipes import RECIPES
 
-    assert ("transfer", *RECIPES) == arguments.RECIPES
+    assert ("transfer", "tune", *RECIPES) == arguments.RECIPES
 
 
 def test_precisions_are_those_of_the_training() -> None:

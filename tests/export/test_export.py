@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from support import models, transferred
+from support import models, transferred, two_networks
 
 import thumbnet
 from thumbnet import cli
@@ -28,7 +28,7 @@ from thumbnet.errors import DataError, DataWarning, ExportError, ModelError, Thu
 from thumbnet.evaluation.scores import Answers
 from thumbnet.export import FORMATS, INT8, Format, Original, triton
 from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
-from thumbnet.model.classifier import BUNDLED, Asked, Classifier, find
+from thumbnet.model.classifier import Asked, Classifier, find
 from thumbnet.model.info import write_info
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="pipes, links and devices of POSIX")
@@ -214,6 +214,14 @@ def test_int8_has_no_scores_where_they_would_be_of_other_images(trained: dict[st
     with pytest.warns(DataWarning, match="not the test pictures that the model file names"):
         done = formats.export("other.onnx", "int8", data="digits")
     assert thumbnet.load(done.path).info.scores == {}
+
+
+def test_int8_leaves_thumbnails_to_no_other_model(trained: dict[str, Path], splits: Splits) -> None:
+    """What is compared and written is one network."""
+    from thumbnet.export.int8 import quantise
+
+    info = dataclasses.replace(thumbnet.load(trained["seed"]).info, thumbnails="cifar10-best")
+    assert Classifier(quantise(trained["seed"].read_bytes(), info, splits)).info.thumbnails == ""
 
 
 @pytest.mark.usefixtures("lenient")
@@ -574,7 +582,7 @@ def test_the_commands_formats_are_these() -> None:
 # The bundled models, on real images
 
 
-@pytest.mark.parametrize(("form", "name"), [("litert", BUNDLED[0]), ("int8", BUNDLED[1])])
+@pytest.mark.parametrize(("form", "name"), [("litert", "cifar10-best"), ("int8", "cifar10-seed")])
 def test_the_bundled_models_can_be_exported(
     form: str, name: str, cifar10_forms: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -801,6 +809,20 @@ def test_cifar10_is_downloaded_for_the_bundled_models_only(asked: list[dict[str,
         with pytest.warns(DataWarning, match=r"^cifar10: not the test pictures"), pytest.raises(DataError):
             formats.export(model, "copy")  # the stand-in's classes are others
     assert [(call["data"], call["download"]) for call in asked] == [("cifar10", True), ("cifar10", False)]
+
+
+def test_the_network_for_photographs_is_not_compared_on_thumbnails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its squares of all of CIFAR-10 would take gigabytes, and it does not answer these pictures."""
+    path = two_networks.write(tmp_path, monkeypatch)
+    pictures = np.stack([models.square(name, 32) for name in models.NAMES * 4])
+    np.savez(tmp_path / "small.npz", x=pictures, y=np.array(models.NAMES * 4))
+    original = formats.Original.read(path, str(tmp_path / "small.npz"))
+    with pytest.raises(DataError, match=r"small\.npz holds thumbnails, .* Name photographs of its classes: --data$"):
+        _ = original.parts
+    np.savez(tmp_path / "large.npz", x=np.repeat(np.repeat(pictures, 2, 1), 2, 2), y=np.array(models.NAMES * 4))
+    assert formats.Original.read(path, str(tmp_path / "large.npz")).parts[0].endswith("large.npz")
 
 
 @pytest.mark.parametrize("seed", ["7", True, -1, 2**32, 1.5])

@@ -397,7 +397,7 @@ def test_load_uses_the_file_that_was_checked(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("missing.onnx", "no model file at missing.onnx.*one of: cifar10-best, cifar10-seed"),
+        ("missing.onnx", "no model file at missing.onnx.*one of: cifar10-photo, cifar10-best, cifar10-seed"),
         ("", "cannot read the model file"),
         (".", "cannot read the model file"),
         ("a\0b", "cannot read the model file"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
+from support import two_networks
 from support.chromium import PROGRAM
 from support.models import encode, png, square, write
 from support.web import Web, ok
@@ -268,10 +269,26 @@ def test_axe_finds_no_violation_and_nothing_is_cut_off(open_page: Open, scheme: 
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_thumbnail_is_marked_with_the_network_that_answered(
+    open_page: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = open_page(two_networks.write(tmp_path, monkeypatch))
+    choose(page, ("large.png", png("red", 80)))
+    choose(page, ("small.png", png("green", 32)))
+    small, large = cards(page).nth(0), cards(page).nth(1)
+    expect(small.locator(".network")).to_have_text("A thumbnail, answered by small.")
+    expect(small.locator("h2")).to_have_text("green")
+    expect(large.locator("h2")).to_have_text("red")
+    expect(large.locator(".network")).to_be_hidden()
+    small.get_by_role("button", name="Show what decided").click()
+    expect(small.get_by_role("button", name="Show what decided")).to_have_attribute("aria-pressed", "true")
+    violations(page)
+
+
 def test_screenshots(open_page: Open, tmp_path: Path) -> None:
     folder = ROOT / os.environ.get("THUMBNET_SCREENSHOTS", tmp_path)
     folder.mkdir(exist_ok=True)
-    page = open_page("cifar10-best", color_scheme="light", viewport={"width": 900, "height": 600})
+    page = open_page("cifar10-photo", color_scheme="light", viewport={"width": 900, "height": 600})
     page.screenshot(path=folder / "start.png")
     choose(page, ("grey.png", png("grey", 64)), ("note.txt", b"hello"))
     expect(cards(page).locator(".error:visible")).to_have_count(1)

@@ -142,7 +142,7 @@ class Noting(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def host(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Iterator[str]:
-    """A server of static files, with an export of the best model and one of a tiny one, both in folders."""
+    """A server of static files, with exports of two bundled models and of tiny ones, all in folders."""
     folder = tmp_path_factory.mktemp("host")
     double = helper.make_node("Add", ["raw", "raw"], ["probabilities"])
     count = helper.make_node("Shape", ["raw"], ["count"], start=0, end=1)
@@ -160,7 +160,8 @@ def host(tmp_path_factory: pytest.TempPathFactory, runtime: Path) -> Iterator[st
     for name, model in models.items():
         (folder / f"{name}.onnx").write_bytes(model)
         export.export(str(folder / f"{name}.onnx"), "web", folder / name, runtime=runtime)
-    export.export("cifar10-best", "web", folder / "deep" / "best", runtime=runtime)
+    for name in ("best", "photo"):
+        export.export(f"cifar10-{name}", "web", folder / "deep" / name, runtime=runtime)
     handler = functools.partial(Noting, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -256,6 +257,16 @@ def test_a_hundred_real_pictures_are_answered_as_by_the_server(open_page: Open, 
     for path, picture, seen in zip(paths, pictures, ask(open_page("deep/best"), pictures), strict=True):
         assert off(seen, classifier.square(picture)) == 0, path
         same(seen.answer, classifier.predict(picture, top_k=5))
+
+
+def test_photographs_and_thumbnails_are_answered_by_the_files_own_network(open_page: Open, cifar10_forms: Path) -> None:
+    paths = sorted((cifar10_forms / "folders").rglob("*.jpg"))
+    pictures = [CAT, *(path.read_bytes() for path in paths[:: len(paths) // 6][:6])]
+    classifier = Classifier(PRETRAINED / "cifar10-photo.onnx")
+    for picture, seen in zip(pictures, ask(open_page("deep/photo"), pictures), strict=True):
+        square = classifier.square(picture, thumbnails=False)
+        assert off(seen, square) == 0
+        same(seen.answer, classifier.answers([""], classifier.ask(square[None]), 5)[0])
 
 
 # By how many levels a square may be off: Chromium's way with inks and with transparency, docs/pictures.md.
@@ -412,7 +423,7 @@ def test_a_strangers_network_is_not_believed(open_page: Open, name: str, told: s
 
 
 def test_offline_a_photograph_is_answered_and_nothing_is_asked_for(open_page: Open, tmp_path: Path) -> None:
-    page = open_page("deep/best", viewport={"width": 900, "height": 600}, color_scheme="light")
+    page = open_page("deep/photo", viewport={"width": 900, "height": 600}, color_scheme="light")
     asked: list[str] = []
     page.on("request", lambda request: asked.extend([request.url] * (not request.url.startswith("blob:"))))
     page.context.set_offline(True)
@@ -422,7 +433,7 @@ def test_offline_a_photograph_is_answered_and_nothing_is_asked_for(open_page: Op
     expect(cards(page).locator("li")).to_have_count(5)
     small = page.get_by_alt_text("the picture as small as the network sees it")
     expect(small).to_be_visible()
-    assert small.evaluate("image => image.decode().then(() => image.naturalWidth)") == 32
+    assert small.evaluate("image => image.decode().then(() => image.naturalWidth)") == 224
     folder = ROOT / os.environ.get("THUMBNET_SCREENSHOTS", tmp_path)
     page.screenshot(path=folder / "browser.png", full_page=True)
     assert asked == []

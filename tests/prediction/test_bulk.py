@@ -1007,17 +1007,26 @@ def test_other_format_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
         assert errors.startswith(f"error: out.part: {told} does not fit")
 
 
-@pytest.mark.parametrize("form", ["jsonl", "csv"])
-def test_rows_of_an_older_version_without_sureness_are_refused(capsys: pytest.CaptureFixture[str], form: str) -> None:
-    old = {
-        "jsonl": '{"source": "red.png", "label": "red", "confidence": 0.999, "known": true, "top": []}\n',
-        "csv": "source,label,confidence,known,error\nred.png,red,0.999,true,\n",
-    }[form]
+@pytest.mark.parametrize(
+    ("form", "old", "lacking"),
+    [
+        (
+            "jsonl",
+            '{"source": "red.png", "label": "red", "confidence": 0.999, "known": true, "top": []}\n',
+            "the sureness",
+        ),
+        ("csv", "source,label,confidence,known,error\nred.png,red,0.999,true,\n", "the sureness"),
+        ("csv", "source,label,confidence,known,sureness,error\nred.png,red,0.999,true,0.999,\n", "the network"),
+    ],
+)
+def test_rows_of_an_older_version_that_lack_something_are_refused(
+    capsys: pytest.CaptureFixture[str], form: str, old: str, lacking: str
+) -> None:
     Path("out.part").write_text(old)
     code, output, errors = run(capsys, "--format", form, "-o", "out", "--resume", "red.png", "blue.png")
     assert (code, output) == (1, "")
     assert errors == (
-        "error: out.part: its rows come from an older version of Thumbnet and lack the sureness. Finish it with "
+        f"error: out.part: its rows come from an older version of Thumbnet and lack {lacking}. Finish it with "
         "that version, or leave out --resume to start again\n"
     )
     assert Path("out.part").read_text() == old
@@ -1115,8 +1124,8 @@ def test_names_like_formulas_go_on_after_a_break(capsys: pytest.CaptureFixture[s
 
 
 def test_standard_input_alone_is_no_formula() -> None:
-    assert rows.form("csv", several=False).row(Failure("-", SourceError("no"))) == "-,,,,,no\n"
-    assert rows.form("csv", several=False).row(Failure("a", SourceError("=1"))) == "a,,,,,'=1\n"
+    assert rows.form("csv", several=False).row(Failure("-", SourceError("no"))) == "-,,,,,,no\n"
+    assert rows.form("csv", several=False).row(Failure("a", SourceError("=1"))) == "a,,,,,,'=1\n"
 
 
 # Unsure
@@ -1138,7 +1147,7 @@ def test_threshold_takes_the_place_of_the_files(
 
 def test_numbers_of_csv_are_those_of_json() -> None:
     answer = Prediction("a.png", (Guess("red", 0.12345678),), known=True, sureness=0.87654321)
-    assert rows.form("csv", several=True).row(answer) == "a.png,red,0.123457,true,0.876543,\n"
+    assert rows.form("csv", several=True).row(answer) == "a.png,red,0.123457,true,0.876543,,\n"
 
 
 def killed(goal: int, *arguments: str) -> None:

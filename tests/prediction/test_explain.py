@@ -482,7 +482,8 @@ def test_predict_alone_does_not_import_it(work: Path) -> None:
 def test_a_layer_is_clear_where_nothing_supports_the_answer() -> None:
     heat = np.array([[-1, 0], [0.5, 1]], np.float32)
     layer = explain.layer(heat)
-    assert (layer.shape, layer.dtype) == ((2, 2, 4), np.uint8)
+    assert layer.shape == (2, 2, 4)
+    assert layer.dtype == np.uint8
     assert layer[..., 3].tolist() == [[0, 0], [round(explain.OPACITY * 127.5), round(explain.OPACITY * 255)]]
     grey = np.full((320, 320, 3), 90, np.uint8)
     shown = explain.overlay(grey, np.ones((2, 2), np.float32), "stretch")[0, 0]

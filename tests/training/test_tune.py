@@ -1,6 +1,8 @@
 """The recipe `tune`: the halves fit together, the better of probe and tuned network ships, and a stop loses nothing."""
 
+import dataclasses
 import io
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from thumbnet.evaluation.held_out import Source, choose
 from thumbnet.evaluation.judge import evaluate, judge_each
 from thumbnet.export import export
 from thumbnet.model.classifier import load
-from thumbnet.training import loop, networks, tune, views
+from thumbnet.training import checkpoint, networks, tune, views
 from thumbnet.training.recipes import TUNE
 from thumbnet.transfer import halves
 from thumbnet.transfer.backbone import open_backbone
@@ -67,7 +69,7 @@ def _worse_probe(logs: Any, labels: Any) -> Any:
     """The probe is judged first, and gets a loss that anything beats."""
     _calls.append(1)
     found = _judged(logs, labels)
-    return tune.dataclasses.replace(found, loss=99.0) if len(_calls) % 2 else found
+    return dataclasses.replace(found, loss=99.0) if len(_calls) % 2 else found
 
 
 def test_both_halves_give_the_backbones_features() -> None:
@@ -115,7 +117,7 @@ def test_the_probe_ships_if_it_is_better(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     measured = tune._measured
-    monkeypatch.setattr(tune, "_measured", lambda *given: tune.dataclasses.replace(measured(*given), loss=99.0))
+    monkeypatch.setattr(tune, "_measured", lambda *given: dataclasses.replace(measured(*given), loss=99.0))
     monkeypatch.setattr(tune, "_again", lambda *_: pytest.fail("nothing to train again"))
     info = run(pictures, tmp_path / "mine.onnx").classifier.info
     assert info.recipe["kept"] == "probe"
@@ -129,7 +131,7 @@ def test_a_training_that_was_stopped_goes_on(
     trained: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tune, "_judged", _worse_probe)
-    save, count = loop.checkpoint.save, 0
+    save, count = checkpoint.save, 0
 
     def stopping(*given: Any) -> None:
         nonlocal count
@@ -140,7 +142,7 @@ def test_a_training_that_was_stopped_goes_on(
 
     output = tmp_path / "mine.onnx"
     with monkeypatch.context() as patch:
-        patch.setattr(loop.checkpoint, "save", stopping)
+        patch.setattr(checkpoint, "save", stopping)
         with pytest.raises(RuntimeError, match="power cut"):
             run(pictures, output)
     assert not output.exists()
@@ -187,7 +189,7 @@ def test_a_full_disk_is_reported(pictures: Path, tmp_path: Path, monkeypatch: py
         def write(self, _: object) -> int:
             raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(views.tempfile, "TemporaryFile", lambda **_: Full())
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(DataError, match=r"expected room for 0\.0 GiB of views: No space left on device"):
         run(pictures, tmp_path / "mine.onnx")
 

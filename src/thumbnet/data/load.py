@@ -9,14 +9,19 @@ import numpy as np
 from thumbnet.data.cifar10 import read_cifar10
 from thumbnet.data.dataset import Dataset, Splits, as_splits, settle_names
 from thumbnet.data.digits import unsplit_digits
-from thumbnet.data.folder import Tree, read_parts, read_tree
-from thumbnet.data.npz import is_npz, npz_parts
+from thumbnet.data.folder import HEAD, Tree, read_parts, read_tree
+from thumbnet.data.npz import is_npz, npz_parts, npz_side
 from thumbnet.data.store import Folder, is_zip, open_store
 from thumbnet.data.table import SUFFIXES, OtherTableError, find, read_table
-from thumbnet.errors import DataError, DataWarning
+from thumbnet.errors import DataError, DataWarning, SourceError
+from thumbnet.pictures.exif import BROKEN
 from thumbnet.pictures.framing import Framing
+from thumbnet.pictures.header import read_header
+from thumbnet.pictures.kinds import kind
 
 BUILT_IN = ("cifar10", "digits")
+BUILT_IN_SIDES = {"cifar10": 32, "digits": 8}  # pixels of the stored pictures
+SAMPLE = 50  # pictures whose sizes are looked at
 
 
 def load_data(data: str, size: int = 32, *, framing: Framing = "stretch", seed: int = 0) -> Splits:
@@ -69,6 +74,33 @@ def load_parts(
     if path.is_file() and is_npz(path):
         return npz_parts(path, size, framing, None, known)
     return read_parts(read_labelled(path, known), size, framing)
+
+
+def shorter_sides(data: str) -> list[int]:
+    """The shorter sides of the pictures that `data` names, in pixels: of files, those of a sample, by their headers.
+
+    Raises:
+        DataError: As `load_parts` raises it.
+    """
+    if data in BUILT_IN_SIDES:
+        return [BUILT_IN_SIDES[data]]
+    path = located(data)
+    if path.is_file() and is_npz(path):
+        return [npz_side(path)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # reading warns again
+        tree = read_labelled(path)
+    files = tree.files
+    return [side for file in files[:: max(1, len(files) // SAMPLE)] if (side := _side(tree, file))]
+
+
+def _side(tree: Tree, file: str) -> int:
+    """A picture's shorter side in pixels; 0 if its header cannot be read."""
+    try:
+        content = tree.store.read(file)
+        return min(read_header(kind(content[:HEAD]), content).largest)
+    except (SourceError, *BROKEN):
+        return 0
 
 
 def located(data: str) -> Path:

@@ -93,21 +93,39 @@ def _npz_arrays(path: Path, size: int) -> dict[str, NDArray[Any]]:
     """Read the arrays of one of `NPZ_KEYS`, and `names` if it is there, once their headers say that they fit."""
     try:
         with zipfile.ZipFile(path) as archive:
-            found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
-            keys = next((keys for keys in NPZ_KEYS if found.issuperset(keys)), None)
-            if keys is None:
-                expected = ", or ".join(", ".join(keys) for keys in NPZ_KEYS)
-                raise DataError(f"expected the keys {expected}; found {first_few(sorted(found, key=natural_key))}")
-            wanted = [*keys, *found.intersection({"names"})]
-            headers = {key: _npy_header(archive, key) for key in wanted}
+            headers = _npy_headers(archive)
         count = sum(math.prod(shape[:1]) for key, (shape, _) in headers.items() if key[0] == "x")
         check_memory(count, size, sum(math.prod(shape) * dtype.itemsize for shape, dtype in headers.values()))
         with np.load(path, allow_pickle=False) as stored:
             # With .npy: NumPy would prefer a member named by the bare key, which was not checked.
-            arrays = {key: stored[f"{key}.npy"] for key in wanted}
+            arrays = {key: stored[f"{key}.npy"] for key in headers}
         return {key: np.char.decode(array) if array.dtype.kind == "S" else array for key, array in arrays.items()}
     except NPZ_ERRORS as error:
         raise DataError(f"this is no .npz file, or it is broken or cut off: {error}") from error
+
+
+def npz_side(path: Path) -> int:
+    """The shorter side of the largest pictures in an `.npz` file, in pixels. It reads no pictures.
+
+    Raises:
+        DataError: The file is broken or holds something else.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            shapes = [shape for key, (shape, _) in _npy_headers(archive).items() if key[0] == "x"]
+    except (*NPZ_ERRORS, DataError) as error:
+        raise DataError(f"{path}: this is no .npz file of pictures, or it is broken or cut off: {error}") from error
+    return max(min(shape[1:3], default=0) for shape in shapes)
+
+
+def _npy_headers(archive: zipfile.ZipFile) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """Shapes and types of the arrays of one of `NPZ_KEYS`, and of `names` if it is there."""
+    found = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+    keys = next((keys for keys in NPZ_KEYS if found.issuperset(keys)), None)
+    if keys is None:
+        expected = ", or ".join(", ".join(keys) for keys in NPZ_KEYS)
+        raise DataError(f"expected the keys {expected}; found {first_few(sorted(found, key=natural_key))}")
+    return {key: _npy_header(archive, key) for key in [*keys, *found.intersection({"names"})]}
 
 
 def _npy_header(archive: zipfile.ZipFile, key: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

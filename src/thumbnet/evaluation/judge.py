@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from thumbnet.data.dataset import Dataset
 from thumbnet.errors import DataError, DataWarning, SourceError
 from thumbnet.evaluation import scores as scores_module
-from thumbnet.evaluation.held_out import MEMORY, choose, source_for
+from thumbnet.evaluation.held_out import MEMORY, are_thumbnails, choose, source_for
 from thumbnet.evaluation.scores import (
     Answers,
     ClassScores,
@@ -178,6 +178,15 @@ class Judgement:
         # The file may come from elsewhere.
         return share if isinstance(share, float) and 0 <= share <= 1 else None
 
+    @property
+    def held_out(self) -> tuple[float, float] | None:
+        """What the recipe `tune` chose by: the shares of held-out pictures that probe and tuned network had right."""
+        found: list[object] = [self.classifier.info.recipe.get(f"held_out_{name}") for name in ("probe", "tuned")]
+        match found:  # the file may come from elsewhere
+            case [float(probe), float(tuned)] if 0 <= probe <= 1 and 0 <= tuned <= 1:
+                return probe, tuned
+        return None
+
     @cached_property
     def uncalibrated(self) -> float:
         """The calibration error that the network had before its calibration."""
@@ -208,6 +217,8 @@ def judge_each(
 ) -> list[Judgement]:
     """Ask model files about the same test pictures.
 
+    If all pictures are thumbnails, a model that has another network for these is measured by that one.
+
     Args:
         models: Bundled models' names or files' paths; nothing means the best bundled one.
         data: What `load_data` takes; without it, what the first model was trained on.
@@ -223,9 +234,16 @@ def judge_each(
     if foreign is not None:
         list_foreign(foreign)
     source = source_for(models[0], classifiers[0].info, data)
+    small = [""] * len(classifiers)  # notes
+    if any(classifier.info.thumbnails for classifier in classifiers) and are_thumbnails(source.data):
+        small = [
+            f"these are thumbnails, which {name} answers" if (name := classifier.info.thumbnails) else ""
+            for classifier in classifiers
+        ]
+        classifiers = [classifier.for_thumbnails for classifier in classifiers]
     chosen = choose([classifier.info for classifier in classifiers], source)
     judged: list[Judgement] = []
-    for model, classifier, (dataset, note, learnt) in zip(models, classifiers, chosen, strict=True):
+    for model, classifier, by, (dataset, note, learnt) in zip(models, classifiers, small, chosen, strict=True):
         anew = cross_validate if learnt else None
         if anew is not None:
             answers = anew(classifier, dataset)
@@ -239,7 +257,7 @@ def judge_each(
             answers = answer(classifier, dataset)
         beside = (foreign, ask_foreign(classifier, answers, foreign)) if foreign is not None else None
         speed = measure_speed(classifier, dataset.images)
-        notes = "; ".join(filter(None, (source.note, note)))
+        notes = "; ".join(filter(None, (source.note, by, note)))
         judged.append(
             Judgement(
                 model or BUNDLED[0], source.data, classifier, dataset, answers, speed, beside, notes, anew is not None

@@ -21,7 +21,7 @@ from thumbnet.data.dataset import Dataset, Splits, as_splits
 from thumbnet.data.load import load_parts
 from thumbnet.errors import DataError, DataWarning, ExportError, MissingExtraError
 from thumbnet.evaluation import judge
-from thumbnet.evaluation.held_out import MAX_SEED, source_for
+from thumbnet.evaluation.held_out import MAX_SEED, are_thumbnails, source_for
 from thumbnet.evaluation.scores import wilson
 from thumbnet.export.agreement import Agreement, Answer, Tolerance, agreement, refuse
 from thumbnet.files import check_output, write_atomically
@@ -79,6 +79,11 @@ class Original:
             raise DataError(
                 f"the model knows {first_few(info.names)}; cifar10 has {first_few(cifar_archives.NAMES)}. "
                 "Name the data that it was trained on: --data"
+            )
+        if info.thumbnails and are_thumbnails(source.data):
+            raise DataError(
+                f"{source.data} holds thumbnails, and what is exported is the model's network for photographs. Name "
+                "photographs of its classes: --data"
             )
         read = load_parts(source.data, info.size, framing=info.framing, known=info.names, download=source.download)
         return source.data, read

@@ -53,7 +53,7 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     if tuned:  # the head stays float32, and as it is: features of pictures that the backbone was tuned on teach none
         layers = [node for node in layers if not node.name.startswith("thumbnet/")]
     quantised = _quantised(model, layers, info, splits)
-    info = dataclasses.replace(info, scores={}, origin=_origin(content, splits))
+    info = dataclasses.replace(info, scores={}, origin=_origin(content, splits), thumbnails="")
     write_info(quantised, info)
     if splits.test.is_named(info.data.get("test")):
         scores = evaluate(Classifier(quantised.SerializeToString()), splits.test)

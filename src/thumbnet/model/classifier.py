@@ -5,6 +5,7 @@ import dataclasses
 import io
 import os
 import re
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,8 @@ from thumbnet.sources.urls import without_password
 Source: TypeAlias = read.Source | NDArray[np.uint8] | Pillow
 FileState: TypeAlias = tuple[int, int, int, int]
 PRETRAINED = Path(__file__).parent / "pretrained"
-BUNDLED = ("cifar10-best", "cifar10-seed")  # the best first
+BUNDLED = ("cifar10-photo", "cifar10-best", "cifar10-seed")  # the best first
+THUMBNAIL = 64  # pixels; a picture with a shorter side is for `ModelInfo.thumbnails`
 DIGITS = 6  # of a confidence and a sureness, in JSON and tables
 BATCH = 256  # squares of up to 32 pixels a side in a run of the network; more take memory and gain nothing
 
@@ -48,6 +50,7 @@ class Prediction:
     top: tuple[Guess, ...]  # the most probable classes, the most probable first
     known: bool  # whether the sureness reaches the threshold; if not, the answer is "unsure"
     sureness: float  # 0 to 1; see `Asked`
+    network: str = ""  # the bundled model that answered instead, as the picture is a thumbnail
 
     @property
     def label(self) -> str:
@@ -67,6 +70,7 @@ class Prediction:
             "confidence": round(self.confidence, DIGITS),
             "known": self.known,
             "sureness": round(self.sureness, DIGITS),
+            **({"network": self.network} if self.network else {}),
             "top": [{"label": guess.label, "confidence": round(guess.confidence, DIGITS)} for guess in self.top],
         }
 
@@ -164,6 +168,9 @@ def find(model: str | Path | None = None) -> Path:
 class Classifier:
     """A loaded model file. Its `info` describes it.
 
+    If that names a bundled model for thumbnails, pictures whose shorter side is under `THUMBNAIL` pixels are answered
+    by it. It is loaded at the first of them, with the same threads, views and threshold.
+
     A classifier can be pickled and copied. The pickle holds the whole model file, which is read again for it; a file
     that has changed since it was loaded is rejected.
     """
@@ -180,7 +187,8 @@ class Classifier:
         `threads`, `views` and `threshold` are as for `load`.
 
         Raises:
-            ModelError: This is not a model file of Thumbnet, or its graph and metadata disagree.
+            ModelError: This is not a model file of Thumbnet, its graph and metadata disagree, or it names a model for
+                thumbnails that is none of `BUNDLED`.
             OSError: The path cannot be read; `load` turns that into a ModelError.
             ValueError: `threshold` is out of range.
         """
@@ -205,11 +213,19 @@ class Classifier:
         except Exception as error:  # the only base class of ONNX Runtime's exceptions
             raise ModelError("not a model file, or a broken one. Make or fetch it again") from error
         self.info = ModelInfo.from_metadata(metadata)
+        if self.info.thumbnails not in ("", *BUNDLED):
+            raise ModelError(
+                f"expected a model for thumbnails among {', '.join(BUNDLED)}, got {self.info.thumbnails!r:.80}. "
+                "Make or fetch the file again, or upgrade Thumbnet"
+            )
         if threshold is not None:
             check_threshold(threshold)
             self.info = dataclasses.replace(self.info, threshold=float(threshold))
         self.views = views
-        self._threads = threads
+        self._threads, self._threshold = threads, threshold
+        self._network = ""  # its name in its predictions, if it answers for the thumbnails of another
+        self._for_thumbnails: Classifier | None = None
+        self._loading = threading.Lock()
         size, classes = self.info.size, len(self.info.names)
         inputs = f"images uint8 (N, {size}, {size}, 3)"
         probabilities, heat = rf"probabilities float \(N, {classes}\)", rf"heat float \(N, \w+, \w+, {classes}\)"
@@ -244,13 +260,43 @@ class Classifier:
         """Whether the file gives `evidence`."""
         return "heat" in self._shapes
 
-    def __reduce__(self) -> tuple[type["Classifier"], tuple[bytes, int, bool, float]]:
+    @property
+    def for_thumbnails(self) -> "Classifier":
+        """The classifier for pictures whose shorter side is under `THUMBNAIL` pixels: another, or this one.
+
+        Raises:
+            ModelError: The bundled model that the file names does not fit it.
+        """
+        if not self.info.thumbnails:
+            return self
+        with self._loading:
+            if self._for_thumbnails is None:
+                self._for_thumbnails = self._loaded_for_thumbnails()
+            return self._for_thumbnails
+
+    def _loaded_for_thumbnails(self) -> "Classifier":
+        name = self.info.thumbnails
+        found = load(name, threads=self._threads, views=self.views, threshold=self._threshold)
+        # The sizes tell whose the squares are.
+        if found.info.names != self.info.names or found.info.size >= self.info.size or found.info.thumbnails:
+            raise ModelError(
+                f"expected a model for thumbnails with the same classes and a smaller input, got {name}. Make or fetch "
+                "the file again"
+            )
+        found._network = name
+        return found
+
+    def for_squares(self, size: int) -> "Classifier":
+        """The classifier that answers for squares of `size` pixels a side: that for thumbnails, or this one."""
+        return self if size == self.info.size else self.for_thumbnails
+
+    def __reduce__(self) -> tuple[type["Classifier"], tuple[bytes, int, bool, float | None]]:
         """How `pickle` and `copy` build the copy.
 
         Raises:
             ModelError: The model file has changed, so the copy would be another model.
         """
-        return type(self), (self._content(), self._threads, self.views, self.info.threshold)
+        return type(self), (self._content(), self._threads, self.views, self._threshold)
 
     def _content(self) -> bytes:
         """The model file's bytes; those of a path are not kept in memory."""
@@ -267,13 +313,16 @@ class Classifier:
         return self.ask(squares).probabilities
 
     def ask(self, squares: NDArray[np.uint8]) -> Asked:
-        """The network's outputs for squares, uint8 `(N, S, S, 3)`, RGB.
+        """The network's outputs for squares, uint8 `(N, S, S, 3)`, RGB. Their size decides whose: see `for_squares`.
 
         If the network has no output for the sureness, the confidence takes its place.
 
         Raises:
             ModelError: The network fails, or its outputs cannot be probabilities. Thumbnet writes no such file.
         """
+        network = self.for_squares(squares.shape[1])
+        if network is not self:
+            return network.ask(squares)
         probabilities, *own = self._outputs(["probabilities", *(["sureness"] if self.has_sureness else [])], squares)
         # A NaN fails this, too. Rounding may lift a softmax above one.
         if not all(((each >= 0) & (each <= 1.001)).all() for each in (probabilities, *own)):
@@ -367,20 +416,29 @@ class Classifier:
         predictions = self.describe([_name(each) for each in sources], list(map(self.squares, sources)), top_k)
         return predictions[0] if one else predictions
 
-    def square(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    def square(self, source: Source, *, max_pixels: int = MAX_PIXELS, thumbnails: bool = True) -> NDArray[np.uint8]:
         """The square that the network sees: uint8 `(S, S, 3)`, RGB. Raises what `predict` raises.
 
         Args:
             source: One source, as for `predict`.
             max_pixels: The most pixels that the picture may have.
+            thumbnails: Whether a thumbnail is for its own network, if there is one, or for this file's.
         """
-        return resize(self._picture(source, max_pixels), self.info.size, self.info.framing)
+        picture = self._picture(source, max_pixels)
+        info = self._info_for(picture, thumbnails)
+        return resize(picture, info.size, info.framing)
 
-    def squares(self, source: Source, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
+    def squares(self, source: Source, *, max_pixels: int = MAX_PIXELS, thumbnails: bool = True) -> NDArray[np.uint8]:
         """All squares that it sees: `square`, and with `views` the middle, too: `(V, S, S, 3)`. Raises the same."""
         if not self.views:
-            return self.square(source, max_pixels=max_pixels)[None]
-        return framing.views(self._picture(source, max_pixels), self.info.size, self.info.framing)
+            return self.square(source, max_pixels=max_pixels, thumbnails=thumbnails)[None]
+        picture = self._picture(source, max_pixels)
+        info = self._info_for(picture, thumbnails)
+        return framing.views(picture, info.size, info.framing)
+
+    def _info_for(self, picture: RGB, thumbnails: bool) -> ModelInfo:
+        """What the model file says whose network sees a picture."""
+        return (self.for_thumbnails if thumbnails and min(picture.shape[:2]) < THUMBNAIL else self).info
 
     def _picture(self, source: Source, max_pixels: int) -> RGB:
         if hasattr(source, "getexif"):
@@ -396,13 +454,16 @@ class Classifier:
         self, sources: Sequence[str], squares: Sequence[NDArray[np.uint8]], top_k: int = 3
     ) -> list[Prediction]:
         """Classify the results of `squares`: names, and uint8 `(V, S, S, 3)` for each → a prediction for each."""
-        if not squares:
-            return []
-        asked = self.ask(np.concatenate(squares))
-        return self.answers(sources, together(asked, [len(views) for views in squares]), top_k)
+        rows: dict[int, Prediction] = {}
+        for size, places in by_size(squares).items():
+            asked = self.ask(np.concatenate([squares[place] for place in places]))
+            asked = together(asked, [len(squares[place]) for place in places])
+            found = self.for_squares(size).answers([sources[place] for place in places], asked, top_k)
+            rows.update(zip(places, found, strict=True))
+        return [rows[place] for place in range(len(squares))]
 
     def answers(self, sources: Sequence[str], asked: Asked, top_k: int = 3) -> list[Prediction]:
-        """Turn the outputs of `ask` into a prediction for each name."""
+        """Turn the outputs of this file's own network into a prediction for each name."""
         if top_k < 1:
             raise ValueError(f"top_k must be 1 or more, got {top_k}")
         known = self.info.knows(asked.sureness)
@@ -413,9 +474,18 @@ class Classifier:
                 tuple(Guess(self.info.names[index], float(row[index])) for index in order),
                 known=bool(sure),
                 sureness=float(sureness),
+                network=self._network,
             )
             for source, row, sureness, sure, order in zip(sources, *asked, known, best, strict=True)
         ]
+
+
+def by_size(squares: Sequence[NDArray[np.uint8]]) -> dict[int, list[int]]:
+    """The places of those results of `Classifier.squares` that one network answers, by the size of their squares."""
+    places: dict[int, list[int]] = {}
+    for place, views in enumerate(squares):
+        places.setdefault(views.shape[1], []).append(place)
+    return places
 
 
 def together(asked: Asked, counts: Sequence[int]) -> Asked:

@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[type, ...]] = {  # the JSON types of each field, by its n
     "history": (list,),
     "origin": (dict,),
     "backbone": (dict,),
+    "thumbnails": (str,),
     "version": (str,),
     "format": (int,),
 }
@@ -55,6 +56,7 @@ class ModelInfo:
     history: list[dict[str, Any]] = field(default_factory=list)  # the learning curve: a row for each epoch
     origin: dict[str, Any] = field(default_factory=dict)  # if the file was made from another: how, and from which
     backbone: dict[str, Any] = field(default_factory=dict)  # the pretrained network that is part of it
+    thumbnails: str = ""  # the bundled model that answers for pictures too small for this one
     version: str = ""  # of Thumbnet
     format: int = FORMAT
 

@@ -22,7 +22,7 @@ export async function model() {
   return (await ask('model')).json();
 }
 
-/** The answer: `{label, confidence, known, sureness, top: [{label, confidence}, …]}`. */
+/** The answer: `{label, confidence, known, sureness, top: [{label, confidence}, …]}`, for a thumbnail with `network`. */
 export async function classify(picture) {
   return (await ask('classify?top_k=5', picture)).json();
 }

@@ -65,6 +65,9 @@ function show(card, given) {
   find('h2', card).textContent = given.label;
   find('.unsure', card).hidden = given.known;
   card.classList.toggle('is-unsure', !given.known);
+  const network = find('.network', card);
+  network.textContent = given.network ? `A thumbnail, answered by ${given.network}.` : '';
+  network.hidden = !given.network;
   const list = find('ol', card);
   list.replaceChildren(...given.top.map(({ label, confidence }) => {
     const item = document.createElement('li');

@@ -11,7 +11,7 @@ import functools
 import os
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -22,6 +22,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from thumbnet.errors import ModelError
 from thumbnet.model.classifier import Classifier, batch_size
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.prediction.rows import Row
@@ -138,7 +139,7 @@ class _Slot:
     """A source in the window and, once it is done, its picture or the reason why there is none."""
 
     source: Source
-    result: _Seen | Failure | None = None
+    result: _Seen | Failure | ModelError | None = None
 
 
 class _Window:
@@ -173,17 +174,23 @@ class _Window:
         _start(self._pull)
 
     def take(self) -> list[_Slot]:
-        """Remove the oldest slots that are done: at least one, and at most a batch. The list is empty at the end.
+        """Remove the oldest slots that are done: one or more, at most a batch of a size. At the end the list is empty.
 
         If few are done and others are in progress, it waits a little for these.
         """
         batch: list[_Slot] = []
+        sizes: Counter[int] = Counter()
         with self._news:
             self._news.wait_for(lambda: self._slots[0].result is not None if self._slots else self._end is not None)
             full = min(FULL, self._batch)
             self._news.wait_for(lambda: all(slot.result is not None for slot in islice(self._slots, full)), PATIENCE)
-            while self._slots and len(batch) < self._batch and self._slots[0].result is not None:
+            while self._slots and (result := self._slots[0].result) is not None:
                 batch.append(self._slots.popleft())
+                if isinstance(result, _Seen):
+                    size = result.squares.shape[1]
+                    sizes[size] += 1
+                    if sizes[size] == batch_size(size):
+                        break
         if batch:
             self._room.release(len(batch))
         elif self._end and not isinstance(self._end, StopIteration):
@@ -232,12 +239,15 @@ class _Window:
                 self._news.notify()
         queue.put(None)  # for the next thread
 
-    def _result(self, source: Source) -> _Seen | Failure | None:
-        """Read and decode a picture. The result is None once the window is closed."""
+    def _result(self, source: Source) -> _Seen | Failure | ModelError | None:
+        """Read and decode a picture. The result is None once the window is closed, and an error that concerns all."""
         try:
             content = source.content if isinstance(source, Held) else self._content(str(source))
             with self._decoding:
-                return None if self._stopped else self._prepare(content)
+                try:
+                    return None if self._stopped else self._prepare(content)
+                except ModelError as error:  # the file names a model for thumbnails that does not fit
+                    return error
         except Exception as error:  # whatever it is, it concerns this picture alone
             # The traceback would keep the picture in memory.
             error.__traceback__ = error.__cause__ = error.__context__ = None
@@ -254,6 +264,8 @@ def _name(source: Source) -> str:
 
 def _answered(model: Classifier, slots: Sequence[_Slot], top_k: int) -> Iterator[Row]:
     """Classify a batch."""
+    if error := next((slot.result for slot in slots if isinstance(slot.result, ModelError)), None):
+        raise error
     seen = [(_name(slot.source), slot.result.squares) for slot in slots if isinstance(slot.result, _Seen)]
     answers = iter(model.describe([name for name, _ in seen], [squares for _, squares in seen], top_k))
     for slot in slots:

@@ -67,6 +67,7 @@ ROWS = pa.schema(
         ("confidence", pa.float64()),
         ("known", pa.bool_()),
         ("sureness", pa.float64()),
+        ("network", pa.string()),
         ("top", pa.list_(pa.struct([("label", pa.string()), ("confidence", pa.float64())]))),
         ("error", pa.struct([("type", pa.string()), ("message", pa.string())])),
     ]

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 Row: TypeAlias = "Prediction | Failure"
 FORMATS = ("text", "json", "jsonl", "csv")
 RESUMABLE = ("jsonl", "csv")  # formats in which rows are found again
-CSV_COLUMNS = "source,label,confidence,known,sureness,error"
-_OLD_COLUMNS = "source,label,confidence,known,error"  # as older versions wrote them
+CSV_COLUMNS = "source,label,confidence,known,sureness,network,error"
+_OLD_COLUMNS = {  # as older versions wrote them, and what they lack
+    "source,label,confidence,known,error": "the sureness",
+    "source,label,confidence,known,sureness,error": "the network",
+}
 # A spreadsheet takes these for the beginning of a formula, including the full-width forms; "-" alone is none.
 # https://owasp.org/www-community/attacks/CSV_Injection
 _FORMULA = re.compile(r"(?!-\Z)['=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
@@ -130,8 +133,8 @@ def resume(part: Path, sources: Iterator[str], form_name: str, maker: Maker) -> 
     with part.open("r+b") as file:
         rows = _csv_rows(file) if form_name == "csv" else _lines(file)
         if form_name == "csv" and (head := next(rows, b"")):
-            if head == f"{_OLD_COLUMNS}\n".encode():
-                raise _too_old(part)
+            if lacking := _OLD_COLUMNS.get(head.decode(errors="replace").removesuffix("\n")):
+                raise _too_old(part, lacking)
             _check(part, "its first line", head == f"{CSV_COLUMNS}\n".encode())
             kept = len(head)
         for row in rows:
@@ -140,7 +143,7 @@ def resume(part: Path, sources: Iterator[str], form_name: str, maker: Maker) -> 
             _check(part, f"row {tally.rows + 1:,}", bool(start) and row.startswith(start))
             failed = not row.endswith(b",\n") if form_name == "csv" else row[len(start) :].startswith(b'"error": ')
             if form_name == "jsonl" and not failed and b'"sureness": ' not in row:
-                raise _too_old(part)
+                raise _too_old(part, "the sureness")
             tally.count(failed)
             kept += len(row)
         before = read_maker(part)
@@ -161,9 +164,9 @@ def _check(part: Path, what: str, fits: bool) -> None:
         )
 
 
-def _too_old(part: Path) -> ThumbnetError:
+def _too_old(part: Path, lacking: str) -> ThumbnetError:
     return ThumbnetError(
-        f"{part}: its rows come from an older version of Thumbnet and lack the sureness. Finish it with that version, "
+        f"{part}: its rows come from an older version of Thumbnet and lack {lacking}. Finish it with that version, "
         "or leave out --resume to start again"
     )
 
@@ -194,15 +197,17 @@ def _text(row: Row, several: bool) -> str:
     if isinstance(row, Failure):
         return ""  # `complaint` goes to standard error
     head = f"{printable(row.source)}: " * several + printable(row.label) + " (unsure)" * (not row.known)
+    head += f" (a thumbnail, by {row.network})" if row.network else ""
     return "\n".join([head, *(f"  {guess.confidence:7.1%}  {printable(guess.label)}" for guess in row.top), ""])
 
 
 def _csv(row: Row) -> str:
     if isinstance(row, Failure):
-        fields = [row.source, "", "", "", "", row.message]
+        fields = [row.source, "", "", "", "", "", row.message]
     else:
         said = row.as_dict()
-        fields = [row.source, row.label, str(said["confidence"]), str(row.known).lower(), str(said["sureness"]), ""]
+        numbers = str(said["confidence"]), str(row.known).lower(), str(said["sureness"])
+        fields = [row.source, row.label, *numbers, row.network, ""]
     return ",".join(map(_quoted, fields)) + "\n"
 
 

@@ -1,6 +1,5 @@
 """Thumbnet's own API: it takes pictures and answers as `thumbnet predict --format json` does."""
 
-from collections.abc import Iterator
 from typing import TypeAlias
 
 import cv2
@@ -10,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from thumbnet.errors import ThumbnetError
-from thumbnet.model.classifier import together
+from thumbnet.model.classifier import by_size, together
 from thumbnet.pictures.decode import RGB
 from thumbnet.prediction import explain
 from thumbnet.prediction.rows import Row
@@ -85,12 +84,14 @@ async def _answered(service: Service, inputs: list[Input], top_k: int) -> list[R
     seen = iter(await service.squares(contents))
     squares = [(source, next(seen) if isinstance(found, bytes) else found) for source, found in inputs]
     good = [(source, views) for source, views in squares if not isinstance(views, ThumbnetError)]
-    answers: Iterator[Row] = iter([])
-    if good:
-        asked = await service.ask(np.concatenate([views for _, views in good]), pictures=len(good))
-        asked = together(asked, [len(views) for _, views in good])
-        answers = iter(service.classifier.answers([source for source, _ in good], asked, top_k))
-    return [Failure(source, views) if isinstance(views, ThumbnetError) else next(answers) for source, views in squares]
+    rows: dict[int, Row] = {}
+    for size, places in by_size([views for _, views in good]).items():
+        asked = await service.ask(np.concatenate([good[place][1] for place in places]), pictures=len(places))
+        asked = together(asked, [len(good[place][1]) for place in places])
+        answers = service.classifier.for_squares(size).answers([good[place][0] for place in places], asked, top_k)
+        rows.update(zip(places, answers, strict=True))
+    answered = (rows[place] for place in range(len(good)))
+    return [Failure(source, views) if isinstance(views, ThumbnetError) else next(answered) for source, views in squares]
 
 
 async def _inputs(service: Service, request: Request, body: bytes) -> tuple[list[Input], bool]:

@@ -175,6 +175,10 @@ def _schemas(service: Service) -> dict[str, Any]:
                     **confidence,
                     "description": "How sure the answer is. Below the model's threshold, it is unsure.",
                 },
+                "network": {
+                    "type": "string",
+                    "description": "The bundled model that answered instead, as the picture is a thumbnail.",
+                },
                 "top": {"type": "array", "items": guess},
             },
         },

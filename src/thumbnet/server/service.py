@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from thumbnet.errors import FetchError, ThumbnetError
+from thumbnet.errors import FetchError, ModelError, ThumbnetError
 from thumbnet.model.classifier import Asked, Classifier
 from thumbnet.pictures.decode import RGB, decode
 from thumbnet.pictures.kinds import kind
@@ -145,7 +145,7 @@ class Service:
         decoders = decoders or os.cpu_count() or 1
         self.classifier, self.name, self.limits, self.metrics = classifier, name, limits, metrics
         self.urls, self._private_urls = urls, private_urls
-        self._batcher = Batcher(classifier, metrics)
+        self._batchers: dict[int, Batcher] = {}  # by the size of the squares
         self._decoders = ThreadPoolExecutor(decoders, "decode")
         self._heavy = ThreadPoolExecutor(decoders, "decode heavy")  # so that light pictures wait behind no heavy ones
         # In the event loop, not in a decoder. Several decoders together are faster, except for the tiniest pictures.
@@ -165,7 +165,8 @@ class Service:
         """Let all threads end."""
         for pool in (self._decoders, self._heavy, self._fetchers, self._explainer, self._parser):
             pool.shutdown(wait=False)
-        self._batcher.close()
+        for batcher in self._batchers.values():
+            batcher.close()
 
     def endpoint(self, work: Work) -> Callable[[Request], Awaitable[Response]]:
         """A route's endpoint: it reads the body and runs `work`, until the time limit or until the client leaves.
@@ -194,22 +195,29 @@ class Service:
 
         return run
 
-    async def squares(self, contents: Sequence[bytes]) -> "list[NDArray[np.uint8] | ThumbnetError]":
+    async def squares(
+        self, contents: Sequence[bytes], *, thumbnails: bool = True
+    ) -> "list[NDArray[np.uint8] | ThumbnetError]":
         """Decode pictures: what the network sees of each, uint8 `(V, S, S, 3)`, or the error of a bad one.
+
+        Without `thumbnails`, the model file's own network sees these, too.
 
         Raises:
             RequestError: There are too many, or they take too long to decode (413). There is no room for them (503).
+            ModelError: The model that the file names for thumbnails does not fit.
         """
+        see = functools.partial(self._squares, thumbnails=thumbnails)
+        see_weighed = functools.partial(self._weighed_squares, thumbnails=thumbnails)
         with self._room(len(contents)), self.metrics.stage("decode"):
             costs = await _costs(contents)
             if len(contents) == 1 and costs[0].pixels <= self._most_at_once and _light(contents[0]):
-                return [self._squares(contents[0], costs[0])]
+                return [see(contents[0], costs[0])]
             weight = sum(each.weight for each in costs if each.pixels <= self._most_pixels(each))  # others are refused
             if weight > share(self.limits.queued):
                 raise RequestError(413, "expected fewer or smaller pictures: these take too long to decode together")
             with self._taken(self._queued, weight, "pixels"):
                 pools = [self._heavy if each.weight > HEAVY else self._decoders for each in costs]
-                return await self._each(pools, self._weighed_squares, contents, costs)
+                return await self._each(pools, see_weighed, contents, costs)
 
     async def ask(self, squares: NDArray[np.uint8], pictures: int | None = None) -> Asked:
         """Ask the network about squares, in one batch with those of other requests.
@@ -225,7 +233,13 @@ class Service:
         if not len(squares):
             return self.classifier.ask(squares)
         with self._room(len(squares) if pictures is None else pictures), self.metrics.stage("wait"):
-            return await self._batcher.ask(squares)
+            return await self._batcher(squares.shape[1]).ask(squares)
+
+    def _batcher(self, size: int) -> Batcher:
+        """The batcher for squares of `size` pixels a side. Only the event loop calls it."""
+        if size not in self._batchers:
+            self._batchers[size] = Batcher(self.classifier.for_squares(size), self.metrics)
+        return self._batchers[size]
 
     async def fetched(self, urls: Sequence[str]) -> "list[bytes | ThumbnetError]":
         """Read URLs: the content of each, or its error.
@@ -274,16 +288,18 @@ class Service:
         if not _held.get().take(count):
             raise self._busy("bodies")
 
-    def _squares(self, content: bytes, cost: Cost) -> "NDArray[np.uint8] | ThumbnetError":
+    def _squares(self, content: bytes, cost: Cost, *, thumbnails: bool) -> "NDArray[np.uint8] | ThumbnetError":
         """What the network sees of a picture, or the picture's error."""
         try:
-            return self.classifier.squares(content, max_pixels=self._most_pixels(cost))
+            return self.classifier.squares(content, max_pixels=self._most_pixels(cost), thumbnails=thumbnails)
+        except ModelError:
+            raise
         except ThumbnetError as error:
             return error
 
-    def _weighed_squares(self, content: bytes, cost: Cost) -> "NDArray[np.uint8] | ThumbnetError":
+    def _weighed_squares(self, content: bytes, cost: Cost, *, thumbnails: bool) -> "NDArray[np.uint8] | ThumbnetError":
         with self._weighed(cost):
-            return self._squares(content, cost)
+            return self._squares(content, cost, thumbnails=thumbnails)
 
     def _weighed(self, cost: Cost) -> contextlib.AbstractContextManager[None]:
         """Wait in a thread for the memory that decoding takes, and hold it."""

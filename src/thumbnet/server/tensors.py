@@ -126,7 +126,7 @@ async def from_pictures(service: Service, contents: Sequence[bytes]) -> NDArray[
         RequestError: A picture cannot be read (422).
     """
     squares = []
-    for place, views in enumerate(await service.squares(contents)):
+    for place, views in enumerate(await service.squares(contents, thumbnails=False)):
         if isinstance(views, ThumbnetError):
             raise RequestError(422, f"picture {place} of {len(contents)}: {views}")
         squares.append(views[0])  # in these protocols a row is the answer for one square
