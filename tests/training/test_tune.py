@@ -254,6 +254,12 @@ def test_its_int8_file_keeps_the_head(trained: Any, pictures: Path, tmp_path: Pa
     assert done.path.stat().st_size < trained.path.stat().st_size / 2
 
 
+def test_its_savedmodel_answers_the_same(trained: Any, pictures: Path, tmp_path: Path) -> None:
+    done = export(str(trained.path), "savedmodel", data=str(pictures), output=tmp_path / "saved")
+    assert done.agreement is not None
+    assert str(done.agreement).startswith("the same answer to 8 of 8 test images")
+
+
 def test_the_report_shows_both(trained: Any, pictures: Path, tmp_path: Path) -> None:
     [judged] = judge_each([str(trained.path)], str(pictures), None, lambda *_: pytest.fail("nothing to cross-validate"))
     recipe = trained.classifier.info.recipe

@@ -208,7 +208,7 @@ def export(
         raise ExportError(f"no format {form!r}. Expected one of: {', '.join(FORMATS)}")
     chosen = FORMATS[form]
     original = Original.read(model, data, runtime)
-    if "keras" in chosen.packages:
+    if form == "keras":
         _refuse_backbone(original.classifier.info, form)
     output = Path(f"{original.name}{chosen.ending}" if output is None else output)
     _check_place(output, chosen, find(model))
@@ -225,9 +225,9 @@ def export(
 
 
 def _refuse_backbone(info: ModelInfo, form: str) -> None:
-    """Keras's formats are made of a network that Keras can build again, which a backbone is not."""
+    """Keras's own format is made of a network that Keras can build again, which a backbone is not."""
     if info.backbone:
-        others = ", ".join(name for name, each in FORMATS.items() if "keras" not in each.packages)
+        others = ", ".join(name for name in FORMATS if name != form)
         raise ExportError(
             f"{form} is not available for a model that learnt by a backbone, as Keras has no such network. Expected "
             f"one of: {others}"
@@ -254,7 +254,7 @@ def _compare(original: Original, answer: Answer | None, made: Path, chosen: Form
     step = max(1, len(test) // chosen.samples) if chosen.samples else 1
     sample = test.take(np.arange(0, len(test), step))  # from all over the set, which may be sorted
     found = agreement(judge.answer(original.classifier, sample), answer(sample.images))
-    if not original.classifier.info.backbone:
+    if not original.classifier.info.backbone or chosen.tolerance is not INT8:
         refuse(found, chosen.tolerance, form)
         return found
     if found.learnt:  # the accuracies on these pictures are those of memory

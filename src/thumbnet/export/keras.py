@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from thumbnet.export.agreement import Answer
 from thumbnet.model.classifier import Asked
 from thumbnet.model.info import ModelInfo
-from thumbnet.training import from_onnx
+from thumbnet.training import from_graph, from_onnx
 from thumbnet.training.shipped import as_function, computation
 
-BATCH = 500  # pictures a run
+BATCH = 500  # pictures of 32 pixels a side a run
 
 
 def save_keras(content: bytes, info: ModelInfo, path: Path) -> Answer:
@@ -51,14 +51,17 @@ def save_savedmodel(content: bytes, info: ModelInfo, path: Path) -> Answer:
 
     Arguments, result and errors are those of `save_keras`.
     """
-    whole = _rebuilt(content, info)
-    module = tf.Module()
-    # TensorFlow's variables: the LiteRT converter silently drops Keras's.
-    module.weights = [weight.value for weight in whole.variables]
+    if info.backbone:
+        module, answered = from_graph.as_function(content, info)
+    else:
+        whole = _rebuilt(content, info)
+        module, answered = tf.Module(), as_function(whole)
+        # TensorFlow's variables: the LiteRT converter silently drops Keras's.
+        module.weights = [weight.value for weight in whole.variables]
     with tempfile.TemporaryDirectory() as folder:
         _write_asides(Path(folder), info)
         module.assets = [tf.saved_model.Asset(str(aside)) for aside in sorted(Path(folder).iterdir())]
-        tf.saved_model.save(module, str(path), signatures=as_function(whole))
+        tf.saved_model.save(module, str(path), signatures=answered)
     signature = tf.saved_model.load(str(path)).signatures["serving_default"]
     return _in_batches(lambda batch: signature(images=tf.constant(batch)))
 
@@ -90,8 +93,8 @@ def _rebuilt(content: bytes, info: ModelInfo) -> keras.Model:
 
 def _in_batches(answer: Callable[[NDArray[np.uint8]], Mapping[str, Any]]) -> Answer:
     def answers(squares: NDArray[np.uint8]) -> Asked:
-        starts = range(0, len(squares), BATCH)
-        given = (answer(squares[start : start + BATCH]) for start in starts)
+        step = max(1, BATCH * 32**2 // squares.shape[1] ** 2)
+        given = (answer(squares[start : start + step]) for start in range(0, len(squares), step))
         # LiteRT returns views of memory that its next call overwrites.
         rows = [[np.array(each[name]) for name in Asked._fields] for each in given]
         return Asked(*map(np.concatenate, zip(*rows, strict=True)))
