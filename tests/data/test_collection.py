@@ -3,6 +3,7 @@
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,18 @@ def test_a_file_or_a_link_of_this_name_is_in_the_way(folder: Collection, root: P
             folder.rename_class("cats", name)
 
 
+@pytest.mark.parametrize(("first", "second"), [("train", "Test"), ("validation", "training"), ("TEST", "train")])
+def test_classes_do_not_become_splits(folder: Collection, root: Path, first: str, second: str) -> None:
+    folder.add_class(first)
+    with pytest.raises(DataError, match=f"another name than {second}, as folders with the names train and test"):
+        folder.add_class(second)
+    with pytest.raises(DataError, match="another name"):
+        folder.rename_class("dogs", second)
+    assert not (root / second).exists()
+    assert folder.rename_class(first, second) == second  # there is but one of them then
+    folder.add_class("testing ground")
+
+
 def test_classes_are_merged_and_back(folder: Collection, root: Path) -> None:
     (root / "cats/notes.txt").write_text("mine")
     before = files(root)
@@ -294,6 +307,43 @@ def test_a_class_that_became_a_link_is_not_read(folder: Collection, root: Path, 
     (root / "cats").symlink_to(tmp_path / "cats")
     with pytest.raises(SourceError, match="this is a link"):
         folder.read(entry)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda folder: folder.undo(),
+        lambda folder: folder.move([Place("cats", "1.png")], "dogs"),
+        lambda folder: folder.add("dogs", "a.png", PNG),
+    ],
+)
+def test_no_picture_is_put_behind_a_link(
+    folder: Collection, root: Path, tmp_path: Path, act: Callable[[Collection], object]
+) -> None:
+    folder.move([Place("dogs", "1.png")], "cats")
+    (root / "dogs").rename(tmp_path / "elsewhere")
+    (root / "dogs").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MissingError):
+        act(folder)
+    assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == ["0.png"]
+    assert len(files(root)) == 4
+
+
+def test_no_picture_is_taken_from_behind_a_link(folder: Collection, root: Path, tmp_path: Path) -> None:
+    (root / "dogs").rename(tmp_path / "elsewhere")
+    (root / "dogs").symlink_to(tmp_path / "elsewhere")
+    for to in ("cats", None):
+        with pytest.raises(MissingError):
+            folder.move([Place("dogs", "0.png")], to)
+    assert sorted(path.name for path in (tmp_path / "elsewhere").iterdir()) == ["0.png", "1.png"]
+
+
+def test_what_is_removed_is_not_moved_behind_a_link(folder: Collection, root: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (root / ".thumbnet").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(MissingError, match="is a link by now"):
+        folder.move([Place("dogs", "0.png")], None)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_a_picture_that_became_a_link_or_a_pipe_is_not_read(folder: Collection, root: Path) -> None:

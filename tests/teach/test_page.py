@@ -12,6 +12,7 @@ import shutil
 import socket
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,6 +35,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from support.pages import violations
 
 import thumbnet
+from thumbnet.export import web as web_export
 from thumbnet.pictures.decode import decode
 from thumbnet.pictures.framing import resize
 from thumbnet.server.protocol import Protocol
@@ -272,6 +274,38 @@ def test_from_an_empty_folder_to_a_model_that_answers_the_same(folder: Path, tmp
     assert files(folder)[third] >= 8
 
 
+def test_the_report_and_the_folder_for_the_browser_are_downloaded(
+    open_page: Open, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(folder)
+    page = open_page(accept_downloads=True)
+    trained(page, 12)
+
+    def taken(what: str) -> Path:
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Download the {what}").click()
+        path = tmp_path / download.value.suggested_filename
+        download.value.save_as(path)
+        expect(page.locator("#said")).to_have_text(f"{path.name} is in your downloads.")
+        with zipfile.ZipFile(path) as packed:
+            packed.extractall(tmp_path)
+        return tmp_path / path.stem
+
+    monkeypatch.setattr(web_export, "URL", "http://127.0.0.1:9/nothing.tgz")
+    page.get_by_role("button", name="Download the folder").click()
+    expect(page.locator("#take .error:visible")).to_contain_text("ONNX Runtime Web was not downloaded")
+    monkeypatch.setattr(web_export, "_runtime", lambda _: {"ort.js": b"", "ort.wasm": b""})
+    web = taken("folder")
+    expect(page.locator("#take .error:visible")).to_have_count(0)
+    assert web.name == "things-web"
+    assert thumbnet.load(web / "model.onnx").info.names == ("green", "red")
+    report = taken("report")
+    assert report.name == "things-report"
+    other = page.context.new_page()
+    other.goto((report / "index.html").as_uri())
+    expect(other.locator("body")).to_contain_text("measured by cross-validation on all 12 pictures")
+
+
 def test_without_its_key_it_says_where_to_find_it_and_nothing_else(open_page: Open) -> None:
     page = open_page()
     home = page.url
@@ -428,6 +462,36 @@ def test_what_cannot_be_added_is_named_and_tried_again(open_page: Open, folder: 
     page.locator("#failed").get_by_role("button", name="Try again").click()
     expect(tiles(page, "red")).to_have_count(4)
     expect(page.locator("#failed")).to_be_hidden()
+
+
+def test_what_was_for_a_class_that_has_gone_is_asked_for(open_page: Open, folder: Path) -> None:
+    fill(folder, ("red",), 1)
+    page = open_page()
+    gone = {"status": 404, "json": {"error": "there is no class red, or no longer"}}
+    page.route("**/pictures?name=**", lambda route: route.fulfill(**gone))
+    give(page, '.class[data-name="red"]', pictures("red", 4)[1:])
+    expect(page.locator("#failed li")).to_have_count(3)
+    page.unroute("**/pictures?name=**")
+    (folder / "red").rename(folder / "rouge")
+    expect(card(page, "rouge")).to_be_visible()
+    page.locator("#failed").get_by_role("button", name="Try again").click()
+    page.keyboard.press("Escape")
+    expect(page.locator("#failed li")).to_have_count(3)  # nothing is lost by that
+    page.locator("#failed").get_by_role("button", name="Try again").click()
+    page.get_by_role("dialog", name="There is no class red").get_by_role("button", name="rouge").click()
+    expect(tiles(page, "rouge")).to_have_count(4)
+    expect(page.locator("#failed")).to_be_hidden()
+
+
+def test_states_come_at_a_pace_that_leaves_time_for_more(open_page: Open, folder: Path) -> None:
+    fill(folder, ("red",), 1)
+    page = open_page()
+    begin = time.monotonic()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.extend([request.url] * ("/api/state" in request.url)))
+    give(page, '.class[data-name="red"]', pictures("red", 41)[1:])
+    expect(tiles(page, "red")).to_have_count(41)
+    assert len(asked) <= 2 + (time.monotonic() - begin) / 0.3
 
 
 def test_folders_become_classes_and_thumbnails_are_dragged(open_page: Open, folder: Path, tmp_path: Path) -> None:

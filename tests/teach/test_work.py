@@ -98,10 +98,10 @@ def test_features_are_counted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Backbone, "features", slow)
     monkeypatch.setattr("support.teaching.check_backbone", lambda *_: made)
     with taught(folder) as it:
-        it.until(lambda state: state["features"]["total"] == 24)
+        it.until(lambda state: state["features"] == {"done": 4, "total": 24} and counts(state)["red"] == 8)
         assert it.state()["training"]["status"] == "waiting"
         going.release()
-        it.until(lambda state: state["features"] == {"done": 4, "total": 24} and counts(state)["red"] == 8)
+        it.until(lambda state: state["features"] == {"done": 8, "total": 24})
         going.release(100)
         assert it.trained()["features"] == {"done": 24, "total": 24}
 
@@ -223,6 +223,39 @@ def test_a_training_that_fails_says_why_and_goes_on_later(folder: Path, monkeypa
             it.trained()
 
 
+@pytest.mark.parametrize("place", ["thumbnet.teach.work.make", "thumbnet.teach.work.extract"])
+def test_an_error_that_nobody_foresaw_is_told_once(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    calls = 0
+
+    def broken(*_: Any, **__: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        raise KeyError("unforeseen")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, broken)
+        with taught(folder) as it:
+
+            def tried(times: int) -> None:
+                it.until(lambda state: calls == times and state["training"]["status"] == "failed")
+                version = it.state()["version"]
+                time.sleep(0.3)
+                assert (calls, it.state()["version"]) == (times, version)
+                assert len([record for record in caplog.records if record.exc_info]) == times
+
+            tried(1)
+            assert it.state()["training"]["message"] == "'unforeseen'"
+            assert it.post("/api/train").status_code == 202
+            tried(2)
+            it.add("red", picture("red", 99))
+            tried(3)
+            patch.undo()
+            it.post("/api/train")
+            it.trained()
+
+
 def test_a_full_disk_keeps_the_model_before(it: Taught, monkeypatch: pytest.MonkeyPatch) -> None:
     before = it.work.model
 
@@ -234,7 +267,8 @@ def test_a_full_disk_keeps_the_model_before(it: Taught, monkeypatch: pytest.Monk
     monkeypatch.setattr(module, "write_atomically", full)
     it.add("red", picture("red", 99))
     state = it.until(lambda state: state["training"]["status"] == "failed")
-    assert "No space left on device" in state["training"]["message"]
+    message = state["training"]["message"]
+    assert message == f"the model cannot be written to {it.work.folder / '.thumbnet'}: No space left on device"
     assert not state["result"]["fresh"]
     assert it.work.model is before
     assert it.post("/api/predict", content=picture("red", 1)).json()["label"] == "red"
@@ -283,6 +317,21 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(folder: Path, monkey
         assert it.state()["features"] == {"done": 24, "total": 24}
     shown = next(each for each in state["classes"][2]["pictures"] if each["name"] == "0.png")
     assert shown["key"] == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_what_could_not_be_read_is_read_once_it_can(it: Taught, folder: Path) -> None:
+    def problems(state: Any) -> list[str]:
+        return [each["problem"] for one in state["classes"] for each in one["pictures"] if each["problem"]]
+
+    bad = folder / "red" / os.fsdecode(b"\xff.png")
+    bad.write_bytes(picture("red", 99))
+    state = it.until(problems)
+    assert problems(state) == ["its name is no text. Rename the file"]
+    time.sleep(0.2)
+    assert it.state()["version"] == it.trained()["version"]
+    bad.rename(folder / "red/8.png")  # which changes neither its content nor its time
+    it.until(lambda state: state["features"] == {"done": 25, "total": 25} and not problems(state))
+    assert it.trained()["result"]["pictures"] == 25
 
 
 def test_thumbnails_that_cannot_be_kept_are_made_again(it: Taught, folder: Path) -> None:

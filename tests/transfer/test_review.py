@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from support.models import info
@@ -113,3 +114,17 @@ def test_plain_pictures_are_no_copies_and_one_picture_has_none() -> None:
     assert find_copies(squares(plain(1, 1), plain(1, 2)), ["a", "b"]) == []
     assert find_copies(squares(plain(1, 1), plain(1, 1)), ["a", "a"]) == [Copy(1, 0)]
     assert find_copies(squares(plain(1, 1)), ["a"]) == []
+
+
+def test_one_shape_in_two_colours_is_no_copy() -> None:
+    def star(colour: tuple[int, int, int]) -> Any:
+        drawn = np.full((module.SIDE, module.SIDE, 3), 230, np.uint8)
+        for angle in np.linspace(0, 2 * np.pi, 5, endpoint=False):
+            end = 16 + 12 * np.array([np.sin(angle), np.cos(angle)])
+            cv2.line(drawn, (16, 16), (int(end[0]), int(end[1])), colour, 3)
+        return drawn
+
+    red, brighter, blue = star((180, 30, 30)), star((210, 50, 50)), star((30, 30, 180))
+    assert find_copies(np.stack([red, brighter]), ["a", "b"]) == [Copy(1, 0)]
+    for seen in ([red, blue], [red, blue[:, ::-1]]):
+        assert find_copies(np.stack(seen), ["a", "b"]) == []

@@ -12,13 +12,13 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from thumbnet.data.dataset import named_once
-from thumbnet.data.folder import HEAD
+from thumbnet.data.folder import HEAD, role_of
 from thumbnet.errors import DataError, SourceError
 from thumbnet.files import write_atomically
 from thumbnet.pictures.kinds import PICTURE_SUFFIXES, SUFFIXES, is_litter, kind, meant_as_picture
@@ -171,8 +171,7 @@ class Collection:
             raise SourceError(entry.problem)
         try:
             # No link on the way there, either; the folder of the class may have been replaced by one.
-            folder = entry.path.parent
-            if folder.resolve() != self.root.resolve() / folder.relative_to(self.root):
+            if self._is_behind_a_link(entry.path):
                 raise SourceError(LINK)
             flags = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NOFOLLOW", "O_NONBLOCK", "O_BINARY"))
             with os.fdopen(os.open(entry.path, flags), "rb", buffering=0) as file:
@@ -182,6 +181,10 @@ class Collection:
         if len(content) > MAX_BYTES:
             raise SourceError(f"larger than {MAX_BYTES // 2**20} MiB")
         return content
+
+    def _is_behind_a_link(self, path: Path) -> bool:
+        folder = path.parent
+        return folder.resolve() != self.root.resolve() / folder.relative_to(self.root)
 
     def _class(self, name: str) -> dict[str, Entry]:
         if name not in self.classes:
@@ -200,6 +203,7 @@ class Collection:
         """
         name = class_name(name)
         self._refuse_taken(name)
+        self._refuse_split(name)
         self._make(action := _Action(f"Add the class {name}"), self.root / name)
         self._done(action)
         return name
@@ -220,6 +224,7 @@ class Collection:
             self._merge(old, other)
             return other
         self._refuse_taken(new, besides=old)
+        self._refuse_split(new, besides=old)
         if new != old:
             action = _Action(f"Rename {old} to {new}")
             with self._acting(action):
@@ -258,7 +263,7 @@ class Collection:
         """
         self._class(label)
         folder = self.root / label
-        if not folder.is_dir():
+        if not folder.is_dir() or folder.is_symlink():
             self.list()
             self._class(label)
         path = _free(folder / file_name(name, content))
@@ -358,6 +363,9 @@ class Collection:
         self.list()
 
     def _move(self, action: _Action, source: Path, target: Path, *, back: bool = False) -> None:
+        for path in (source, target):
+            if self._is_behind_a_link(path):
+                raise MissingError(f"{printable(path.parent.name)} is a link by now, which is not followed")
         if back or self.root / KEPT in target.parents:  # a class that another program has removed is not made again
             target.parent.mkdir(parents=True, exist_ok=True)
         same = os.path.lexists(target) and os.path.samestat(source.lstat(), target.lstat())  # another case of letters
@@ -384,6 +392,19 @@ class Collection:
             raise TakenError(f"there is a class {other} already")
         if name != besides and os.path.lexists(self.root / name) and _folded(name) != _folded(besides or ""):
             raise TakenError(f"there is a file or a link {name} already, which is no class")
+
+    def _refuse_split(self, name: str, besides: str | None = None) -> None:
+        if role_of(name) and are_splits([name, *(each for each in self.classes if each != besides)]):
+            raise DataError(
+                f"expected another name than {name}, as folders with the names train and test are taken for the two "
+                "parts of a data set"
+            )
+
+
+def are_splits(names: Iterable[str]) -> bool:
+    """Whether folders of these names are taken for the splits of a data set, and not for classes."""
+    roles = set(map(role_of, names))
+    return "train" in roles and not roles.isdisjoint({"test", "validation"})
 
 
 def _refuse_links(kept: Path) -> None:

@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from thumbnet.data.collection import KEPT, Collection, Entry, MissingError, Place, Stamp
+from thumbnet.data.collection import KEPT, Collection, Entry, MissingError, Place, Stamp, are_splits
 from thumbnet.data.dataset import check_names, named_once, streamed_fingerprint
-from thumbnet.data.folder import role_of
 from thumbnet.errors import DataError, SourceError, ThumbnetError, TrainingError
 from thumbnet.evaluation.scores import Answers
 from thumbnet.files import exclusive, write_atomically
 from thumbnet.model.classifier import Classifier
+from thumbnet.sources.read import MAX_BYTES
 from thumbnet.teach.thumbnails import SIDE, Thumbnails
 from thumbnet.text import natural_key, printable
 from thumbnet.transfer import review
@@ -101,6 +101,7 @@ class Work:
         self._version = int(time.time())  # not that of an earlier run, which a page may still know
         self._keys: dict[Stamp, str] = {}
         self._problems: dict[str, str] = {}  # by key
+        self._unread: set[Stamp] = set()  # of files that may be readable later, though they do not change
         self._seen: dict[str, _Seen] = {}  # by key
         self._counted = 0.0
         self._looked = -LOOK  # when the folder was looked at
@@ -109,13 +110,12 @@ class Work:
         self._model: Model | None = None
         self._status: Status = "waiting"
         self._message = ""
-        self._failed: tuple[tuple[Shown, ...], str] | None = None  # the pictures of a training that failed, and why
+        self._failed: tuple[tuple[Shown, ...], str] | None = None  # the pictures with which it failed, and why
         self._changed = -PAUSE  # when the pictures changed
         self._latest: tuple[Shown, ...] = ()  # the pictures as they were then
         self._asked = False  # for a training at once
         self._collection.list()
-        roles = {role_of(name) for name in self._collection.classes}
-        if "train" in roles and roles & {"test", "validation"}:
+        if are_splits(self._collection.classes):
             raise DataError(
                 f"{folder}: expected a subfolder for each class, got splits: "
                 f"{', '.join(map(printable, self._collection.classes))}. Name the one to learn from"
@@ -303,13 +303,21 @@ class Work:
             try:
                 busy = self._step()
             except Exception as error:
-                if not isinstance(error, ThumbnetError):
-                    log.exception("the work in the background failed")
-                self._say("failed", str(error) or type(error).__name__)
+                self._fail(error)
                 busy = False
             if not busy:
                 self._wake.wait(self._look)
                 self._wake.clear()
+
+    def _fail(self, error: Exception) -> None:
+        """Tell why, and leave the same pictures alone until somebody asks."""
+        message = str(error) or type(error).__name__
+        foreseen = isinstance(error, ThumbnetError | OSError | MemoryError)
+        if not foreseen and (self._status, self._message) != ("failed", message):
+            log.error("the work in the background failed", exc_info=error)
+        self._failed = self._latest, message
+        self._asked = False
+        self._say("failed", message)
 
     def _step(self) -> bool:
         """Do the next piece of work. Gives whether there is more to do at once."""
@@ -319,6 +327,7 @@ class Work:
                 with self._lock:
                     if self._collection.list():
                         self._tell()
+                self._read_again()
                 self._looked = time.monotonic()
                 self._look = max(LOOK, 20 * (self._looked - start))
         except OSError as error:
@@ -330,11 +339,30 @@ class Work:
             good = self._good()
             if good != self._latest:
                 self._latest, self._changed = good, time.monotonic()
+        if not self._asked and self._failed and good == self._failed[0]:
+            self._say("failed", self._failed[1])
+            return False
         places = {key: Place(label, name) for label, name, key in good if key not in self._seen}
         if places:
             self._say("waiting", "")
             return self._see(dict(list(places.items())[:CHUNK]))
         return self._consider(good)
+
+    def _read_again(self) -> None:
+        """Let files be read as new ones that can be read by now: after a change of a name, a permission or a folder."""
+        with self._lock:
+            tried = [
+                entry
+                for entries in self._collection.classes.values()
+                for entry in entries.values()
+                if entry.stamp in self._unread and not entry.problem and entry.stamp.bytes <= MAX_BYTES
+            ]
+        for entry in tried:
+            with contextlib.suppress(SourceError):
+                self._collection.read(entry)
+                with self._lock:
+                    self._unread.discard(entry.stamp)
+                    self._keys.pop(entry.stamp, None)
 
     def _read_new(self) -> bool:
         """Find the content of new files. Gives whether there are more."""
@@ -359,6 +387,7 @@ class Work:
                 self._keys[entry.stamp] = key
                 if problem:
                     self._problems[key] = problem
+                    self._unread.add(entry.stamp)
             read += 1
         if read:
             self._tell()
@@ -424,9 +453,6 @@ class Work:
         if not self._asked and self._model and good == self._model.pictures:
             self._say("ready", "")
             return False
-        if not self._asked and self._failed and good == self._failed[0]:
-            self._say("failed", self._failed[1])
-            return False
         left = PAUSE - (time.monotonic() - self._changed)
         if left > 0 and not self._asked:
             self._say("waiting", "")
@@ -435,13 +461,8 @@ class Work:
             return True
         self._asked = False
         self._say("running", "")
-        try:
-            with threadpool_limits(1, user_api="blas"):  # on a machine in use, BLAS's threads wait long for each other
-                model = self._learn(good)
-        except (ThumbnetError, OSError, ValueError, MemoryError) as error:
-            self._failed = good, str(error) or type(error).__name__
-            self._say("failed", self._failed[1])
-            return False
+        with threadpool_limits(1, user_api="blas"):  # on a machine in use, BLAS's threads wait long for each other
+            model = self._learn(good)
         with self._lock:
             self._model, self._failed = model, None
             listed = set(self._keys.values()) & {each.key for each in self._shown()}
@@ -467,8 +488,7 @@ class Work:
         """Train.
 
         Raises:
-            ThumbnetError: It fails.
-            OSError: The model file cannot be written.
+            ThumbnetError: It fails, or the model file cannot be written.
         """
         start = time.monotonic()
         folders = sorted({each.label for each in pictures}, key=lambda label: natural_key(named_once(label)))
@@ -488,8 +508,12 @@ class Work:
         found = review.review(made.answers, names, labels, copies, made.info.scores.get("unknown_class"))
         if made.answers is None:
             raise TrainingError(f"expected {LEAST} pictures of a class or more")
-        with write_atomically(self.folder / KEPT / MODEL) as file:
-            file.write(made.content)
+        try:
+            with write_atomically(self.folder / KEPT / MODEL) as file:
+                file.write(made.content)
+        except OSError as error:
+            kept = printable(str(self.folder / KEPT))
+            raise TrainingError(f"the model cannot be written to {kept}: {error.strerror or error}") from error
         classifier = Classifier(made.content)
         return Model(made.content, classifier, made.answers, pictures, found, time.monotonic() - start)
 

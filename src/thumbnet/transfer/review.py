@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +23,9 @@ SUSPECTS = 60  # of each kind
 WELL = 0.9  # the accuracy of a class from which on it needs no more pictures
 MANY = 30  # pictures of each class, likewise
 SIDE = duplicates.SIDE
+COLOURS = 12.0  # by which the colours of copies differ in the mean, at most: in CIELAB, without lightness
+VIVID = 0.5  # likewise, as a share of how vivid the picture is: vivid colours fade by more
+SOFT = 2.0  # pixels, the radius in which colours are mixed for that
 
 
 class Share(NamedTuple):
@@ -119,6 +123,9 @@ def review(
 def find_copies(squares: NDArray[np.uint8], keys: Sequence[object], *, mirrored: bool = True) -> list[Copy]:
     """The pictures that show the same as an earlier one, each once.
 
+    Two things of one shape and different colours are no copies: drawings of a kind are alike in grey. A copy that is
+    brighter, mirrored, cropped or encoded again keeps its colours; one in black and white is not found.
+
     Args:
         squares: uint8 `(N, SIDE, SIDE, 3)`.
         keys: Equal for two pictures only if they are the same, N.
@@ -132,8 +139,20 @@ def find_copies(squares: NDArray[np.uint8], keys: Sequence[object], *, mirrored:
     distinct = list(first.values())
     if len(distinct) > 1:
         for match in duplicates.find(squares[distinct], mirrored=mirrored).matches:
-            found.setdefault(distinct[match.second], distinct[match.first])
+            first_row, second_row = distinct[match.first], distinct[match.second]
+            other = squares[second_row, :, ::-1] if match.mirrored else squares[second_row]
+            if _are_of_like_colours(squares[first_row], other):
+                found.setdefault(second_row, first_row)
     return [Copy(row, of) for row, of in sorted(found.items())]
+
+
+def _are_of_like_colours(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> bool:
+    colours = []
+    for square in (one, other):
+        lab = cv2.cvtColor(np.ascontiguousarray(square, np.float32) / 255, cv2.COLOR_RGB2LAB)  # (SIDE, SIDE, 3)
+        colours.append(cv2.GaussianBlur(lab[..., 1:], (0, 0), SOFT))  # (SIDE, SIDE, 2), grey is 0
+    vivid = max(float(np.linalg.norm(each, axis=-1).mean()) for each in colours)
+    return float(np.linalg.norm(colours[0] - colours[1], axis=-1).mean()) <= max(COLOURS, VIVID * vivid)
 
 
 def _share(part: int, whole: int) -> Share:

@@ -2,6 +2,7 @@
 
 import { names, newClass } from './actions.js';
 import { ask, classPath, turns } from './backend.js';
+import { which } from './dialogs.js';
 import { count, find, make, say } from './dom.js';
 
 const inTurn = turns(2); // of the six connections that a browser opens
@@ -171,16 +172,25 @@ function show() {
   if (failures.length > LISTED) find('ul', failed).append(make('li', { textContent: `and ${failures.length - LISTED} more` }));
 }
 
+/** Send again what failed. A class may have got another name elsewhere, or never have been made. */
+async function again() {
+  for (const name of new Set(failures.map(({ item }) => item.class))) {
+    if (names().includes(name)) continue;
+    const to = await which(`There is no class ${name}. Where do its pictures belong?`);
+    if (to === null) return;
+    for (const { item } of failures) if (item.class === name) item.class = to;
+  }
+  for (const { item } of failures.splice(0)) send(item);
+  find('#show').focus();
+}
+
 export function listen() {
   find('#failed .dismiss').addEventListener('click', () => {
     failures.length = 0;
     update();
     find('#show').focus();
   });
-  find('#failed .again').addEventListener('click', () => {
-    for (const { item } of failures.splice(0)) send(item);
-    find('#show').focus();
-  });
+  find('#failed .again').addEventListener('click', again);
   addEventListener('beforeunload', (event) => {
     if ([...pending.values()].some(({ key }) => !key)) event.preventDefault();
   });

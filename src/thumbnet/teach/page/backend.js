@@ -2,6 +2,7 @@
 
 const STORE = 'thumbnet-teach-key';
 const PATIENCE = 40_000; // ms until a state that does not come is given up; the server answers within 20 s
+const PAUSE = 300; // ms between two states, at the least: while pictures are added, each of them makes a new one
 const key = takeKey();
 
 function takeKey() {
@@ -55,6 +56,7 @@ export async function watch(seen, lost) {
       failures = 0;
       if (state.version !== after) seen(state);
       after = state.version;
+      await new Promise((resolve) => setTimeout(resolve, PAUSE));
     } catch (error) {
       failures += 1;
       after = null; // a server that was started again counts from the beginning
