@@ -78,6 +78,15 @@ class Taught(TestClient):
         return self.post(f"/api/classes/{quote(label, safe='')}/pictures", params={"name": name}, content=content)
 
 
+# A shell that starts the tests in the background has SIGINT ignored, and children would inherit that.
+TEACH = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from thumbnet.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
 @contextlib.contextmanager
 def taught(folder: Path, **options: Any) -> Iterator[Taught]:
     """The application of a folder, at work in the background."""
@@ -94,7 +103,7 @@ def running(folder: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str]
         tiny.parent.mkdir(parents=True, exist_ok=True)
         tiny.write_bytes(backbone())
         options = (*options, "--backbone", str(tiny))
-    command = [sys.executable, "-m", "thumbnet", "teach", str(folder), *options]
+    command = [sys.executable, "-c", TEACH, "teach", str(folder), *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ.copy()) as process:
         assert process.stderr is not None
         line = process.stderr.readline()
