@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -15,16 +16,18 @@ from onnx import numpy_helper
 from support.backbones import backbone as tiny_backbone
 
 import thumbnet
-from thumbnet.errors import DataError, ModelError, TrainingError
+from thumbnet.errors import DataError, DataWarning, ModelError, ThumbnetError, TrainingError
 from thumbnet.evaluation import page, report
 from thumbnet.evaluation.held_out import Source, choose
 from thumbnet.evaluation.judge import evaluate, judge_each
 from thumbnet.export import export
 from thumbnet.model.classifier import load
 from thumbnet.training import checkpoint, networks, tune, views
+from thumbnet.training.places import Places
 from thumbnet.training.recipes import TUNE
 from thumbnet.transfer import halves
 from thumbnet.transfer.backbone import open_backbone
+from thumbnet.transfer.data import list_pictures
 from thumbnet.transfer.head import Head
 
 SIZE, A_CLASS = 64, 10
@@ -150,6 +153,30 @@ def test_a_training_that_was_stopped_goes_on(
     assert output.read_bytes() == trained.path.read_bytes()
 
 
+def test_a_new_training_takes_nothing_from_a_broken_one(
+    trained: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tune, "_judged", _worse_probe)
+    output = tmp_path / "mine.onnx"
+    places = Places(output)
+    for path in places.checkpoints:
+        path.write_bytes(b"of another training")
+    save = checkpoint.save
+
+    def stopping(*given: Any) -> None:
+        save(*given)
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "save", stopping)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run(pictures, output)
+    assert "Starting over. mine.onnx.checkpoint is of a training that did not end" in capsys.readouterr().err
+    run(pictures, output, resume=True)
+    assert output.read_bytes() == trained.path.read_bytes()
+    assert "Starting over" not in capsys.readouterr().err
+
+
 def test_ctrl_c_in_the_second_training_ships_the_first(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +218,62 @@ def test_a_full_disk_is_reported(pictures: Path, tmp_path: Path, monkeypatch: py
 
     monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: Full())
     with pytest.raises(DataError, match=r"expected room for 0\.0 GiB of views: No space left on device"):
+        run(pictures, tmp_path / "mine.onnx")
+
+
+def test_a_cache_folder_that_cannot_be_made_is_reported(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home").write_bytes(b"")
+    monkeypatch.setenv("THUMBNET_HOME", str(tmp_path / "home"))
+    with (
+        pytest.warns(DataWarning, match="features cannot be kept here"),
+        pytest.raises(DataError, match=r"home: expected room for .* or set THUMBNET_HOME"),
+    ):
+        run(pictures, tmp_path / "mine.onnx")
+
+
+def test_an_unreadable_picture_is_named_once(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "_judged", _worse_probe)
+    shutil.copytree(pictures, tmp_path / "data")
+    (tmp_path / "data" / "train" / "disc" / "0.png").write_bytes(b"none")
+    with pytest.warns(DataWarning) as notes:
+        run(tmp_path / "data", tmp_path / "mine.onnx")
+    [note] = [str(each.message) for each in notes if each.category is DataWarning]
+    assert "1 of 28 pictures cannot be read" in note
+
+
+@pytest.mark.parametrize(("kept_by_data", "asked", "expected"), [(True, True, True), (False, True, False),
+                                                                 (True, False, False)])  # fmt: skip
+def test_only_pictures_whose_mirror_image_keeps_its_class_are_mirrored(
+    kept_by_data: bool, asked: bool, expected: bool, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[bool] = []
+
+    def look(*_: Any, mirror: bool, **__: Any) -> None:
+        given.append(mirror)
+        raise DataError("enough")
+
+    listed = dataclasses.replace(list_pictures(str(pictures), open_backbone("lite0", SIZE)), mirrored=kept_by_data)
+    monkeypatch.setattr(tune, "list_pictures", lambda *_: listed)
+    monkeypatch.setattr(tune, "look", look)
+    with pytest.raises(DataError, match="enough"):
+        run(pictures, tmp_path / "mine.onnx", mirror=asked)
+    assert given == [expected]
+
+
+def test_digits_are_not_mirrored_and_photographs_are(pictures: Path) -> None:
+    network = open_backbone("lite0", SIZE)
+    assert not list_pictures("digits", network).mirrored
+    assert list_pictures(str(pictures), network).mirrored
+
+
+def test_a_keras_file_is_not_in_the_way(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.keras").write_bytes(b"of another program")
+    monkeypatch.setattr(tune, "_train", lambda *_: None)
+    run(pictures, tmp_path / "mine.onnx")
+    (tmp_path / "mine.onnx.refit.checkpoint").mkdir()
+    with pytest.raises(ThumbnetError, match=r"refit\.checkpoint: expected a file"):
         run(pictures, tmp_path / "mine.onnx")
 
 

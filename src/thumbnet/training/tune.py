@@ -6,6 +6,7 @@ held out decide between it and the tuned network, and calibrate that one. Then i
 
 import contextlib
 import dataclasses
+import warnings
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_softmax
 
-from thumbnet.errors import DataError
+from thumbnet.errors import DataError, DataWarning
 from thumbnet.evaluation.judge import list_foreign
-from thumbnet.evaluation.trained import Trained, locked
-from thumbnet.files import write_atomically
+from thumbnet.evaluation.trained import Trained, check_model, locked
+from thumbnet.files import check_output, write_atomically
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB
 from thumbnet.training import calibrate, history
@@ -72,7 +73,8 @@ def train(
         ModelError: There is no such backbone, or it does not do what it declares.
         ThumbnetError: An output cannot be written, or another training writes to it.
         ExportError: The model file does not answer as what it was made of; nothing was written.
-        KeyboardInterrupt: Ctrl-C before the first epoch's end. Later, the best so far is shipped.
+        KeyboardInterrupt: Ctrl-C before the first epoch's end, or while a trained network is judged; `resume` goes on
+            from there. In a training, the best so far is shipped.
     """
     recipe = TUNE if epochs is None else dataclasses.replace(TUNE, epochs=epochs)
     settings = Settings(
@@ -89,7 +91,9 @@ def train(
     places = Places(Path(output))
     write: history.Write = _nowhere
     if team.chief:
-        places.check()
+        check_model(places.model)
+        for path in (places.table, *places.checkpoints):  # the Keras file is not written
+            check_output(path)
         write = history.writer(places.table, None if logs is None else Path(logs), resume=resume)
         if foreign is not None:
             list_foreign(foreign)
@@ -160,6 +164,7 @@ def _train(job: _Job, write: history.Write, foreign: str | Path | None) -> Train
     job.team.check(
         {**job.settings.with_recipe(job.recipe), "resume": job.resume, "data": views.take(rest).fingerprint()}
     )
+    _start_over(job)
     probe = job.learn(job.backbone, _rows(seen.train, rest), None).head
     fitted = fit(
         job.recipe, views.take(rest), views.take(held_out), job.settings,
@@ -218,6 +223,14 @@ def _held_out(train: Part, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def _start_over(job: _Job) -> None:
+    """Warn where a new training replaces the checkpoint of a broken one."""
+    first, second = job.places.checkpoints
+    if job.team.chief and not job.resume and (first.exists() or second.exists()):
+        job.team.say(f"Starting over. {first.name} is of a training that did not end: --resume would continue it")
+        second.unlink(missing_ok=True)  # or a later --resume would take it for one of this training
+
+
 def _rows(part: Part, rows: NDArray[np.int64]) -> Part:
     return Part(part.features[rows], part.labels[rows])
 
@@ -227,7 +240,8 @@ def _views(job: _Job, seen: Seen) -> Views:
     squares = [partial(_square, job.listed.pictures[row], job.backbone) for row in seen.rows[0]]
     return look(
         job.recipe, squares, seen.train.labels, job.listed.names, halves.Front(job.backbone),
-        mirror=job.settings.mirror, seed=job.settings.seed, mark=f"{seen.described['train']} {job.backbone.sha256}",
+        mirror=job.settings.mirror and job.listed.mirrored, seed=job.settings.seed,
+        mark=f"{seen.described['train']} {job.backbone.sha256}",
     )  # fmt: skip
 
 
@@ -253,7 +267,10 @@ def _tuned(job: _Job, network: keras.Model) -> _Tuned:
             name = layer.name.replace("_", "/")
             constants |= {f"{name}/weight": kernel.transpose(3, 2, 0, 1), f"{name}/bias": bias}
     backbone = halves.joined(job.backbone, constants)
-    return _Tuned(backbone, job.see(backbone), Head(*network.get_layer("probabilities").get_weights()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # of the pictures, given before
+        seen = job.see(backbone)
+    return _Tuned(backbone, seen, Head(*network.get_layer("probabilities").get_weights()))
 
 
 def _convolutions(network: keras.Model) -> list[keras.Layer]:

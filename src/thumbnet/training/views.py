@@ -77,13 +77,13 @@ def look(
         mark: What the pictures are recognised by.
 
     Raises:
-        DataError: The disk is full.
+        DataError: The disk is full, or the cache folder cannot be made.
     """
     count = min(MOST, max(2, ALL // len(squares)))
     folder = cache_folder()
-    folder.mkdir(parents=True, exist_ok=True)
     size = 0
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryFile(dir=folder) as file,
             progress("views", len(squares), " pictures") as show,

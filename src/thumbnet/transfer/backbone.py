@@ -124,12 +124,12 @@ def open_backbone(name: str | Path = DEFAULT, size: int | None = None) -> Backbo
     if isinstance(name, str) and name in BUILT_IN:
         weights = BUILT_IN[name]
         return check_backbone(_built_in(name, weights if size is None else weights._replace(size=_checked(size))), name)
-    if size is not None:
-        raise ModelError(f"the size of {name} is its own. Leave out the size")
     path = Path(name).expanduser()
     try:
         if not path.is_file():
             raise ModelError(f"no backbone {name}. Expected an ONNX file, or one of: {', '.join(BUILT_IN)}")
+        if size is not None:
+            raise ModelError(f"the size of {name} is its own. Leave out the size")
         if path.stat().st_size > MOST_BYTES:
             raise ModelError(f"{path}: expected a backbone of at most {MOST_BYTES // 2**20:,} MiB")
         content = path.read_bytes()

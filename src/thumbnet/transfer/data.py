@@ -37,6 +37,7 @@ class Listed:
     pictures: list[Picture]  # N
     labels: NDArray[np.int64]  # (N,)
     files: list[str]  # their names, N; none if they are no files
+    mirrored: bool  # a picture's mirror image keeps its class
     # Why each picture cannot be read (N texts, empty where it can) → the rows of the training and the test part, or of
     # the only one.
     parts: Callable[[Sequence[str]], list[NDArray[np.int64]]]
@@ -52,13 +53,13 @@ def list_pictures(data: str, network: Backbone) -> Listed:
         tree = read_labelled(path)
         check_names(tree.names)
         pictures: list[Picture] = [partial(tree.store.read, file) for file in tree.files]
-        return Listed(data, tree.names, pictures, tree.labels, tree.files, partial(readable_parts, tree))
+        return Listed(data, tree.names, pictures, tree.labels, tree.files, True, partial(readable_parts, tree))
     # CIFAR-10 in the network's size would take gigabytes; each picture is enlarged on its way, to the same pixels.
     datasets = load_parts(data, SIDE if data == "cifar10" else network.size, framing=network.framing)
     pictures = [partial(part.images.__getitem__, row) for part in datasets for row in range(len(part))]
     rows = [np.arange(start, end) for start, end in pairwise(np.cumsum([0, *map(len, datasets)]))]
     labels = np.concatenate([part.labels for part in datasets])
-    return Listed(data, datasets[0].names, pictures, labels, [], lambda _: rows)
+    return Listed(data, datasets[0].names, pictures, labels, [], datasets[0].mirrored, lambda _: rows)
 
 
 def pictures_in(folder: str | Path) -> list[Picture]:
