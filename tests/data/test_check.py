@@ -1,6 +1,7 @@
 """What is wrong with a data set is found: faults of every kind are planted, and a clean set is left alone."""
 
 import base64
+import importlib
 import re
 import shutil
 import sys
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import thumbnet
 from thumbnet.cli import main
 from thumbnet.data import check, check_page, duplicates
 from thumbnet.data.check import Findings, Judged, Pictures
@@ -397,6 +399,7 @@ def test_the_command_judges_labels(
 def test_without_the_packages_for_features_the_command_names_what_to_install(
     package: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(thumbnet, "transfer", importlib.import_module("thumbnet.transfer"))  # put back at the end
     for name in [name for name in sys.modules if name.startswith("thumbnet.transfer") or name == "threadpoolctl"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "threadpoolctl" if package == "sklearn" else package, None)

@@ -26,6 +26,7 @@ from thumbnet.files import write_atomically
 from thumbnet.model.classifier import Classifier
 from thumbnet.teach import work as module
 from thumbnet.teach.work import Work
+from thumbnet.transfer import features
 from thumbnet.transfer import make as make_module
 from thumbnet.transfer.backbone import Backbone, check_backbone
 
@@ -383,7 +384,7 @@ def test_a_long_computation_ends_when_it_is_told_to(folder: Path, monkeypatch: p
         time.sleep(0.1)
         return seen(self, squares[:1]).repeat(len(squares), axis=0)
 
-    monkeypatch.setattr("thumbnet.transfer.features.batch_size", lambda _: 1)
+    monkeypatch.setattr(features, "batch_size", lambda _: 1)
     monkeypatch.setattr("support.teaching.check_backbone", lambda *_: made)
     monkeypatch.setattr(Backbone, "features", slow)
     with taught(folder):

@@ -103,6 +103,7 @@ def test_keras_own_format_is_rejected_in_one_line(mine: str) -> None:
 def test_without_the_extra_it_is_named(mine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
+    monkeypatch.setattr(thumbnet, "transfer", sys.modules["thumbnet.transfer"])  # put back at the end
     monkeypatch.delitem(sys.modules, "thumbnet.transfer.backbone")
     monkeypatch.setitem(sys.modules, "scipy", None)
     for name in [name for name in sys.modules if name.startswith(("thumbnet.transfer", "scipy."))]:

@@ -113,7 +113,8 @@ def _train(job: _Job, data: str | Splits, size: int | None, write: history.Write
     team, places = job.team, job.places
     splits, origin = _read(data, size, job.settings.seed)
     rest, held_out = _held_out(job, splits)
-    _start_over(job)
+    if team.chief and not job.resume:
+        places.start_over(team.say)
     network, info, content, interrupted = _first(job, rest, held_out, write)
     if job.settings.refit and not interrupted:
         again = _refit(job, splits.train)
@@ -142,14 +143,6 @@ def _held_out(job: _Job, splits: Splits) -> tuple[Dataset, Dataset]:
         f"{len(splits.test):,} to test; {len(train.names)} classes"
     )
     return rest, held_out
-
-
-def _start_over(job: _Job) -> None:
-    """Warn where a new training replaces the checkpoint of a broken one."""
-    first, second = job.places.checkpoints
-    if job.team.chief and not job.resume and (first.exists() or second.exists()):
-        job.team.say(f"Starting over. {first.name} is of a training that did not end: --resume would continue it")
-        second.unlink(missing_ok=True)  # or a later --resume would take it for one of this training
 
 
 def _first(

@@ -2,6 +2,7 @@
 
 import tempfile
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,6 +53,13 @@ class Places:
                 f"{self.network} would be replaced, and was not written by this version of Thumbnet. "
                 "Move it, or give --output another name"
             )
+
+    def start_over(self, say: Callable[[str], None]) -> None:
+        """Warn where a new training replaces the checkpoint of a broken one."""
+        first, second = self.checkpoints
+        if first.exists() or second.exists():
+            say(f"Starting over. {first.name} is of a training that did not end: --resume would continue it")
+            second.unlink(missing_ok=True)  # or a later --resume would take it for one of this training
 
     def write(self, network: keras.Model, content: bytes) -> None:
         """Write the Keras file and the model file, each in one step."""

@@ -164,7 +164,8 @@ def _train(job: _Job, write: history.Write, foreign: str | Path | None) -> Train
     job.team.check(
         {**job.settings.with_recipe(job.recipe), "resume": job.resume, "data": views.take(rest).fingerprint()}
     )
-    _start_over(job)
+    if job.team.chief and not job.resume:
+        job.places.start_over(job.team.say)
     probe = job.learn(job.backbone, _rows(seen.train, rest), None).head
     fitted = fit(
         job.recipe, views.take(rest), views.take(held_out), job.settings,
@@ -221,14 +222,6 @@ def _held_out(train: Part, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int
     if not held_out.any():
         raise DataError("expected two pictures a class or more that do not look alike, to hold one out. Add some")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
-
-
-def _start_over(job: _Job) -> None:
-    """Warn where a new training replaces the checkpoint of a broken one."""
-    first, second = job.places.checkpoints
-    if job.team.chief and not job.resume and (first.exists() or second.exists()):
-        job.team.say(f"Starting over. {first.name} is of a training that did not end: --resume would continue it")
-        second.unlink(missing_ok=True)  # or a later --resume would take it for one of this training
 
 
 def _rows(part: Part, rows: NDArray[np.int64]) -> Part:
