@@ -21,6 +21,7 @@ from plots import draw
 
 import thumbnet
 
+ROOM = 0.04  # below the points, for the names
 Run = dict[str, Any]  # `set`, `epochs`, `probe` and `tuned` (shares of held-out pictures), `images`, `seconds`
 
 
@@ -66,7 +67,7 @@ def main() -> None:
     points = [point for line in lines.values() for _, point in line]
     draw(
         arguments.folder / "curve.svg", "Points gained on held-out pictures against seconds of training; a line a set.",
-        ("seconds", "gained"), lines, {}, (min(0, *points), max(points)), percent=True, logarithmic=True,
+        ("seconds", "gained"), lines, {}, (min(0, *points) - ROOM, max(points)), percent=True, logarithmic=True,
     )  # fmt: skip
 
 
