@@ -1,4 +1,4 @@
-"""The recipe `tune`: pictures → probe → second half of the backbone trained → whichever is better → model file.
+"""The recipe `tune`: pictures → probe → rest of the backbone trained → whichever is better → model file.
 
 The probe is what the recipe `transfer` makes (linear probing, then fine-tuning: Kumar et al. 2022). Pictures that were
 held out decide between it and the tuned network, and calibrate that one. Then it is trained again on all pictures.
@@ -142,15 +142,21 @@ class _Tuned:
 
 
 @dataclass(frozen=True)
-class _Measured:
-    """What held-out pictures tell."""
+class _Judged:
+    """How good some answers to held-out pictures are."""
 
     loss: float  # cross-entropy in nats
     accuracy: float  # 0 to 1
-    share: float = 0.0  # of the network's own head, 0 to 1
-    temperature: float = 1.0
-    familiarity: Familiarity | None = None
-    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Measured(_Judged):
+    """A tuned network, judged and calibrated by held-out pictures."""
+
+    share: float  # of the network's own head, 0 to 1
+    temperature: float
+    familiarity: Familiarity
+    threshold: float
 
 
 def _train(job: _Job, write: history.Write, foreign: str | Path | None) -> Trained:
@@ -280,19 +286,19 @@ def _measured(job: _Job, tuned: _Tuned, rest: NDArray[np.int64], held_out: NDArr
     features, labels = train.features[held_out], train.labels[held_out]
     known = learned.familiarity.measured_by(features)
 
-    def judged(share: float) -> tuple[_Measured, NDArray[np.float64]]:
+    def calibrated(share: float) -> tuple[_Judged, float, float, NDArray[np.float64]]:
         logs = _both(learned.head, tuned.head, share, 1.0).log_probabilities(features)  # (n, C)
         temperature = calibrate.temperature(logs, labels)
         logs = log_softmax(logs / temperature, axis=1)
-        return dataclasses.replace(_judged(logs, labels), share=share, temperature=temperature), logs
+        return _judged(logs, labels), share, temperature, logs
 
-    best, logs = min(map(judged, SHARES), key=lambda each: each[0].loss)
+    judged, share, temperature, logs = min(map(calibrated, SHARES), key=lambda each: each[0].loss)
     threshold = familiarity.threshold(known.sureness(features, np.exp(logs)), logs.argmax(axis=1) == labels)
-    return dataclasses.replace(best, familiarity=known, threshold=threshold)
+    return _Measured(judged.loss, judged.accuracy, share, temperature, known, threshold)
 
 
-def _judged(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> _Measured:
-    return _Measured(float(-logs[np.arange(len(labels)), labels].mean()), float((logs.argmax(axis=1) == labels).mean()))
+def _judged(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> _Judged:
+    return _Judged(float(-logs[np.arange(len(labels)), labels].mean()), float((logs.argmax(axis=1) == labels).mean()))
 
 
 def _both(analysis: Head, trained: Head, share: float, temperature: float) -> Head:
@@ -328,7 +334,7 @@ def _again(job: _Job, views: Views, probe: Head) -> keras.Model | None:
 
 def _calibrated(learned: Learned, trained: Head, measured: _Measured) -> Learned:
     """What was learnt from all pictures, with the calibration of what had not seen the held-out ones."""
-    known = measured.familiarity or learned.familiarity
+    known = measured.familiarity
     return dataclasses.replace(
         learned,
         head=_both(learned.head, trained, measured.share, measured.temperature),
