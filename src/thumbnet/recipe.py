@@ -47,7 +47,7 @@ def train(
 
     Args:
         data: What `load_data` takes, such as `cifar10`, a folder of pictures or an `.npz` file; or splits already read.
-        recipe: `transfer` learns from photographs in seconds, by a pretrained backbone. `tune` trains half of that
+        recipe: `transfer` learns from photographs in seconds, by a pretrained backbone. `tune` trains most of that
             backbone too, in minutes. `fast`, `best` and `seed` train a network from scratch. Without it, photographs
             get `transfer` and thumbnails `fast`.
         epochs: Of a training, instead of the recipe's.

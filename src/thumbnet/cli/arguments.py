@@ -111,7 +111,7 @@ def _add_train(commands: Any) -> None:
     _add_data(command)
     command.add_argument(
         "--recipe", choices=RECIPES,
-        help="transfer learns from photographs in seconds, by a pretrained backbone; tune trains half of the backbone "
+        help="transfer learns from photographs in seconds, by a pretrained backbone; tune trains most of the backbone "
         "too, in minutes; the others train a network from scratch (transfer for photographs, fast for thumbnails)",
     )  # fmt: skip
     command.add_argument(

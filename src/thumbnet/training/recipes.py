@@ -160,6 +160,6 @@ TUNE = Recipe(
     mirror_average=False,
     validation=0.2,
 )
-"""The second half of a backbone, from the probe on: `thumbnet train --recipe tune` (docs/training.md)."""
+"""Most of a backbone, from the probe on: `thumbnet train --recipe tune` (docs/training.md)."""
 
 RECIPES = {recipe.name: recipe for recipe in (SEED, FAST, BEST)}
