@@ -54,7 +54,7 @@ def train(
         minutes: Time for the training instead of a number of epochs; the schedule fits it.
         seed: Decides what is random: 0 to 2³² - 1.
         size: Pixels a side. From scratch: 18 or more (32); splits already read keep theirs. Of `tune`: a multiple of 32
-            from 64 to 1,024 (288).
+            from 32 to 1,024 (288).
         output: The model file, which ends in `.onnx`. Other files of a training are named after it.
         resume: Continue a training that was broken off. `transfer` always continues, as it keeps what it computed.
         refit: From scratch: train a second time, on all training images, held-out ones too. `tune` always does.

@@ -111,6 +111,17 @@ def test_the_tuned_network_ships(trained: Any, pictures: Path) -> None:
     assert sorted(path.name for path in trained.path.parent.iterdir()) == ["mine.onnx", "mine.results.csv"]
 
 
+@pytest.mark.parametrize("size", [32, 96])
+def test_other_sizes_are_tuned(size: int, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tune, "_judged", _worse_probe)
+    classifier = run(pictures, tmp_path / "mine.onnx", size=size).classifier
+    assert classifier.info.size == size
+    assert classifier.info.recipe["kept"] == "tuned"
+    square = classifier.square(pictures / "test" / "disc" / "0.png")
+    assert square.shape == (size, size, 3)
+    assert classifier.evidence(square).places.shape == (size // 32, size // 32, 2)
+
+
 def test_the_same_seed_gives_the_same_file(trained: Any, pictures: Path, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(tune, "_judged", _worse_probe)
     assert run(pictures, tmp_path / "again.onnx").path.read_bytes() == trained.path.read_bytes()
@@ -197,7 +208,7 @@ def test_data_without_a_test_split_are_split(pictures: Path, tmp_path: Path) -> 
     assert "held out" in chosen.note
 
 
-@pytest.mark.parametrize("size", [32, 100, 2048])
+@pytest.mark.parametrize("size", [0, 100, 2048])
 def test_a_size_that_does_not_fit_is_rejected(size: int, pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=f"a multiple of 32, got {size}"):
         run(pictures, tmp_path / "mine.onnx", size=size)

@@ -25,7 +25,7 @@ from thumbnet.pictures.decode import RGB
 from thumbnet.training import calibrate, history
 from thumbnet.training.distributed.join import join
 from thumbnet.training.distributed.team import Team
-from thumbnet.training.loop import fit
+from thumbnet.training.loop import answers, fit
 from thumbnet.training.places import Places
 from thumbnet.training.precision import Precision, settle
 from thumbnet.training.recipes import TUNE, Recipe
@@ -35,7 +35,7 @@ from thumbnet.transfer import familiarity, folds, halves
 from thumbnet.transfer.backbone import DEFAULT, Backbone, open_backbone
 from thumbnet.transfer.data import Listed, Seen, list_pictures, pictures_in, samples, see
 from thumbnet.transfer.familiarity import Familiarity
-from thumbnet.transfer.features import Picture, frame
+from thumbnet.transfer.features import Picture, extract, frame
 from thumbnet.transfer.head import Head
 from thumbnet.transfer.learn import Learned, learn
 from thumbnet.transfer.make import Part, put_together, with_foreign
@@ -124,11 +124,11 @@ class _Job:
         """The features of all pictures by this backbone. Data without a test split are split."""
         return see(self.listed, self.others, backbone, split_by=self.settings.seed)
 
-    def learn(self, backbone: Backbone, part: Part, others: NDArray[np.float32] | None) -> Learned:
+    def learn(self, part: Part, others: NDArray[np.float32] | None) -> Learned:
         """A head on features, as the recipe `transfer` has it."""
         return learn(
             part.features, part.labels, len(self.listed.names),
-            parts=backbone.parts, seed=self.settings.seed, others=others,
+            parts=self.backbone.parts, seed=self.settings.seed, others=others,
         )  # fmt: skip
 
 
@@ -172,28 +172,27 @@ def _train(job: _Job, write: history.Write, foreign: str | Path | None) -> Train
     )
     if job.team.chief and not job.resume:
         job.places.start_over(job.team.say)
-    probe = job.learn(job.backbone, _rows(seen.train, rest), None).head
+    probe = job.learn(_rows(seen.train, rest), None).head
     fitted = fit(
         job.recipe, views.take(rest), views.take(held_out), job.settings,
         checkpoint_path=job.places.checkpoints[0], resume=job.resume, write=write, team=job.team,
         start=partial(_start, job.backbone, probe),
     )  # fmt: skip
-    first = _tuned(job, fitted.network)
     before = _judged(probe.log_probabilities(seen.train.features[held_out]), seen.train.labels[held_out])
-    after = _measured(job, first, rest, held_out)
+    after = _measured(job, fitted.network, views, rest, held_out)
     better = after.loss < before.loss
     job.team.say(
         f"{len(held_out):,} held-out pictures: the probe answers {before.accuracy:.1%} rightly with a loss of "
         f"{before.loss:.3f}, the tuned network {after.accuracy:.1%} with {after.loss:.3f}. "
         f"The {'tuned network' if better else 'probe'} ships"
     )
-    interrupted = fitted.interrupted
+    network, interrupted = fitted.network, fitted.interrupted
     if better and not interrupted:
         again = _again(job, views, probe)
         interrupted = again is None
-        first = first if again is None else _tuned(job, again)
-    kept = _Tuned(job.backbone, seen, probe) if not better else first
-    learned = job.learn(kept.backbone, kept.seen.train, kept.seen.others)
+        network = again or network
+    kept = _tuned(job, network) if better else _Tuned(job.backbone, seen, probe)
+    learned = job.learn(kept.seen.train, kept.seen.others)
     made = put_together(
         kept.backbone, job.listed.names, _calibrated(learned, kept.head, after) if better else learned,
         kept.seen.train, kept.seen.test, samples(job.listed, kept.seen, kept.backbone),
@@ -259,35 +258,51 @@ def _start(backbone: Backbone, probe: Head, network: keras.Model) -> None:
 
 
 def _tuned(job: _Job, network: keras.Model) -> _Tuned:
+    """All pictures, seen by a trained network."""
+    backbone = _put_back(job.backbone, network)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)  # of the pictures, given before
+        return _Tuned(backbone, job.see(backbone), _head(network))
+
+
+def _put_back(backbone: Backbone, network: keras.Model) -> Backbone:
+    """The backbone with what was trained of it."""
     constants: dict[str, NDArray[np.float32]] = {}
     for layer in _convolutions(network):
         if not isinstance(layer, keras.layers.DepthwiseConv2D):  # those were not trained
             kernel, bias = layer.get_weights()
             name = layer.name.replace("_", "/")
             constants |= {f"{name}/weight": kernel.transpose(3, 2, 0, 1), f"{name}/bias": bias}
-    backbone = halves.joined(job.backbone, constants)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DataWarning)  # of the pictures, given before
-        seen = job.see(backbone)
-    return _Tuned(backbone, seen, Head(*network.get_layer("probabilities").get_weights()))
+    return halves.joined(backbone, constants)
+
+
+def _head(network: keras.Model) -> Head:
+    return Head(*network.get_layer("probabilities").get_weights())
 
 
 def _convolutions(network: keras.Model) -> list[keras.Layer]:
     return [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)]
 
 
-def _measured(job: _Job, tuned: _Tuned, rest: NDArray[np.int64], held_out: NDArray[np.int64]) -> _Measured:
+def _measured(
+    job: _Job, network: keras.Model, views: Views, rest: NDArray[np.int64], held_out: NDArray[np.int64]
+) -> _Measured:
     """Judge and calibrate a network that has not seen the held-out pictures.
 
     Its features of pictures that it has seen are too good to calibrate by.
     """
-    train = tuned.seen.train
-    learned = job.learn(tuned.backbone, _rows(train, rest), tuned.seen.others)
+    head = _head(network)
+    train = Part(answers(keras.Model(network.input, network.get_layer("features").output), views), views.labels)
+    others = None
+    if job.others:
+        found = extract(job.others, _put_back(job.backbone, network))
+        others = found.values[found.readable]
+    learned = job.learn(_rows(train, rest), others)
     features, labels = train.features[held_out], train.labels[held_out]
     known = learned.familiarity.measured_by(features)
 
     def calibrated(share: float) -> tuple[_Judged, float, float, NDArray[np.float64]]:
-        logs = _both(learned.head, tuned.head, share, 1.0).log_probabilities(features)  # (n, C)
+        logs = _both(learned.head, head, share, 1.0).log_probabilities(features)  # (n, C)
         temperature = calibrate.temperature(logs, labels)
         logs = log_softmax(logs / temperature, axis=1)
         return _judged(logs, labels), share, temperature, logs

@@ -142,9 +142,9 @@ def open_backbone(name: str | Path = DEFAULT, size: int | None = None) -> Backbo
 
 
 def _checked(size: int) -> int:
-    if size % efficientnet.REDUCTION or not 2 * efficientnet.REDUCTION <= size <= MOST_SIZE:
+    if size % efficientnet.REDUCTION or not efficientnet.REDUCTION <= size <= MOST_SIZE:
         raise ModelError(
-            f"expected a size from {2 * efficientnet.REDUCTION} to {MOST_SIZE} that is a multiple of "
+            f"expected a size from {efficientnet.REDUCTION} to {MOST_SIZE} that is a multiple of "
             f"{efficientnet.REDUCTION}, got {size}"
         )
     return size
