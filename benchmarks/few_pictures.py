@@ -2,8 +2,8 @@
 
     python benchmarks/few_pictures.py SETS [--foreign FOLDER] [--int8] [--only SET …]
 
-SETS has a folder for each set with `train/` and `test/` in it, and there a folder of pictures for each class. Of each
-class, the first so many pictures of NumPy's permutation with the seed 0 are learnt from; files of 0 bytes are left out.
+SETS has a folder for each set with `train/` and `test/` in it, and there a folder of pictures for each class. The head
+learns from the first pictures of each class in NumPy's permutation with the seed 0. Files of 0 bytes are left out.
 
 It prints a table: the share of the test pictures that is answered rightly; and, learnt from all pictures, the
 calibration error, how often a test picture gets more sureness than one of FOLDER, the share of FOLDER that is unsure,

@@ -31,7 +31,7 @@ def draw(
 
     Args:
         path: The SVG file.
-        told: What it shows, for those who do not see it.
+        told: What it shows, for readers who cannot see it.
         labels: Of x and y.
         lines: Points by name, six names at the most.
         dots: Likewise; the names are those of lines, or others.

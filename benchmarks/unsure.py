@@ -7,9 +7,9 @@ that are made here and, with --foreign, any pictures. Printed is, for each score
 picture gets more than a foreign one.
 
 `sureness` is what a model file gives as its own, the confidence times the familiarity to the power 16; from both
-follows what the familiarity alone and other powers would tell. Of the logits only their differences are left in the
-probabilities. `max logit` (Hendrycks et al. 2022) and `energy` (Liu et al. 2020) are taken here from the logits less
-their mean; docs/evaluation.md tells what the logits would give.
+follow the scores of the familiarity alone and of other powers. The probabilities keep only the differences between
+logits. `max logit` (Hendrycks et al. 2022) and `energy` (Liu et al. 2020) are taken here from the logits less
+their mean; docs/evaluation.md says what the logits would give.
 """
 
 import argparse
