@@ -164,6 +164,14 @@ def test_a_training_that_was_stopped_goes_on(
     assert output.read_bytes() == trained.path.read_bytes()
 
 
+def test_nothing_to_resume_is_reported_before_the_views(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, "see", lambda *_, **__: pytest.fail("too late"))
+    with pytest.raises(TrainingError, match=r"nothing to resume: .*mine.onnx.checkpoint does not exist"):
+        run(pictures, tmp_path / "mine.onnx", resume=True)
+
+
 def test_a_new_training_takes_nothing_from_a_broken_one(
     trained: Any, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

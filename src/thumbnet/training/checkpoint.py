@@ -77,9 +77,7 @@ def load(path: Path, decided: dict[str, Any], model: keras.Model, team: Team) ->
             kept = _read_numbered(arrays, "kept")
             values = _read_numbered(arrays, "variable")
     except FileNotFoundError:
-        raise TrainingError(
-            f"nothing to resume: {path} does not exist. A training that ended well leaves none. Start without --resume"
-        ) from None
+        raise absent(path) from None
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise TrainingError(f"{path} is no checkpoint of Thumbnet, or a broken one. Start without --resume") from error
     other_version = TrainingError(
@@ -110,6 +108,13 @@ def load(path: Path, decided: dict[str, Any], model: keras.Model, team: Team) ->
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return State(**content["state"], kept=kept)
+
+
+def absent(path: Path) -> TrainingError:
+    """The error for a checkpoint that is not there."""
+    return TrainingError(
+        f"nothing to resume: {path} does not exist. A training that ended well leaves none. Start without --resume"
+    )
 
 
 def _longer(before: float | None, now: float | None) -> bool:

@@ -22,7 +22,7 @@ from thumbnet.evaluation.trained import Trained, check_model, locked
 from thumbnet.files import check_output, write_atomically
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB
-from thumbnet.training import calibrate, history
+from thumbnet.training import calibrate, checkpoint, history
 from thumbnet.training.distributed.join import join
 from thumbnet.training.distributed.team import Team
 from thumbnet.training.loop import answers, fit
@@ -95,6 +95,8 @@ def train(
         for path in (places.table, *places.checkpoints):  # the Keras file is not written
             check_output(path)
         write = history.writer(places.table, None if logs is None else Path(logs), resume=resume)
+        if resume and not places.checkpoints[0].exists():
+            raise checkpoint.absent(places.checkpoints[0])  # before the views, which take long
         if foreign is not None:
             list_foreign(foreign)
     others = [] if other is None else pictures_in(other)
@@ -335,12 +337,12 @@ def _both(analysis: Head, trained: Head, share: float, temperature: float) -> He
 def _again(job: _Job, views: Views, probe: Head) -> keras.Model | None:
     """The network, trained on all training pictures; nothing if Ctrl-C ended that."""
     job.team.say(f"Again, on all {len(views):,} training pictures")
-    checkpoint = job.places.checkpoints[1]
-    resume = job.resume and bool(job.team.chiefs(checkpoint.exists()))
+    path = job.places.checkpoints[1]
+    resume = job.resume and bool(job.team.chiefs(path.exists()))
     try:
         fitted = fit(
             job.recipe, views, None, job.settings,
-            checkpoint_path=checkpoint, resume=resume, team=job.team, start=partial(_start, job.backbone, probe),
+            checkpoint_path=path, resume=resume, team=job.team, start=partial(_start, job.backbone, probe),
         )  # fmt: skip
     except KeyboardInterrupt:
         return None
