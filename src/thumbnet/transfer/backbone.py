@@ -153,16 +153,19 @@ def _checked(size: int) -> int:
 def _built_in(name: str, weights: _Weights) -> bytes:
     """The ONNX file of a built-in backbone: from the cache folder, or made of the package's weights and put there.
 
-    A cached file's name ends in its own SHA-256, so a damaged one is made again.
+    A cached file's name ends in its own SHA-256, so a damaged one is made again. Before it are marks of all that the
+    file is made of, so that one that declares other things, such as an older version's, is not taken.
     """
     folder = cache_folder() / "backbones"
-    stem = f"{name}-{weights.size}-{weights.sha256[:8]}-{efficientnet.VERSION}-"
+    about = _declared(name, weights)
+    marks = weights.size, weights.sha256[:8], efficientnet.VERSION, hashlib.sha256(about.encode()).hexdigest()[:8]
+    stem = f"{name}-{'-'.join(map(str, marks))}-"
     with contextlib.suppress(OSError):
         for path in folder.glob(f"{stem}*.onnx"):
             content = path.read_bytes() if path.is_file() else b""  # a pipe would be waited for
             if path.stem == stem + hashlib.sha256(content).hexdigest():
                 return content
-    content = _converted(name, weights)
+    content = _converted(name, weights, about)
     path = folder / f"{stem}{hashlib.sha256(content).hexdigest()}.onnx"
     # Without the cached file, every start takes some tenths of a second longer.
     with contextlib.suppress(OSError, ThumbnetError), write_atomically(path) as file:
@@ -170,7 +173,16 @@ def _built_in(name: str, weights: _Weights) -> bytes:
     return content
 
 
-def _converted(name: str, weights: _Weights) -> bytes:
+def _declared(name: str, weights: _Weights) -> str:
+    """The metadata of a built-in backbone's file."""
+    about = {
+        "name": name, "licence": weights.licence, "origin": weights.origin, "framing": "stretch",
+        "parts": efficientnet.PARTS,
+    }  # fmt: skip
+    return json.dumps(about)
+
+
+def _converted(name: str, weights: _Weights, about: str) -> bytes:
     project = weights.package.replace("_", "-")
     found = importlib.util.find_spec(weights.package)
     if found is None or not found.submodule_search_locations:
@@ -184,11 +196,7 @@ def _converted(name: str, weights: _Weights) -> bytes:
     if hashlib.sha256(content).hexdigest() != weights.sha256:
         raise ModelError(f"{path}: expected the weights of {name}, got a damaged file or another version. {again}")
     model = efficientnet.build(read_weights(content), weights.size)
-    about = {
-        "name": name, "licence": weights.licence, "origin": weights.origin, "framing": "stretch",
-        "parts": efficientnet.PARTS,
-    }  # fmt: skip
-    model.metadata_props.add(key=KEY, value=json.dumps(about))
+    model.metadata_props.add(key=KEY, value=about)
     return bytes(model.SerializeToString(deterministic=True))
 
 
