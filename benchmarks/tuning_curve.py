@@ -21,7 +21,7 @@ from plots import draw
 
 import thumbnet
 
-ROOM = 0.04  # below the points, for the names
+ROOM = 0.35  # of the points' range, below them, for the names
 Run = dict[str, Any]  # `set`, `epochs`, `probe` and `tuned` (shares of held-out pictures), `images`, `seconds`
 
 
@@ -64,10 +64,11 @@ def main() -> None:
         cells = [each["set"], each["epochs"], each["images"], f"{each['probe']:.1%}", f"{each['tuned']:.1%}"]
         print(f"| {' | '.join(map(str, cells))} | {each['seconds']:.0f} |")
         lines.setdefault(each["set"], []).append((each["seconds"], each["tuned"] - each["probe"]))
-    points = [point for line in lines.values() for _, point in line]
+    points = [0.0, *(point for line in lines.values() for _, point in line)]
+    lowest, highest = min(points), max(points)
     draw(
         arguments.folder / "curve.svg", "Points gained on held-out pictures against seconds of training; a line a set.",
-        ("seconds", "gained"), lines, {}, (min(0, *points) - ROOM, max(points)), percent=True, logarithmic=True,
+        ("seconds", "gained"), lines, {}, (lowest - ROOM * (highest - lowest), highest), percent=True, logarithmic=True,
     )  # fmt: skip
 
 
