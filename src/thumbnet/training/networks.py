@@ -113,7 +113,7 @@ def vgg(size: int | None, classes: int, precision: str = "float32") -> keras.Mod
 
 
 def lite0_rest(size: int, classes: int, precision: str = "float32") -> keras.Model:
-    """The second half of EfficientNet-Lite0 and a head: what the recipe `tune` trains (`transfer.halves`).
+    """Most of EfficientNet-Lite0 and a head: what the recipe `tune` trains (`transfer.halves`).
 
     Batch normalizations are folded into the convolutions. The depthwise convolutions stay as they are: their gradients
     would take as long as all others together.

@@ -1,7 +1,8 @@
 """The recipe `tune`: pictures → probe → rest of the backbone trained → whichever is better → model file.
 
 The probe is what the recipe `transfer` makes (linear probing, then fine-tuning: Kumar et al. 2022). Pictures that were
-held out decide between it and the tuned network, and calibrate that one. Then it is trained again on all pictures.
+held out decide between it and the tuned network. If that one is better, they calibrate it, and it is trained again on
+all pictures.
 """
 
 import contextlib
@@ -41,7 +42,7 @@ from thumbnet.transfer.learn import Learned, learn
 from thumbnet.transfer.make import Part, put_together, with_foreign
 from thumbnet.transfer.pipeline import FEW
 
-SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the network's own head among both, of which held-out pictures choose one
+SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)  # weights of the network's own head, of which held-out pictures choose one
 
 
 def train(
@@ -74,7 +75,7 @@ def train(
         ThumbnetError: An output cannot be written, or another training writes to it.
         ExportError: The model file does not answer as what it was made of; nothing was written.
         KeyboardInterrupt: Ctrl-C before the first epoch's end, or while a trained network is judged; `resume` goes on
-            from there. In a training, the best so far is shipped.
+            from there. In the first training, its best epoch is judged; in the second, the first one's network ships.
     """
     recipe = TUNE if epochs is None else dataclasses.replace(TUNE, epochs=epochs)
     settings = Settings(
@@ -95,10 +96,10 @@ def train(
         for path in (places.table, *places.checkpoints):  # the Keras file is not written
             check_output(path)
         write = history.writer(places.table, None if logs is None else Path(logs), resume=resume)
-        if resume and not places.checkpoints[0].exists():
-            raise checkpoint.absent(places.checkpoints[0])  # before the views, which take long
         if foreign is not None:
             list_foreign(foreign)
+    if resume and not team.chiefs(places.checkpoints[0].exists()):
+        raise checkpoint.absent(places.checkpoints[0])  # before the views, which take long
     others = [] if other is None else pictures_in(other)
     job = _Job(recipe, settings, places, team, resume, network, list_pictures(data, network), others)
     with locked(places.model) if team.chief else contextlib.nullcontext():
@@ -135,12 +136,12 @@ class _Job:
 
 
 @dataclass(frozen=True, eq=False)
-class _Tuned:
-    """A trained network, as a backbone with a head."""
+class _Kept:
+    """What ships: a backbone with a head, the probe or the tuned network."""
 
     backbone: Backbone
     seen: Seen
-    head: Head  # the network's own
+    head: Head
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _train(job: _Job, write: history.Write, foreign: str | Path | None) -> Train
         again = _again(job, views, probe)
         interrupted = again is None
         network = again or network
-    kept = _tuned(job, network) if better else _Tuned(job.backbone, seen, probe)
+    kept = _tuned(job, network) if better else _Kept(job.backbone, seen, probe)
     learned = job.learn(kept.seen.train, kept.seen.others)
     made = put_together(
         kept.backbone, job.listed.names, _calibrated(learned, kept.head, after) if better else learned,
@@ -259,12 +260,12 @@ def _start(backbone: Backbone, probe: Head, network: keras.Model) -> None:
     network.get_layer("probabilities").set_weights([probe.weights, probe.bias])
 
 
-def _tuned(job: _Job, network: keras.Model) -> _Tuned:
+def _tuned(job: _Job, network: keras.Model) -> _Kept:
     """All pictures, seen by a trained network."""
     backbone = _put_back(job.backbone, network)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)  # of the pictures, given before
-        return _Tuned(backbone, job.see(backbone), _head(network))
+        return _Kept(backbone, job.see(backbone), _head(network))
 
 
 def _put_back(backbone: Backbone, network: keras.Model) -> Backbone:
@@ -321,7 +322,7 @@ def _judged(logs: NDArray[np.float64], labels: NDArray[np.int64]) -> _Judged:
 def _both(analysis: Head, trained: Head, share: float, temperature: float) -> Head:
     """The mean of two heads' logits: of the analysis of the tuned features, and of what was trained with them.
 
-    Either is better on some sets (docs/experiments.md).
+    Each is better on some sets (docs/experiments.md).
 
     Args:
         analysis: What the recipe `transfer` learns from features.

@@ -19,7 +19,7 @@ from thumbnet.model.graph import behind
 from thumbnet.transfer.backbone import Backbone, check_backbone
 from thumbnet.transfer.efficientnet import BLOCKS, EARLIER_BLOCKS, map_of
 
-FIRST = 5  # the first block of the rest; docs/experiments.md compares it with earlier ones
+FIRST = 5  # the first block of the rest; docs/experiments.md compares it with a later one
 _MAP = map_of(FIRST - 1)
 _FEATURES = [f"block{number:02}/features" for number in EARLIER_BLOCKS if number < FIRST]
 CHANNELS, REDUCTION = BLOCKS[FIRST - 1].channels, BLOCKS[FIRST - 1].reduction  # of the map
