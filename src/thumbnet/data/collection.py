@@ -122,6 +122,11 @@ class Collection:
         self.classes = found
         return changed
 
+    def entries(self) -> Iterator[Entry]:
+        """The pictures of all classes, as `list` found them."""
+        for pictures in self.classes.values():
+            yield from pictures.values()
+
     def _pictures(self, label: str) -> Iterator[tuple[str, Entry]]:
         folder = self.root / label
         for found in walk(str(folder)):

@@ -353,8 +353,7 @@ class Work:
         with self._lock:
             tried = [
                 entry
-                for entries in self._collection.classes.values()
-                for entry in entries.values()
+                for entry in self._collection.entries()
                 if entry.stamp in self._unread and not entry.problem and entry.stamp.bytes <= MAX_BYTES
             ]
         for entry in tried:
@@ -367,12 +366,7 @@ class Work:
     def _read_new(self) -> bool:
         """Find the content of new files. Gives whether there are more."""
         with self._lock:
-            new = [
-                entry
-                for entries in self._collection.classes.values()
-                for entry in entries.values()
-                if entry.stamp not in self._keys
-            ]
+            new = [entry for entry in self._collection.entries() if entry.stamp not in self._keys]
         end, read = time.monotonic() + SLICE, 0
         for entry in new:
             if time.monotonic() > end or self.ended:
