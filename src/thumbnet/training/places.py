@@ -37,8 +37,11 @@ class Places:
         name = self.model.name
         return self.model.with_name(f"{name}.checkpoint"), self.model.with_name(f"{name}.refit.checkpoint")
 
-    def check(self) -> None:
+    def check(self, *, network: bool = True) -> None:
         """Make the folder, and reject what cannot be written or is not ours, before the work.
+
+        Args:
+            network: Whether the Keras file will be written, too.
 
         Raises:
             TrainingError: The name does not end in `.onnx`, or the Keras file's is taken by a file of another program.
@@ -46,9 +49,9 @@ class Places:
                 disk is full.
         """
         check_model(self.model)
-        for path in (self.network, self.table, *self.checkpoints):
+        for path in (*([self.network] if network else []), self.table, *self.checkpoints):
             check_output(path)
-        if self.network.exists() and not _is_ours(self.network):
+        if network and self.network.exists() and not _is_ours(self.network):
             raise TrainingError(
                 f"{self.network} would be replaced, and was not written by this version of Thumbnet. "
                 "Move it, or give --output another name"

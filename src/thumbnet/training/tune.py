@@ -19,8 +19,8 @@ from scipy.special import log_softmax
 
 from thumbnet.errors import DataError, DataWarning
 from thumbnet.evaluation.judge import list_foreign
-from thumbnet.evaluation.trained import Trained, check_model, locked
-from thumbnet.files import check_output, write_atomically
+from thumbnet.evaluation.trained import Trained, locked
+from thumbnet.files import write_atomically
 from thumbnet.model.classifier import Classifier
 from thumbnet.pictures.decode import RGB
 from thumbnet.training import calibrate, checkpoint, history
@@ -92,9 +92,7 @@ def train(
     places = Places(Path(output))
     write: history.Write = _nowhere
     if team.chief:
-        check_model(places.model)
-        for path in (places.table, *places.checkpoints):  # the Keras file is not written
-            check_output(path)
+        places.check(network=False)
         write = history.writer(places.table, None if logs is None else Path(logs), resume=resume)
         if foreign is not None:
             list_foreign(foreign)
