@@ -2,10 +2,10 @@
 
     PYTHON benchmarks/airbench_cpu.py cifar10.npz [--seed 0] [--epochs 9.9]
 
-The package's code is used as it is published (Jordan 2024, arXiv:2404.00498); this script adapts it to a CPU
-from outside: float16, which CPUs compute slowly, becomes bfloat16; the device is the CPU; the wall clock replaces
-CUDA's. Of torchvision the package uses the download, which is not needed here, and `Normalize`. Both are replaced, so
-torchvision's version need not fit PyTorch's.
+The package's code is used as it is published (Jordan 2024, arXiv:2404.00498). This script adapts it to a CPU from
+outside: bfloat16 replaces float16, which CPUs compute slowly, and the wall clock replaces CUDA's. The package uses
+torchvision for the download, which is not needed here, and for `Normalize`. This script replaces both, so torchvision's
+version need not fit PyTorch's.
 
 Prints a line of JSON an epoch, `{"epoch", "seconds", "accuracy"}`: test images, one view. The last line is
 `{"seconds", "single", "mirror", "six", "torch", "airbench"}`: accuracies by what is averaged. Seconds are the package's
