@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from support import models, transferred
 from support.trees import encoded
@@ -14,10 +15,12 @@ from thumbnet import export as formats
 from thumbnet.cli import main
 from thumbnet.errors import ExportError, MissingExtraError
 from thumbnet.evaluation.judge import judge_each
+from thumbnet.export import int8
 from thumbnet.export.agreement import Agreement, Tolerance, refuse
 from thumbnet.model.classifier import Classifier, load
+from thumbnet.transfer.backbone import open_backbone
 from thumbnet.transfer.learn import cross_validated
-from thumbnet.transfer.shipped import backbone_of
+from thumbnet.transfer.shipped import backbone_of, in_half
 
 
 @pytest.fixture
@@ -60,6 +63,29 @@ def test_its_head_learns_from_its_own_features(mine: str) -> None:
         f"{scores:.2%} right, cross-validated (the model file: {before_scores:.2%}); the same answer to "
     )
     assert "of 60 pictures that both learnt from" in str(done.agreement)
+
+
+def test_of_the_built_in_backbone_the_front_and_depthwise_convolutions_stay_float32() -> None:
+    model = onnx.load_from_string(open_backbone("lite0", 64).content)
+    names = [node.name for node in int8._robust(model, 64)]
+    kinds = ("expand", "project")
+    assert names == ["block03/project", *(f"block{n:02}/{kind}" for n in range(4, 16) for kind in kinds), "head"]
+
+
+def test_a_backbone_with_large_maps_alone_is_quantised_whole() -> None:
+    model = transferred.graph()  # 48 pixels: maps of 12 and 3
+    assert len(int8._robust(model, 96)) == 2
+    assert len(int8._robust(model, 48)) == 1
+    assert len(int8._robust(model, 16)) == 2
+
+
+def test_weights_stored_in_half_are_quantised_too(mine: str) -> None:
+    whole = formats.export(mine, "int8", "whole-int8.onnx").path
+    Path("half.onnx").write_bytes(in_half(Path(mine).read_bytes()))
+    half = formats.export("half.onnx", "int8").path
+    kinds = [{t.name: t.data_type for t in onnx.load(path).graph.initializer} for path in (whole, half)]
+    assert kinds[0] == kinds[1]
+    assert onnx.TensorProto.INT8 in kinds[1].values()
 
 
 def test_with_a_test_split_it_learns_from_the_training_part_alone(mine: str, tmp_path: Path) -> None:

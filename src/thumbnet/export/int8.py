@@ -1,8 +1,9 @@
 """Model file → model file of 8-bit integers, by ONNX Runtime's static quantisation. Needs `onnx`, not TensorFlow.
 
 Activations are unsigned and weights signed. Each output channel has a scale of its own. Ranges are the observed minima
-and maxima, not percentiles. The first convolution stays float32: it holds few weights, and most of the loss of accuracy
-would come from it. docs/export.md has the figures.
+and maxima, not percentiles. The first convolution stays float32, and so do a backbone's front and its depthwise
+convolutions: they hold few weights, and most of the loss of accuracy would come from them. docs/export.md has the
+figures.
 """
 
 import contextlib
@@ -27,6 +28,7 @@ from thumbnet.model.classifier import Classifier, batch_size
 from thumbnet.model.info import ModelInfo, write_info
 
 CALIBRATION = 512  # training images that the ranges are measured on
+FRONT = 8  # where a backbone has not reduced the picture's sides so many times yet, it stays float32
 BATCH = 64  # images a run of the calibration at the most, as it keeps what all layers give
 TUNED = "tuned"  # what the recipe `tune` says of a file whose backbone it tuned
 SAMPLES = 8  # images on which a relearnt head and its file are compared
@@ -49,9 +51,8 @@ def quantise(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     tuned = info.recipe.get("kept") == TUNED
     if info.backbone and not tuned:
         return _relearnt(content, info, splits)
-    layers = graph_module.layers(model.graph)
-    if tuned:  # the head stays float32, and as it is: features of pictures that the backbone was tuned on teach none
-        layers = [node for node in layers if not node.name.startswith("thumbnet/")]
+    # A tuned network's head stays as it is: features of pictures that the backbone was tuned on teach none.
+    layers = _robust(model, info.size) if tuned else graph_module.layers(model.graph)
     quantised = _quantised(model, layers, info, splits)
     info = dataclasses.replace(info, scores={}, origin=_origin(content, splits), thumbnails="")
     write_info(quantised, info)
@@ -78,10 +79,10 @@ def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
         from thumbnet.transfer.backbone import check_backbone
         from thumbnet.transfer.learn import seed_of
         from thumbnet.transfer.make import Part, Samples, make
-        from thumbnet.transfer.shipped import backbone_of
+        from thumbnet.transfer.shipped import backbone_of, in_full
     model = backbone_of(content, info)
-    layers = [node for node in model.graph.node if node.op_type == "Conv"]
-    quantised = _quantised(model, layers, info, splits).SerializeToString()
+    in_full(model)  # or its weights would count as activations
+    quantised = _quantised(model, _robust(model, info.size), info, splits).SerializeToString()
     backbone = check_backbone(quantised, f"{info.backbone['name']} in int8")
     train, test = splits
     whole = test is train  # the file has learnt from all pictures
@@ -94,12 +95,34 @@ def _relearnt(content: bytes, info: ModelInfo, splits: Splits) -> bytes:
     return made.content
 
 
+def _robust(model: onnx.ModelProto, size: int) -> list[Any]:
+    """The layers behind `features` that 8 bits spoil little, or all if there are none.
+
+    Errors of the front, with its large maps, add up in all that follows, and a depthwise convolution has few products
+    to average them. Both hold few weights.
+    """
+    layers = graph_module.layers(model.graph, "features")
+    kernels = {tensor.name: tensor.dims for tensor in model.graph.initializer}
+    known = onnx.shape_inference.infer_shapes(model).graph.value_info
+    shapes = {value.name: [each.dim_value for each in value.type.tensor_type.shape.dim] for value in known}
+
+    def reduced(node: Any) -> bool:
+        side: int = max(shapes.get(node.output[0], [])[2:], default=0)  # of maps (N, C, h, w); 0 if not known
+        return side * FRONT <= size
+
+    def depthwise(node: Any) -> bool:
+        return node.op_type == "Conv" and bool(kernels[node.input[1]][1] == 1)  # (C, 1, h, w)
+
+    return [node for node in layers if reduced(node) and not depthwise(node)] or layers
+
+
 def _quantised(model: onnx.ModelProto, layers: list[Any], info: ModelInfo, splits: Splits) -> onnx.ModelProto:
     """The model with these layers in 8-bit integers, all but the first convolution."""
+    first = next((node.input[1] for node in model.graph.node if node.op_type == "Conv"), None)
+    layers = [node for node in layers if node.input[1] != first]  # which occurs once for each view
     if info.origin or not layers:
         came = "an int8 file" if info.origin else "a network without convolutions and dense layers"
         raise ExportError(f"expected a float32 model file to make int8 of, got {came}. Name the one that training left")
-    first = next((node.input[1] for node in layers if node.op_type == "Conv"), None)
     with tempfile.TemporaryDirectory() as folder, _without_advice():
         path = Path(folder) / "int8.onnx"
         quantization.quantize_static(
@@ -111,9 +134,7 @@ def _quantised(model: onnx.ModelProto, layers: list[Any], info: ModelInfo, split
             per_channel=True,
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
-            nodes_to_quantize=[
-                node.name for node in layers if node.input[1] != first
-            ],  # which occurs once for each view
+            nodes_to_quantize=[node.name for node in layers],
         )
         return onnx.load(path)
 

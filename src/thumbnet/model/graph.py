@@ -56,16 +56,14 @@ def _varint(file: IO[bytes], start: bytes = b"") -> int:
     raise ModelError("not a model file, or a broken one. Make or fetch it again")
 
 
-def layers(graph: Any) -> list[Any]:
-    """The convolutions and dense layers behind `probabilities`, as nodes of an `onnx.GraphProto`, in its order.
+def layers(graph: Any, output: str = "probabilities") -> list[Any]:
+    """The convolutions and dense layers behind an output, as nodes of an `onnx.GraphProto`, in its order.
 
     Nodes that serve only the sureness, by comparing with the training's pictures, are not layers of the network.
     """
     constants = {tensor.name for tensor in graph.initializer}
     return [
-        node
-        for node in behind(graph, ["probabilities"])
-        if node.op_type in ("Conv", "MatMul") and node.input[1] in constants
+        node for node in behind(graph, [output]) if node.op_type in ("Conv", "MatMul") and node.input[1] in constants
     ]
 
 
