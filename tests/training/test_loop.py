@@ -33,6 +33,7 @@ def _made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 PLAIN = Settings(precision="float32")
+LARGER = dataclasses.replace(TRAIN, images=np.pad(TRAIN.images, ((0, 0), (2, 2), (2, 2), (0, 0))))
 made_up = pytest.mark.usefixtures("_made_up")
 
 
@@ -219,6 +220,7 @@ def test_resuming_a_finished_training_trains_no_more(tmp_path: Path) -> None:
         (Settings(minutes=1.0, precision="float32"), {}, "minutes was None, is 1.0"),
         (Settings(mirror=False, precision="float32"), {}, "mirror was True, is False"),
         (PLAIN, {"recipe": dataclasses.replace(TINY, epochs=2)}, "epochs was 3, is 2"),
+        (PLAIN, {"train": LARGER}, f"size was {TRAIN.size}, is {LARGER.size}, train was .*"),
         (PLAIN, {"validation": None}, "validation was .*, is None"),
         (PLAIN, {"train": dataclasses.replace(TRAIN, mirrored=False)}, "mirrored was True, is False"),
     ],

@@ -18,7 +18,7 @@ from thumbnet.files import write_atomically
 from thumbnet.text import first_few, shorten
 from thumbnet.training.distributed.team import Team
 
-FORMAT = 2
+FORMAT = 3
 FREE = ("patience", "refit")  # may change when a training is resumed: what was trained so far does not depend on them
 LENGTHS = ("epochs", "minutes")  # may grow
 Weights = list[NDArray[Any]]

@@ -90,7 +90,7 @@ def fit(
         model = _prepared(build(), recipe, train, settings.precision, start)
     judged = build()  # takes the averaged weights, alone in each process
     decided = {
-        **settings.with_recipe(recipe), "train": train.fingerprint(), "mirrored": train.mirrored,
+        **settings.with_recipe(recipe), "size": size, "train": train.fingerprint(), "mirrored": train.mirrored,
         "validation": validation and validation.fingerprint(),
     }  # fmt: skip
     state = checkpoint.load(checkpoint_path, decided, model, team) if resume else State()
