@@ -240,14 +240,14 @@ def test_a_full_disk_is_reported(pictures: Path, tmp_path: Path, monkeypatch: py
         run(pictures, tmp_path / "mine.onnx")
 
 
-def test_a_cache_folder_that_cannot_be_made_is_reported(
+def test_a_cache_folder_that_cannot_be_made_is_reported_before_the_work(
     pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "home").write_bytes(b"")
     monkeypatch.setenv("THUMBNET_HOME", str(tmp_path / "home"))
-    with (
-        pytest.warns(DataWarning, match="features cannot be kept here"),
-        pytest.raises(DataError, match=r"home: expected room for .* or set THUMBNET_HOME"),
+    monkeypatch.setattr(tune, "see", lambda *_, **__: pytest.fail("too late"))
+    with pytest.raises(
+        DataError, match=r"home: expected a folder for views: File exists. Set THUMBNET_HOME to another"
     ):
         run(pictures, tmp_path / "mine.onnx")
 

@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +54,23 @@ class Views:
         return np.asarray(self.values[self.rows[rows], rng.integers(0, self.values.shape[1], len(rows))])
 
 
+def room() -> Path:
+    """The folder that takes the views, made if it is not there.
+
+    Raises:
+        DataError: It cannot be made or written to.
+    """
+    folder = cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise DataError(
+            f"{folder}: expected a folder for views: {error.strerror or error}. Set THUMBNET_HOME to another"
+        ) from error
+    return folder
+
+
 def look(
     recipe: Recipe,
     squares: Sequence[Callable[[], RGB]],
@@ -80,10 +98,9 @@ def look(
         DataError: The disk is full, or the cache folder cannot be made.
     """
     count = min(MOST, max(2, ALL // len(squares)))
-    folder = cache_folder()
+    folder = room()
     size = 0
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryFile(dir=folder) as file,
             progress("views", len(squares), " pictures") as show,
