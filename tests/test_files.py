@@ -100,6 +100,7 @@ def test_umask_is_never_changed_not_even_for_a_moment(tmp_path: Path, monkeypatc
     monkeypatch.setattr(os, "umask", None)  # it is the whole process's, other threads' too
     with write_atomically(tmp_path / "result") as file:
         file.write(b"new")
+    assert (tmp_path / "result").read_bytes() == b"new"
 
 
 @POSIX

@@ -34,7 +34,10 @@ def test_reading_a_folder_shows_how_far_it_is(
     assert "20.0/20.0" in shown
 
 
-def test_without_tqdm_there_is_no_bar_and_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_tqdm_there_is_no_bar_and_no_failure(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setitem(sys.modules, "tqdm", None)
     with progress("work", 3, "B") as show:
         show(3)
+    assert capsys.readouterr() == ("", "")

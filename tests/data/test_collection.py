@@ -372,7 +372,10 @@ def test_removed_pictures_may_be_links(folder: Collection, root: Path) -> None:
     (root / "cats/link.png").symlink_to(root / "cats/1.png")
     folder.list()
     folder.move([Place("cats", "link.png")], None)
-    Collection(root)
+    again = Collection(root)
+    again.list()
+    assert "1.png" in again.classes["cats"]
+    assert "link.png" not in again.classes["cats"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, every name is text")

@@ -76,8 +76,9 @@ def test_what_differs_is_named_with_both_values(tmp_path: Path, change: dict[str
 
 
 def test_what_was_trained_so_far_does_not_depend_on_may_change(tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "checkpoint", DECIDED, State(kept=model().get_weights()), model())
-    checkpoint.load(tmp_path / "checkpoint", {**DECIDED, "patience": 3, "refit": True}, model(), Team())
+    checkpoint.save(tmp_path / "checkpoint", DECIDED, State(7, kept=model().get_weights()), model())
+    changed = {**DECIDED, "patience": 3, "refit": True}
+    assert checkpoint.load(tmp_path / "checkpoint", changed, model(), Team()).epoch == 7
 
 
 @pytest.mark.parametrize(("key", "before", "now"), [("epochs", 20, 40), ("minutes", 1.0, 2.5)])

@@ -82,6 +82,7 @@ class _Action:
 
     @property
     def label(self) -> str:
+        """What was done, in a few words, for the button that undoes it."""
         if self.what:
             return self.what
         return f"Add {_counted(len(self.added))}{_named(' to', {each.parent.name for each in self.added})}"
