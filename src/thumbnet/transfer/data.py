@@ -21,7 +21,7 @@ from thumbnet.sources.failure import Failure
 from thumbnet.sources.read import read
 from thumbnet.text import first_few
 from thumbnet.transfer.backbone import Backbone
-from thumbnet.transfer.features import Features, Picture, extract, frame
+from thumbnet.transfer.features import Picture, extract, frame
 from thumbnet.transfer.make import Part, Samples
 
 SIDE = 32  # pixels a side of CIFAR-10's pictures
@@ -71,8 +71,7 @@ def pictures_in(folder: str | Path) -> list[Picture]:
 class Seen:
     """A data source, as the backbone sees it."""
 
-    every: Features  # of all pictures, those of other things last
-    rows: list[NDArray[np.int64]]  # of the training part and the test part, if there is one, among all
+    rows: list[NDArray[np.int64]]  # of the training part and the test part, if there is one, among all pictures
     train: Part
     test: Part | None
     others: NDArray[np.float32] | None  # (M, D)
@@ -114,14 +113,13 @@ def see(data: Listed, others: list[Picture], network: Backbone, *, split_by: int
         warnings.warn(f"{report}. They are left out", DataWarning, stacklevel=3)
     if others:
         described["other_images"] = len(strange)
-    return Seen(
-        every, rows, parts[0], parts[1] if parts[1:] else None, every.values[strange] if others else None, described
-    )
+    strangers = every.values[strange] if others else None
+    return Seen(rows, parts[0], parts[1] if parts[1:] else None, strangers, described)
 
 
 def samples(data: Listed, seen: Seen, network: Backbone) -> Samples:
     """Training pictures from all over the set, read again."""
     [rows, *_] = seen.rows
-    rows = rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
-    squares = np.stack([frame(data.pictures[row](), network) for row in rows])  # (n, S, S, 3)
-    return Samples(squares, seen.every.values[rows])
+    some = np.arange(0, len(rows), max(1, len(rows) // SAMPLES))[:SAMPLES]
+    squares = np.stack([frame(data.pictures[row](), network) for row in rows[some]])  # (n, S, S, 3)
+    return Samples(squares, seen.train.features[some])

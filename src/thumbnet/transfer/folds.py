@@ -69,14 +69,14 @@ def _groups(features: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray
     groups = np.arange(len(labels))
     open_rows = groups
     for limit in ALIKE:
-        found = _connected(rests[open_rows], limit)  # (n,)
+        found = _connected(rests, limit)  # (n,)
         pairs, counts = np.unique(np.stack([found, labels[open_rows]]), axis=1, return_counts=True)
         large = np.unique(pairs[0, counts > half[pairs[1]]])
         settled = ~np.isin(found, large)
         first = np.full(len(open_rows), len(labels))
         np.minimum.at(first, found, open_rows)  # a group is called by its first picture
         groups[open_rows[settled]] = first[found[settled]]
-        open_rows = open_rows[~settled]
+        open_rows, rests = open_rows[~settled], rests[~settled]  # (n,), (n, D)
     return groups
 
 
