@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from support import models, transferred
+from support.backbones import SIZE, backbone
 from support.trees import encoded
 
 import thumbnet
@@ -72,11 +73,44 @@ def test_of_the_built_in_backbone_the_front_and_depthwise_convolutions_stay_floa
     assert names == ["block03/project", *(f"block{n:02}/{kind}" for n in range(4, 16) for kind in kinds), "head"]
 
 
-def test_a_backbone_with_large_maps_alone_is_quantised_whole() -> None:
-    model = transferred.graph()  # 48 pixels: maps of 12 and 3
-    assert len(int8._robust(model, 96)) == 2
-    assert len(int8._robust(model, 48)) == 1
-    assert len(int8._robust(model, 16)) == 2
+def test_what_holds_most_weights_is_quantised_in_any_case() -> None:
+    model = transferred.graph()  # 48 pixels: maps of 12 and 3, kernels of 768 and 4,096 weights
+    assert [node.input[1] for node in int8._robust(model, 48)] == ["second kernels"]
+    assert [node.input[1] for node in int8._robust(model, 16)] == ["second kernels"]
+    [second] = [tensor for tensor in model.graph.initializer if tensor.name == "second kernels"]
+    second.dims[:] = [16, 1, 4, 4]
+    assert [node.input[1] for node in int8._robust(model, 48)] == ["first kernels", "second kernels"]
+
+
+@pytest.mark.usefixtures("mine")
+def test_a_backbone_of_dense_layers_is_quantised() -> None:
+    """As a transformer, in which the last side of an output is no side of a map."""
+    Path("dense.onnx").write_bytes(backbone())
+    dense = thumbnet.train("pictures", backbone="dense.onnx", output="dense-mine.onnx").path
+    made = formats.export(dense, "int8").path
+    assert onnx.TensorProto.INT8 in {tensor.data_type for tensor in onnx.load(made).graph.initializer}
+
+
+def test_weights_behind_other_nodes_and_nodes_without_names_are_found() -> None:
+    given = onnx.load_from_string(backbone())
+    graph = given.graph
+    [product] = [node for node in graph.node if node.op_type == "MatMul"]
+    product.input[1] = "same"
+    graph.node.insert(0, onnx.helper.make_node("Identity", ["mixture"], ["same"]))
+    assert int8._robust(given, SIZE) == []
+    plain = int8._plain(given)
+    names = [node.name for node in plain.graph.node]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    assert plain.metadata_props == given.metadata_props
+    assert [node.op_type for node in int8._robust(plain, SIZE)] == ["MatMul"]
+
+
+def test_a_backbone_that_cannot_be_taken_out_is_reported() -> None:
+    with pytest.raises(ExportError, match=r"^the model file's backbone cannot be taken out of it: .*INVALID_ARGUMENT"):
+        int8._plain(
+            onnx.helper.make_model(onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "", [], []))
+        )
 
 
 def test_weights_stored_in_half_are_quantised_too(mine: str) -> None:
@@ -109,7 +143,7 @@ def test_it_may_answer_otherwise_but_not_worse(mine: str, monkeypatch: pytest.Mo
     formats.export(mine, "int8")
     assert asked == [Tolerance(differing=1.0, lost=0.003)]
     worse = Agreement(images=1000, agreeing=100, accuracy_before=0.9, accuracy=0.8, lost_by_chance=False, moved=0.9)
-    with pytest.raises(ExportError, match="int8 answers differently"):
+    with pytest.raises(ExportError, match=r"int8 answers differently .* Tolerated: 0\.3 points of accuracy\. Nothing"):
         refuse(worse, asked[0], "int8")
     refuse(dataclasses.replace(worse, accuracy=0.898), asked[0], "int8")
 

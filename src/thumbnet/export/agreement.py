@@ -83,7 +83,11 @@ def refuse(found: Agreement, tolerance: Tolerance, form: str) -> None:
         and found.moved <= tolerance.moved  # false for a NaN, too
     ):
         return
+    limits = [
+        *([f"{tolerance.differing:.1%} other answers"] if tolerance.differing < 1 else []),
+        f"{100 * tolerance.lost:.1f} points of accuracy",
+        *([f"{tolerance.moved:g} of a probability"] if tolerance.moved < 1 else []),
+    ]
     raise ExportError(
-        f"{form} answers differently from the model file: {found}. Tolerated: {tolerance.differing:.1%} other answers, "
-        f"{100 * tolerance.lost:.1f} points of accuracy, {tolerance.moved:g} of a probability. Nothing was written"
+        f"{form} answers differently from the model file: {found}. Tolerated: {', '.join(limits)}. Nothing was written"
     )

@@ -92,17 +92,6 @@ def in_half(content: bytes) -> bytes:
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def in_full(model: onnx.ModelProto) -> None:
-    """Undo `in_half` in its place: constants are float32 again, with the digits that are left."""
-    graph = model.graph
-    halves = {tensor.name: tensor for tensor in graph.initializer if tensor.data_type == TensorProto.FLOAT16}
-    casts = [node for node in graph.node if node.op_type == "Cast" and node.input[0] in halves]
-    for node in casts:
-        values = numpy_helper.to_array(halves[node.input[0]]).astype(np.float32)
-        halves[node.input[0]].CopyFrom(numpy_helper.from_array(values, node.output[0]))
-        graph.node.remove(node)
-
-
 def backbone_of(content: bytes, info: ModelInfo) -> onnx.ModelProto:
     """The backbone in a model file, as a file of its own: what `features` and `maps` are computed by."""
     model = onnx.load_from_string(content)
