@@ -246,9 +246,7 @@ def test_a_cache_folder_that_cannot_be_made_is_reported_before_the_work(
     (tmp_path / "home").write_bytes(b"")
     monkeypatch.setenv("THUMBNET_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(tune, "see", lambda *_, **__: pytest.fail("too late"))
-    with pytest.raises(
-        DataError, match=r"home: expected a folder for views: File exists. Set THUMBNET_HOME to another"
-    ):
+    with pytest.raises(DataError, match=r"home: expected a folder that takes views: File exists. Set THUMBNET_HOME"):
         run(pictures, tmp_path / "mine.onnx")
 
 
@@ -354,6 +352,8 @@ def test_its_int8_file_keeps_the_head(trained: Any, pictures: Path, tmp_path: Pa
     assert (info.recipe["kept"], info.temperature) == ("tuned", trained.classifier.info.temperature)
     assert info.scores["images"] == 8
     assert done.path.stat().st_size < trained.path.stat().st_size / 2
+    [judged] = judge_each([str(done.path)], str(pictures), None, lambda *_: pytest.fail("nothing to cross-validate"))
+    assert judged.held_out is None  # those are the original's
 
 
 def test_its_savedmodel_answers_the_same(trained: Any, pictures: Path, tmp_path: Path) -> None:

@@ -180,7 +180,12 @@ class Judgement:
 
     @property
     def held_out(self) -> tuple[float, float] | None:
-        """What the recipe `tune` chose by: the shares of held-out pictures that probe and tuned network had right."""
+        """What the recipe `tune` chose by: the shares of held-out pictures that probe and tuned network had right.
+
+        None for other recipes, and for a file made of a tuned one, as in 8 bits, which was not judged so.
+        """
+        if self.classifier.info.origin:
+            return None
         found: list[object] = [self.classifier.info.recipe.get(f"held_out_{name}") for name in ("probe", "tuned")]
         match found:  # the file may come from elsewhere
             case [float(probe), float(tuned)] if 0 <= probe <= 1 and 0 <= tuned <= 1:

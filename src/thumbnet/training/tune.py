@@ -31,7 +31,7 @@ from thumbnet.training.places import Places
 from thumbnet.training.precision import Precision, settle
 from thumbnet.training.recipes import TUNE, Recipe
 from thumbnet.training.settings import Settings
-from thumbnet.training.views import Views, look, room
+from thumbnet.training.views import Views, look, views_folder
 from thumbnet.transfer import familiarity, folds, halves
 from thumbnet.transfer.backbone import DEFAULT, Backbone, open_backbone
 from thumbnet.transfer.data import Listed, Seen, list_pictures, pictures_in, samples, see
@@ -67,7 +67,7 @@ def train(
     Data without a test split are split. The arguments are those of `thumbnet.train`.
 
     Raises:
-        DataError: The data cannot be found, read or used, or the cache folder takes no views.
+        DataError: The data cannot be found, read or used, or the cache folder cannot be written to or is full.
         TrainingError: An option out of its range, a name that is taken or not allowed, a backbone that cannot be tuned,
             or nothing to resume.
         MissingExtraError: The backbone's package is not installed.
@@ -88,7 +88,7 @@ def train(
     )
     network = open_backbone(backbone, size)
     halves.Front(network)  # refuses another network before the work
-    room()  # likewise a disk without a place for the views
+    views_folder()  # likewise a cache folder that cannot be written to
     team = join()
     places = Places(Path(output))
     write: history.Write = _nowhere

@@ -54,7 +54,7 @@ class Views:
         return np.asarray(self.values[self.rows[rows], rng.integers(0, self.values.shape[1], len(rows))])
 
 
-def room() -> Path:
+def views_folder() -> Path:
     """The folder that takes the views, made if it is not there.
 
     Raises:
@@ -66,7 +66,7 @@ def room() -> Path:
         tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise DataError(
-            f"{folder}: expected a folder for views: {error.strerror or error}. Set THUMBNET_HOME to another"
+            f"{folder}: expected a folder that takes views: {error.strerror or error}. Set THUMBNET_HOME to another one"
         ) from error
     return folder
 
@@ -95,10 +95,10 @@ def look(
         mark: What the pictures are recognised by.
 
     Raises:
-        DataError: The disk is full, or the cache folder cannot be made.
+        DataError: The disk is full, or the cache folder cannot be made or written to.
     """
     count = min(MOST, max(2, ALL // len(squares)))
-    folder = room()
+    folder = views_folder()
     size = 0
     try:
         with (
