@@ -4,8 +4,8 @@
 
 Accuracy and agreement with the model file are measured on the first test pictures, all by default. Each format is run
 by its own package, as `thumbnet export` does to compare. A .keras file is run by `predict`, whose start dominates the
-time of a single picture. The speeds are for pictures in memory, 256 at once and one alone: the median of all runs in
-the given seconds.
+time of a single picture. The speeds are for pictures in memory, as many at once as Thumbnet asks (256 of 32 pixels, two
+of 288) and one alone: the median of all runs in the given seconds.
 """
 
 import argparse
@@ -40,7 +40,8 @@ def main() -> None:
         test = original.splits.test.take(np.arange(min(arguments.images, len(original.splits.test))))
         before = answer(original.classifier, test)
         print(f"\n{original.name}, {len(test):,} test pictures\n")
-        print("| format | size | right | as the model file | apart | pictures a second, 256 at once | one |")
+        many = batch_size(original.classifier.info.size)
+        print(f"| format | size | right | as the model file | apart | pictures a second, {many} at once | one |")
         print("|---|---|---|---|---|---|---|")
         row("model file", path, original.classifier.ask, before, test.images, arguments.seconds)
         with tempfile.TemporaryDirectory() as folder:
