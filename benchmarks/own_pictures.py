@@ -168,11 +168,11 @@ def main() -> None:
     dots: dict[str, list[tuple[float, float]]] = {}
     for (way, _), each in medians(runs).items():
         dots.setdefault(way, []).append((each["seconds"], each["accuracy"]))
-    lowest = min(y for points in dots.values() for _, y in points) - 0.2  # room for the names
+    lowest = min(y for points in dots.values() for _, y in points)
     draw(
         arguments.folder / "accuracy.svg",
         "Accuracy on the test pictures against seconds of training; a dot for each set and way.",
-        ("seconds", "accuracy"), {}, dots, (max(0, lowest // 0.1 * 0.1), 1), percent=True, logarithmic=True,
+        ("seconds", "accuracy"), {}, dots, (lowest // 0.1 * 0.1, 1), percent=True, logarithmic=True,
     )  # fmt: skip
 
 

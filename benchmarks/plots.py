@@ -35,7 +35,7 @@ def draw(
         labels: Of x and y.
         lines: Points by name, six names at the most.
         dots: Likewise; the names are those of lines, or others.
-        y: Least and greatest.
+        y: The least and the greatest y that there is room for.
         percent: Whether y are shares.
         logarithmic: Whether x is; all x are above zero then.
     """
@@ -47,10 +47,7 @@ def draw(
     parts = [plot.frame(*labels)]
     parts += [plot.line(points, kinds[name]) for name, points in lines.items() if len(points) > 1]
     parts += [_dots(plot, points, kinds[name]) for name, points in dots.items()]
-    for place, name in enumerate(names):
-        x, height = plot.right - 118, plot.bottom - 14 * (len(names) - place)
-        parts.append(element("path", d=f"M{x:g} {height:g}h16", class_=f"line {kinds[name]}"))
-        parts.append(element("text", name, x=x + 22, y=height + 4))
+    parts += [plot.key(place, name, kinds[name]) for place, name in enumerate(names)]
     colours = "".join(f".{kinds[name]} {{ stroke: {COLOURS[place]}; }}\n" for place, name in enumerate(names))
     style = element("style", Html(STYLE + colours))
     svg = element(

@@ -21,7 +21,6 @@ from plots import draw
 
 import thumbnet
 
-ROOM = 0.35  # of the points' range, below them, for the names
 Run = dict[str, Any]  # `set`, `epochs`, `probe` and `tuned` (shares of held-out pictures), `images`, `seconds`
 
 
@@ -65,10 +64,9 @@ def main() -> None:
         print(f"| {' | '.join(map(str, cells))} | {each['seconds']:.0f} |")
         lines.setdefault(each["set"], []).append((each["seconds"], each["tuned"] - each["probe"]))
     points = [0.0, *(point for line in lines.values() for _, point in line)]
-    lowest, highest = min(points), max(points)
     draw(
         arguments.folder / "curve.svg", "Points gained on held-out pictures against seconds of training; a line a set.",
-        ("seconds", "gained"), lines, {}, (lowest - ROOM * (highest - lowest), highest), percent=True, logarithmic=True,
+        ("seconds", "gained"), lines, {}, (min(points), max(points)), percent=True, logarithmic=True,
     )  # fmt: skip
 
 

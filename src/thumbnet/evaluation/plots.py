@@ -146,10 +146,10 @@ class Plot:
         return join(element("circle", cx=at, cy=self._y(y), r=5, class_="dot"), text)
 
     def key(self, place: int, name: str, kind: str) -> Html:
-        """What the line number `place` is, above the plot."""
-        x = self.left + 110 * place
-        line = element("path", d=f"M{x:g} 20h20", class_=f"line {kind}")
-        return join(line, element("text", name, x=x + 26, y=24))
+        """What the line number `place` is, above the plot: three in a row, and a second row above the first."""
+        x, y = self.left + 110 * (place % 3), 20 - 14 * (place // 3)
+        line = element("path", d=f"M{x:g} {y}h20", class_=f"line {kind}")
+        return join(line, element("text", name, x=x + 26, y=y + 4))
 
     def svg(self, label: str, parts: Iterable[str]) -> Html:
         """The whole picture; screen readers read the `label`."""
