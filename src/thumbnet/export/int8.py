@@ -123,10 +123,11 @@ def _plain(backbone: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _robust(model: onnx.ModelProto, size: int) -> list[Any]:
-    """The layers behind `features` that 8 bits spoil little; if these hold less than half of the weights, more of them.
+    """The layers behind `features` that 8 bits spoil little.
 
     Errors of a backbone's first blocks, with their large maps, add up in all that follows, and a depthwise convolution
-    has few products to average them. In most networks both hold few weights.
+    has few products to average them. In most networks both hold few weights. If they hold more than half of them, they
+    are taken, too, the first convolution last.
     """
     kernels = {
         tensor.name: tuple(tensor.dims)
